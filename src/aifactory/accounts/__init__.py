@@ -1,0 +1,1 @@
+"""Clients, keys, users, master templates, requests."""

@@ -1,0 +1,1 @@
+"""Content: worker templates, generation, validation, score, exports."""

@@ -1,0 +1,1 @@
+"""The gatekeeper: queue, gates, budgets, ledger, scheduler."""

@@ -64,7 +64,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     """Base of everything inside a tree: camelCase outside, defaults left out."""
 
 
-class Span(Part):
+class Span(Part, frozen=True, kw_only=True):
     """A passage of the source text: ``text[start:end] == quote``, in characters, half-open."""
 
     start: int
@@ -72,7 +72,7 @@ class Span(Part):
     quote: str
 
 
-class Objective(Part):
+class Objective(Part, frozen=True, kw_only=True):
     """One thing a learner can do afterwards: one measurable verb."""
 
     id: str
@@ -81,7 +81,7 @@ class Objective(Part):
     outcome_ids: tuple[str, ...] = ()
 
 
-class Concept(Part):
+class Concept(Part, frozen=True, kw_only=True):
     """A glossary entry."""
 
     term: str
@@ -89,7 +89,7 @@ class Concept(Part):
     sources: tuple[Span, ...] = ()
 
 
-class Option(Part):
+class Option(Part, frozen=True, kw_only=True):
     """A choice of a single or multi item."""
 
     text: str
@@ -97,21 +97,21 @@ class Option(Part):
     rationale: str = ""
 
 
-class Pair(Part):
+class Pair(Part, frozen=True, kw_only=True):
     """A left and right side that belong together in a match item."""
 
     left: str
     right: str
 
 
-class Criterion(Part):
+class Criterion(Part, frozen=True, kw_only=True):
     """A line of an essay's rubric."""
 
     criterion: str
     points: int
 
 
-class Item(Part):
+class Item(Part, frozen=True, kw_only=True):
     """One assessment item; which optional fields are used follows from ``kind``.
 
     single, multi: ``options``; true_false: ``answer``; short, cloze: ``accepted`` (a cloze stem has one
@@ -140,7 +140,7 @@ class Item(Part):
     sources: tuple[Span, ...] = ()
 
 
-class Node(Part):
+class Node(Part, frozen=True, kw_only=True):
     """A node of a tree. ``fields`` holds what its kind's spec names, camelCase, plain JSON values."""
 
     id: str
@@ -170,7 +170,7 @@ class Node(Part):
         return msgspec.convert(self.fields.get("items", []), tuple[Item, ...])
 
 
-class SourceInfo(Part):
+class SourceInfo(Part, frozen=True, kw_only=True):
     """What the spans of a tree point into."""
 
     name: str
@@ -179,7 +179,7 @@ class SourceInfo(Part):
     sha256: str
 
 
-class Tree(Part):
+class Tree(Part, frozen=True, kw_only=True):
     """A whole result. ``fields`` holds what the type names at the root (outcomes, glossary, blueprint…)."""
 
     schema_version: int = SCHEMA_VERSION

@@ -1,0 +1,1 @@
+"""The generator without a model: a source text in, a tree out. Deterministic, no network, no clock."""

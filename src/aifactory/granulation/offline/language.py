@@ -1,0 +1,28 @@
+"""Which language a text is written in, by its stop words."""
+
+from aifactory.granulation.offline.stopwords import STOP_WORDS
+from aifactory.granulation.offline.words import words_of
+
+UNKNOWN = "und"
+_SAMPLE_CHARACTERS = 40_000
+_LEAST_SHARE = 0.12
+_NAMES = {
+    "english": "en", "spanish": "es", "español": "es", "german": "de", "deutsch": "de",
+    "french": "fr", "français": "fr", "czech": "cs", "čeština": "cs",
+}  # fmt: skip
+
+
+def language_code(name: str) -> str:
+    """A two-letter code for ``en``, ``en-GB`` or ``English``; other names in lower case."""
+    low = name.strip().lower().replace("_", "-")
+    return _NAMES.get(low, low.split("-")[0])
+
+
+def detect_language(text: str) -> str:
+    """The language whose stop words cover most of the text, or ``und``."""
+    words = [word.lower() for word in words_of(text[:_SAMPLE_CHARACTERS])]
+    if not words:
+        return UNKNOWN
+    shares = {code: sum(word in stop for word in words) / len(words) for code, stop in STOP_WORDS.items()}
+    best = max(sorted(shares), key=lambda code: shares[code])
+    return best if shares[best] >= _LEAST_SHARE else UNKNOWN

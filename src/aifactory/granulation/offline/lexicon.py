@@ -1,0 +1,107 @@
+"""What a text itself says about its words: usual casing, articles, and whether they act as nouns."""
+
+import re
+from collections import Counter
+
+import msgspec
+
+from aifactory.granulation.offline.reading import Line
+
+_TOKEN = re.compile(r"[^\W\d_]+(?:['’\-‑][^\W\d_]+)*|[^\s\w]|\d[\d.,]*")
+_DETERMINERS = frozenset("the a an this that these those its their his her our your my each every any some no".split())
+_BEFORE_VERB = frozenset(
+    """
+    to can could may might must shall should will would cannot not they we you it he she who which do does did
+    i please never always
+    """.split()
+)
+_PREPOSITIONS = frozenset("of in on by with from into for between through during under over without".split())
+
+
+class Lexicon(msgspec.Struct, frozen=True):
+    """Counts over one text, by lower-case word."""
+
+    casing: dict[str, Counter[str]]
+    as_noun: Counter[str]
+    as_verb: Counter[str]
+    articles: dict[str, Counter[str]]
+
+    def usual(self, word: str) -> str:
+        """A word as it is written in the middle of a sentence; lower case if only seen in front."""
+        forms = self.casing.get(word.lower())
+        if forms:
+            return max(sorted(forms), key=lambda form: forms[form])
+        return word if word.isupper() and len(word) > 1 else word
+
+    def is_proper(self, word: str) -> bool:
+        """Whether a word is written with a capital in the middle of sentences."""
+        return word.lower() in self.casing and not self.usual(word)[:1].islower()
+
+    def is_noun(self, word: str) -> bool:
+        """Whether a word can head a phrase, by its neighbours in this text and its ending."""
+        low = word.lower()
+        if low in NOT_NOUNS or _NOT_NOUN_ENDING.search(low):
+            return False
+        if low.endswith("ing") and len(low) > 5:
+            return self.as_noun[low] > 0
+        nouns, verbs = self.as_noun[low], self.as_verb[low]
+        return nouns >= verbs if nouns or verbs else True
+
+
+_NOT_NOUN_ENDING = re.compile(r"(?:[^aeiou]ly|ously|ally|ously|ous|ful|less|able|ible|ish|wise)$")
+NOT_NOUNS = frozenset(
+    """
+    good better best bad worse worst great greater greatest small smaller smallest large larger largest big bigger
+    biggest high higher highest low lower lowest long longer longest short shorter shortest old older oldest new
+    newer newest young hot hotter cold colder warm warmer cool cooler wet dry hard harder soft softer strong
+    stronger weak weaker fast faster slow slower quick quicker early earlier late later easy easier deep deeper
+    wide wider narrow heavy heavier light lighter clean cleaner clear clearer dark darker full empty open closed
+    free main major minor common rare general special particular certain different similar same equal whole entire
+    complete real true false right wrong important necessary possible impossible available able ready safe
+    dangerous simple complex single double average typical normal usual actual current recent previous next final
+    initial original additional extra further total overall various numerous enough total total entire
+    begin begins began become is are be keep keeps let lets makes made give gives gave take takes took come comes
+    came go goes went see sees saw know knows knew think thinks thought find finds found tell tells told ask asks
+    leave leaves left bring brings brought hold holds held turn turns turned happen happens happened allow allows
+    allowed help helps helped follow follows followed require requires required include includes included contain
+    contains contained remain remains remained appear appears appeared occur occurs occurred reach reaches reached
+    add adds added grow grows grew rise rises rose fall falls fell lose loses lost pay pays paid write writes wrote
+    show shows shown mean means meant called known named based due given taken seen done left using used
+    today tomorrow yesterday always never often sometimes usually here there away together apart ago later soon
+    lot lots kind kinds sort sorts thing things way ways time times example examples case cases number numbers
+    amount amounts part parts bit piece pieces rest end ends side sides top bottom front back middle beginning
+    half quarter third fact facts reason reasons result results difference differences use uses people person
+    everything something anything nothing someone anyone everyone one ones first second fourth fifth
+    hour hours minute minutes day days week weeks month months year years degree degrees percent per cent
+    metre metres meter meters kilometre kilometres kilometer kilometers centimetre centimetres gram grams
+    kilogram kilograms litre litres liter liters milligram milligrams tonne tonnes dozen pair couple
+    million billion thousand order question questions answer answers word words name names note notes
+    point points idea ideas problem problems matter matters place places moment start starts
+    itself themselves work works working look looks looking
+    """.split()
+)
+
+
+def build_lexicon(lines: tuple[Line, ...]) -> Lexicon:
+    """Count casing, neighbours and articles over the lines of a text."""
+    casing: dict[str, Counter[str]] = {}
+    as_noun: Counter[str] = Counter()
+    as_verb: Counter[str] = Counter()
+    articles: dict[str, Counter[str]] = {}
+    for line in lines:
+        before = ""
+        for token in _TOKEN.findall(line.shown):
+            low = token.lower()
+            if not token[0].isalpha():
+                before = token if token not in "\"'“”‘’(" else before
+                continue
+            if before and before not in ".!?:":
+                casing.setdefault(low, Counter())[token] += 1
+            if before in _DETERMINERS or before in _PREPOSITIONS:
+                as_noun[low] += 1
+            elif before in _BEFORE_VERB:
+                as_verb[low] += 1
+            article = before if before in ("the", "a", "an") else ""
+            articles.setdefault(low, Counter())[article] += 1
+            before = low
+    return Lexicon(casing, as_noun, as_verb, articles)

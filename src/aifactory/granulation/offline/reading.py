@@ -1,0 +1,88 @@
+"""A digest opened over its text: sentences with their stems, ready for counting and choosing."""
+
+from collections import Counter
+
+import msgspec
+
+from aifactory.granulation.offline.digest import Digest, Procedure, Section, Sentence
+from aifactory.granulation.offline.sentences import clean, is_prose, stands_alone
+from aifactory.granulation.offline.words import stems_of, words_of
+from aifactory.granulation.tree import Span
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A sentence, bullet or step as shown, with its content stems."""
+
+    index: int
+    start: int
+    end: int
+    block: int
+    section: int
+    kind: str
+    shown: str
+    stems: tuple[str, ...]
+    words: int
+    alone: bool
+    opens_block: bool
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can be quoted out of its place."""
+        return self.alone and self.kind != "l"
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """Lines, sections and procedures of a source, with counts over the whole of it."""
+
+    text: str
+    language: str
+    sections: tuple[Section, ...]
+    lines: tuple[Line, ...]
+    procedures: tuple[Procedure, ...]
+    frequency: Counter[str]
+
+    def span(self, line: Line) -> Span:
+        """The passage a line stands in."""
+        return Span(start=line.start, end=line.end, quote=self.text[line.start : line.end])
+
+    def words_between(self, first: int, last: int) -> int:
+        """Words of the lines from first up to, without, last."""
+        return sum(line.words for line in self.lines[first:last])
+
+
+def read_lines(text: str, sentences: tuple[Sentence, ...], language: str) -> tuple[Line, ...]:
+    """The sentences of a digest as lines."""
+    lines = []
+    block_before = -1
+    for index, sentence in enumerate(sentences):
+        shown = clean(text[sentence.start : sentence.end])
+        lines.append(
+            Line(
+                index=index,
+                start=sentence.start,
+                end=sentence.end,
+                block=sentence.block,
+                section=sentence.section,
+                kind=sentence.kind,
+                shown=shown,
+                stems=tuple(stems_of(shown, language)),
+                words=len(words_of(shown)),
+                alone=is_prose(shown) and stands_alone(shown),
+                opens_block=sentence.block != block_before,
+            )
+        )
+        block_before = sentence.block
+    return tuple(lines)
+
+
+def open_reading(digest: Digest, text: str) -> Reading:
+    """Open a digest over the text it was made from."""
+    lines = read_lines(text, digest.sentences, digest.language)
+    return Reading(
+        text=text,
+        language=digest.language,
+        sections=digest.sections,
+        lines=lines,
+        procedures=digest.procedures,
+        frequency=Counter(stem for line in lines for stem in line.stems),
+    )

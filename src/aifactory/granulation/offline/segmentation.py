@@ -1,0 +1,119 @@
+"""Where the subject changes: the cheapest cut of a text under a unigram model of its segments.
+
+After Utiyama and Isahara (2001): a segment costs the code length of its words under its own smoothed word
+counts, plus ``prior`` × log of the text's length. Dynamic programming finds the cheapest cut.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from math import log
+
+_COSTLY = 250_000
+_LEAST_UNITS = 3
+
+
+@lru_cache(maxsize=65_536)
+def _gain(count: int) -> float:
+    """What one more occurrence of a word seen ``count`` times saves."""
+    return (count + 1) * log(count + 2) - count * log(count + 1)
+
+
+def cut(
+    units: Sequence[Sequence[str]],
+    *,
+    prior: float = 0.7,
+    least: int = 1,
+    most: int | None = None,
+    fewest_units: int = 1,
+) -> list[int]:
+    """Indexes at which new segments begin (without 0), for units given as their stems.
+
+    ``least``/``most`` bound the number of segments; no segment has fewer than ``fewest_units`` units where
+    that is possible.
+    """
+    total = len(units)
+    if total < 2 * fewest_units or total < 2:
+        return []
+    costs = _segment_costs(units, fewest_units)
+    free = _cheapest(costs, total, prior * log(max(2, sum(len(unit) for unit in units))))
+    ceiling = max(1, total // fewest_units)
+    wanted = max(min(least, ceiling), min(len(free) + 1, most or ceiling, ceiling))
+    return free if wanted == len(free) + 1 else _cheapest_of(costs, total, wanted)
+
+
+def _segment_costs(units: Sequence[Sequence[str]], fewest: int) -> list[list[tuple[int, float]]]:
+    """For each start the possible ends with their cost; longer than a window only where the end is the text's."""
+    total = len(units)
+    vocabulary = len({word for unit in units for word in unit})
+    tokens = sum(len(unit) for unit in units)
+    window = total if total * tokens <= 2 * _COSTLY else max(4 * fewest, 2 * _COSTLY // max(1, tokens))
+    costs: list[list[tuple[int, float]]] = []
+    for start in range(total):
+        counts: Counter[str] = Counter()
+        saved, size = 0.0, 0
+        ends: list[tuple[int, float]] = []
+        for end in range(start + 1, min(total, start + window) + 1):
+            for word in units[end - 1]:
+                seen = counts[word]
+                saved += _gain(seen)
+                counts[word] = seen + 1
+                size += 1
+            if end - start >= fewest:
+                ends.append((end, size * log(size + vocabulary + 1) - saved))
+        costs.append(ends)
+    return costs
+
+
+def _cheapest(costs: list[list[tuple[int, float]]], total: int, penalty: float) -> list[int]:
+    best = [0.0] + [float("inf")] * total
+    came = [0] * (total + 1)
+    for start in range(total):
+        here = best[start]
+        if here == float("inf"):
+            continue
+        for end, cost in costs[start]:
+            if here + cost + penalty < best[end] - 1e-9:
+                best[end], came[end] = here + cost + penalty, start
+    return _walk_back(came, total) if best[total] < float("inf") else []
+
+
+def _cheapest_of(costs: list[list[tuple[int, float]]], total: int, pieces: int) -> list[int]:
+    """The cheapest cut into exactly ``pieces``; [] if there is none."""
+    rows = [[float("inf")] * (total + 1) for _ in range(pieces + 1)]
+    came = [[0] * (total + 1) for _ in range(pieces + 1)]
+    rows[0][0] = 0.0
+    for piece in range(1, pieces + 1):
+        before, row = rows[piece - 1], rows[piece]
+        for start in range(total):
+            here = before[start]
+            if here == float("inf"):
+                continue
+            for end, cost in costs[start]:
+                if here + cost < row[end] - 1e-9:
+                    row[end], came[piece][end] = here + cost, start
+    if rows[pieces][total] == float("inf"):
+        return []
+    cuts, at = [], total
+    for piece in range(pieces, 1, -1):
+        at = came[piece][at]
+        cuts.append(at)
+    return cuts[::-1]
+
+
+def _walk_back(came: list[int], total: int) -> list[int]:
+    cuts, at = [], total
+    while (at := came[at]) > 0:
+        cuts.append(at)
+    return cuts[::-1]
+
+
+def snap(cuts: Sequence[int], breaks: frozenset[int], total: int, *, reach: int = 1) -> list[int]:
+    """Move cuts to a paragraph break at most ``reach`` units away; drop those that would leave a scrap."""
+    moved: list[int] = []
+    for at in cuts:
+        near = min((b for b in range(at - reach, at + reach + 1) if b in breaks), key=lambda b: abs(b - at), default=at)
+        low = moved[-1] if moved else 0
+        if near - low >= _LEAST_UNITS and total - near >= _LEAST_UNITS:
+            moved.append(near)
+    return moved

@@ -1,0 +1,27 @@
+"""Structure types as data: levels, fields, rules, presets and weights, read and checked from JSON. Pure."""
+
+from aifactory.granulation.specs.loading import SpecError, builtin_specs, load_spec
+from aifactory.granulation.specs.model import (
+    LEVEL_RULES,
+    SUB_SCORES,
+    TREE_RULES,
+    FieldSpec,
+    FieldType,
+    LevelSpec,
+    StructureSpec,
+    Use,
+)
+
+__all__ = [
+    "LEVEL_RULES",
+    "SUB_SCORES",
+    "TREE_RULES",
+    "FieldSpec",
+    "FieldType",
+    "LevelSpec",
+    "SpecError",
+    "StructureSpec",
+    "Use",
+    "builtin_specs",
+    "load_spec",
+]

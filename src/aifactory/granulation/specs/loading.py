@@ -1,0 +1,140 @@
+"""Read a structure type from JSON bytes and refuse it with every reason at once. Pure."""
+
+import math
+from collections.abc import Collection, Iterable, Iterator
+from functools import cache
+from importlib.resources import files
+
+import msgspec
+
+from aifactory.granulation.specs.model import (
+    LEVEL_RULES,
+    SUB_SCORES,
+    TREE_RULES,
+    FieldSpec,
+    FieldType,
+    StructureSpec,
+)
+
+SCHEMA_VERSION = 1
+BUILTIN = ("course", "quiz")
+# Spaces that exist without a level or a `defines`: concepts are words, terms come from glossaries.
+OPEN_SPACES = frozenset({"concept", "term"})
+MAX_FIELD_DEPTH = 6
+
+
+class SpecError(ValueError):
+    """A structure type that cannot be used; ``problems`` lists every reason with its place."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def load_spec(raw: bytes) -> StructureSpec:
+    """Decode and check a spec; raises SpecError with all problems that can be named."""
+    try:
+        spec = msgspec.json.decode(raw, type=StructureSpec)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise SpecError((str(error) or "The document is nested too deeply",)) from error
+    problems = tuple(_problems(spec))
+    if problems:
+        raise SpecError(problems)
+    return spec
+
+
+@cache
+def builtin_specs() -> dict[str, StructureSpec]:
+    """The types that come with the package, by name."""
+    folder = files("aifactory.granulation.specs")
+    return {name: load_spec((folder / f"{name}.json").read_bytes()) for name in BUILTIN}
+
+
+def _problems(spec: StructureSpec) -> Iterator[str]:
+    if spec.schema_version != SCHEMA_VERSION:
+        yield f"schemaVersion: {spec.schema_version} is not supported, only {SCHEMA_VERSION}"
+    kinds = [level.kind for level in spec.levels]
+    if len(set(kinds)) != len(kinds):
+        yield "levels: two levels have the same kind"
+    for index, level in enumerate(spec.levels):
+        where = f"levels[{index}]"
+        if level.min > level.max:
+            yield f"{where}: min {level.min} is above max {level.max}"
+        yield from _unknown(f"{where}.rules", level.rules, LEVEL_RULES)
+    yield from _unknown("rules", spec.rules, TREE_RULES)
+    yield from _number_problems(spec)
+    spaces = frozenset(kinds) | OPEN_SPACES | frozenset(_defined(spec))
+    for where, fields in _field_groups(spec):
+        for name, field in fields.items():
+            yield from _field_problems(f"{where}.{name}", field, spaces, 1)
+
+
+def _number_problems(spec: StructureSpec) -> Iterator[str]:
+    yield from _unknown("weights", spec.weights, SUB_SCORES)
+    if any(not 0 <= weight <= 1 for weight in spec.weights.values()):
+        yield "weights: each must lie between 0 and 1"
+    elif not math.isclose(sum(spec.weights.values()), 1, abs_tol=1e-6):
+        yield f"weights: they add up to {sum(spec.weights.values()):g} instead of 1"
+    for name, heir in spec.optional_sub_scores.items():
+        if name not in spec.weights or heir not in spec.weights or name == heir:
+            yield f"optionalSubScores.{name}: both names must be different sub-scores with a weight"
+    for name, (low, high) in spec.readability.items():
+        if not low <= high:
+            yield f"readability.{name}: {low:g} is above {high:g}"
+    for name, counts in spec.presets.items():
+        if name not in {"1", "2", "3", "4", "5"}:
+            yield f"presets.{name}: granularity levels are 1 to 5"
+        if not 1 <= len(counts) <= len(spec.levels) or counts[0] < 1 or min(counts) < 0:
+            yield f"presets.{name}: wants 1 to {len(spec.levels)} counts, the first at least 1, none negative"
+    if spec.leaf_minutes[0] > spec.leaf_minutes[1]:
+        yield "leafMinutes: the first is above the second"
+    if spec.bands.review > spec.bands.accept:
+        yield "bands: review is above accept"
+
+
+def _unknown(where: str, names: Iterable[str], known: Collection[str]) -> Iterator[str]:
+    for name in names:
+        if name not in known:
+            yield f"{where}: {name!r} is unknown; known are {', '.join(sorted(known))}"
+
+
+def _field_groups(spec: StructureSpec) -> Iterator[tuple[str, dict[str, FieldSpec]]]:
+    yield "rootFields", spec.root_fields
+    for index, level in enumerate(spec.levels):
+        yield f"levels[{index}].fields", level.fields
+
+
+def _defined(spec: StructureSpec) -> Iterator[str]:
+    def visit(field: FieldSpec) -> Iterator[str]:
+        if field.defines:
+            yield field.defines
+        if field.of:
+            yield from visit(field.of)
+        for inner in field.fields.values():
+            yield from visit(inner)
+
+    for _, fields in _field_groups(spec):
+        for field in fields.values():
+            yield from visit(field)
+
+
+def _field_problems(where: str, field: FieldSpec, spaces: frozenset[str], depth: int) -> Iterator[str]:
+    if depth > MAX_FIELD_DEPTH:
+        yield f"{where}: fields are nested deeper than {MAX_FIELD_DEPTH}"
+        return
+    if field.min is not None and field.max is not None and field.min > field.max:
+        yield f"{where}: min {field.min:g} is above max {field.max:g}"
+    if (field.type is FieldType.CHOICE) != bool(field.choices):
+        yield f"{where}: choices belong to a choice field, and one needs them"
+    if (field.type is FieldType.LIST) != (field.of is not None):
+        yield f"{where}: 'of' belongs to a list field, and one needs it"
+    if (field.type is FieldType.OBJECT) != bool(field.fields):
+        yield f"{where}: 'fields' belong to an object field, and one needs them"
+    if field.type is FieldType.REFERENCE and not field.refers_to:
+        yield f"{where}: a reference needs refersTo"
+    if field.refers_to and field.refers_to not in spaces:
+        yield f"{where}: refersTo {field.refers_to!r} is no level's kind and nothing defines it"
+    if field.of:
+        yield from _field_problems(f"{where}.of", field.of, spaces, depth + 1)
+    for name, inner in field.fields.items():
+        yield from _field_problems(f"{where}.{name}", inner, spaces, depth + 1)

@@ -1,0 +1,215 @@
+"""The database: a pool, and ``Tx``, one connection in one transaction that both query styles share."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import anyio
+import asyncpg
+import msgspec
+from sqlalchemy import event, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
+
+from aifactory.kernel.errors import Unavailable
+
+# A stopped process can't hold its locks for longer than this.
+_SERVER_SETTINGS = {
+    "application_name": "aifactory",
+    "idle_in_transaction_session_timeout": "2000",
+    "statement_timeout": "5000",
+    "jit": "off",
+}
+CONNECTION_FAULTS = (
+    OSError,
+    PoolTimeout,
+    InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
+
+class DatabaseUnavailable(Unavailable):
+    """No connection, or it broke before the answer; nothing was decided."""
+
+    code = "database_unavailable"
+    title = "The database can't be reached"
+
+
+class Tx:
+    """One connection in one transaction, and the one moment at which it happens."""
+
+    def __init__(self, *, connection: AsyncConnection, raw: "asyncpg.Connection[Any]", now: datetime) -> None:
+        self.raw = raw
+        self.now = now
+        self._connection = connection
+        self._session: AsyncSession | None = None
+        self._after_commit: list[Callable[[], None]] = []
+        self._depth = 0
+
+    @property
+    def session(self) -> AsyncSession:
+        """The SQLAlchemy session on this connection; commits belong to whoever opened the Tx."""
+        if self._session is None:
+            self._session = AsyncSession(bind=self._connection, expire_on_commit=False, autoflush=True)
+        return self._session
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        """Call ``action`` once the transaction is durable; never if it is not."""
+        self._after_commit.append(action)
+
+    @contextlib.asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """Undo everything inside, and only that, when the block raises."""
+        await self.flush()
+        planned = len(self._after_commit)
+        self._depth += 1
+        name = f"s{self._depth}"
+        await self.raw.execute(f"SAVEPOINT {name}")
+        try:
+            yield
+            await self.flush()
+        except BaseException:
+            del self._after_commit[planned:]
+            if self._session is not None:
+                self._session.expunge_all()
+            await self.raw.execute(f"ROLLBACK TO {name}; RELEASE {name}")
+            raise
+        else:
+            await self.raw.execute(f"RELEASE {name}")
+        finally:
+            self._depth -= 1
+
+    async def flush(self) -> None:
+        """Send what the session still holds back."""
+        if self._session is not None:
+            await self._session.flush()
+
+    async def _close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def _committed(self) -> None:
+        for action in self._after_commit:
+            action()
+
+
+class Database:
+    """The pool of one process. ``clock_offset`` shifts the database's clock and is set by tests only."""
+
+    def __init__(self, *, url: str, pool_size: int = 20, clock_offset: timedelta = timedelta()) -> None:
+        self.url = url
+        self.clock_offset = clock_offset
+        self.engine = create_async_engine(
+            _sqlalchemy_url(url),
+            isolation_level="AUTOCOMMIT",
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=5,
+            pool_use_lifo=True,
+            json_serializer=_encode_json,
+            json_deserializer=msgspec.json.decode,
+            connect_args={"server_settings": _SERVER_SETTINGS, "timeout": 5},
+        )
+        event.listen(self.engine.sync_engine, "connect", _accept_json_bytes)
+
+    @contextlib.asynccontextmanager
+    async def begin(self) -> AsyncIterator[Tx]:
+        """Open a short transaction; commit when the block ends, roll back when it raises.
+
+        Raises DatabaseUnavailable when there is no connection or it breaks, whatever the block was doing.
+        """
+        try:
+            async with self.engine.connect() as connection:
+                raw = (await connection.get_raw_connection()).driver_connection
+                assert raw is not None
+                try:
+                    tx = await self._run(connection, raw)
+                    try:
+                        yield tx
+                        await tx.flush()
+                    except BaseException:
+                        await self._roll_back(raw)
+                        raise
+                    finally:
+                        await tx._close()
+                    if await raw.execute("COMMIT") != "COMMIT":
+                        raise RuntimeError("A failed statement was swallowed: the transaction was rolled back.")
+                finally:
+                    if raw.is_closed():
+                        await connection.invalidate()
+        except CONNECTION_FAULTS as error:
+            raise DatabaseUnavailable(
+                "The database can't be reached; try again shortly.", headers={"Retry-After": "1"}
+            ) from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise DatabaseUnavailable(
+                    "The database can't be reached; try again shortly.", headers={"Retry-After": "1"}
+                ) from error
+            raise
+        tx._committed()
+
+    async def _run(self, connection: AsyncConnection, raw: "asyncpg.Connection[Any]") -> Tx:
+        await raw.execute("BEGIN")
+        now: datetime = await raw.fetchval("SELECT clock_timestamp()")
+        return Tx(connection=connection, raw=raw, now=now + self.clock_offset)
+
+    async def _roll_back(self, raw: "asyncpg.Connection[Any]") -> None:
+        with anyio.move_on_after(2, shield=True):
+            if not raw.is_closed():
+                with contextlib.suppress(*CONNECTION_FAULTS):
+                    await raw.execute("ROLLBACK")
+                    return
+        raw.terminate()  # a connection in an unknown state must not go back to the pool
+
+    async def own_connection(self) -> "asyncpg.Connection[Any]":
+        """Open a connection outside the pool and without time limits, for listeners and long work."""
+        try:
+            return await asyncpg.connect(_asyncpg_dsn(self.url), timeout=5, server_settings={"jit": "off"})
+        except CONNECTION_FAULTS as error:
+            raise DatabaseUnavailable("The database can't be reached; try again shortly.") from error
+
+    async def close(self) -> None:
+        """Close every pooled connection."""
+        await self.engine.dispose()
+
+
+def encode_json(value: Any) -> bytes:
+    """Return a value as the bytes that a raw statement takes for ``jsonb``."""
+    return msgspec.json.encode(value)
+
+
+def _encode_json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _accept_json_bytes(dbapi_connection: Any, _record: Any) -> None:
+    """Let raw statements pass encoded bytes for jsonb, and read jsonb back as Python values."""
+
+    async def register(connection: "asyncpg.Connection[Any]") -> None:
+        await connection.set_type_codec(
+            "jsonb",
+            schema="pg_catalog",
+            encoder=lambda text: b"\x01" + (text if isinstance(text, bytes) else text.encode()),
+            decoder=lambda data: msgspec.json.decode(data[1:]),
+            format="binary",
+        )
+
+    dbapi_connection.run_async(register)
+
+
+def _sqlalchemy_url(url: str) -> Any:
+    return make_url(url).set(drivername="postgresql+asyncpg")
+
+
+def _asyncpg_dsn(url: str) -> str:
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)

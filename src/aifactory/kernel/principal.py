@@ -1,0 +1,58 @@
+"""Who is calling."""
+
+from enum import StrEnum
+
+import msgspec
+
+from aifactory.kernel.errors import NotAllowed
+from aifactory.kernel.ids import ClientId, KeyId, SessionId, UserId
+
+
+class Role(StrEnum):
+    """What a route can ask of its caller. ``PUBLIC`` on a route means that no credential is needed."""
+
+    PUBLIC = "public"
+    CLIENT = "client"
+    WORKER = "worker"
+    SUPPORT = "support"
+    ADMIN = "admin"
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """An authenticated caller. A client's key and a client's user both have ``client_id``."""
+
+    role: Role
+    client_id: ClientId | None = None
+    key_id: KeyId | None = None
+    user_id: UserId | None = None
+    session_id: SessionId | None = None
+    worker: str | None = None
+    scopes: frozenset[str] = frozenset()
+
+    @property
+    def label(self) -> str:
+        """Name the caller in the audit log and in idempotency scopes."""
+        if self.worker:
+            return f"worker:{self.worker}"
+        if self.user_id:
+            return f"user:{self.user_id}"
+        return f"client:{self.client_id}"
+
+    def visible_client(self) -> ClientId | None:
+        """Return the only client whose objects the caller may see; None means every client's.
+
+        Raises NotAllowed for a caller that belongs to no client and is not the operator.
+        """
+        if self.role in (Role.ADMIN, Role.SUPPORT):
+            return None
+        if self.client_id is None:
+            raise NotAllowed("This credential belongs to no client; use a client's API key.")
+        return self.client_id
+
+
+# Common sets for routes.
+PUBLIC = frozenset({Role.PUBLIC})
+READERS = frozenset({Role.CLIENT, Role.ADMIN, Role.SUPPORT})
+WRITERS = frozenset({Role.CLIENT, Role.ADMIN})
+OPERATORS = frozenset({Role.ADMIN})
+OPERATOR_READERS = frozenset({Role.ADMIN, Role.SUPPORT})

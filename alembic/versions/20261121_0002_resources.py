@@ -11,6 +11,7 @@ CREATE TABLE scheduler_control (
     enabled boolean NOT NULL,
     start_seq bigint NOT NULL DEFAULT 0,
     last_tick_at timestamptz,
+    resumed_at timestamptz,
     changed_at timestamptz,
     changed_by text
 );
@@ -260,7 +261,6 @@ CREATE TABLE stage_executions (
     ordinal smallint NOT NULL,
     worker text NOT NULL,
     action text NOT NULL,
-    template_ref text NOT NULL,
     spec jsonb NOT NULL,
     resolved jsonb NOT NULL,
     state text NOT NULL CONSTRAINT stages_state
@@ -541,11 +541,11 @@ INSERT INTO queues VALUES
 
 INSERT INTO resource_pools
     (pool, unit, capacity, refill_per_second, price_nano_per_million, level_micro, as_of)
-SELECT pool, unit, capacity, refill, price, capacity * 1000000, clock_timestamp()
+SELECT pool, unit, capacity, refill, price, capacity::bigint * 1000000, clock_timestamp()
 FROM (VALUES
     ('openai-gpt-4', 'tokens', 10000, 166, 30000000000),
     ('openai-gpt-3.5', 'tokens', 90000, 1500, 1500000000),
-    ('default', 'tokens', 90000, 1500, 0),
+    ('default', 'tokens', 90000, 1500, 0::bigint),
     ('compute', 'words', 1000000, 50000, 10000000),
     ('email', 'messages', 1000, 16, 100000000000),
     ('sms', 'messages', 500, 8, 7500000000000),

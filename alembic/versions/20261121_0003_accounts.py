@@ -82,6 +82,7 @@ CREATE TABLE client_requests (
     accuracy text NOT NULL CONSTRAINT requests_accuracy CHECK (accuracy IN ('normal', 'high')),
     run_after timestamptz,
     deadline timestamptz,
+    timeout_ms integer CONSTRAINT requests_timeout CHECK (timeout_ms > 0),
     metadata jsonb NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL
 );

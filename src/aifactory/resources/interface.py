@@ -447,9 +447,7 @@ class Resources(Protocol):
         """Return an execution with its stages; None if unknown or another client's (None: any client)."""
         ...
 
-    async def latest_executions(
-        self, tx: Tx, request_ids: list[RequestId]
-    ) -> dict[RequestId, ExecutionView]:
+    async def latest_executions(self, tx: Tx, request_ids: list[RequestId]) -> dict[RequestId, ExecutionView]:
         """Return the newest execution, with stages, of each request that has one."""
         ...
 

@@ -1,0 +1,587 @@
+"""The books of the executions that one transaction touches: states, holds, lines, ledger entries. Pure.
+
+A service loads the books under their locks, decides on them in memory, and writes them back at once.
+Money moves between accounts only here, always as one entry from one account to another, so every entry
+balances by itself.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from aifactory.kernel.ids import BudgetId, ClientId, DataId, ExecutionId, JobId, StageId, new_id, text_id
+from aifactory.resources.interface import (
+    Accuracy,
+    EndedJob,
+    ExecutionState,
+    FlowStage,
+    Hop,
+    JobFault,
+    JobState,
+    Line,
+    NewJob,
+    Reason,
+    ResolvedStage,
+    Route,
+    StageInputs,
+    StageState,
+    Urgency,
+    Usage,
+)
+from aifactory.resources.pricing import Price, Prices, expected_of_line, price_of, worst_of_route
+
+FINAL_JOB_STATES = frozenset(
+    {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED, JobState.POISONED}
+)
+NO_MONEY = JobFault(code="no_money", message="The budget did not allow a larger hold for this step.")
+
+
+class Account(StrEnum):
+    """The accounts of the ledger: a client's three, and the operator's."""
+
+    AVAILABLE = "available"
+    HELD = "held"
+    SPENT = "spent"
+    OPERATOR = "operator"
+    OVERRUN = "overrun"
+    WASTE = "waste"
+    UNRECONCILED = "unreconciled"
+
+
+class EntryKind(StrEnum):
+    """Why money moved; fixes the two accounts."""
+
+    HOLD = "hold"
+    TOP_UP = "top_up"
+    SPEND = "spend"
+    RELEASE = "release"
+    OVERRUN = "overrun"
+    WASTE = "waste"
+    UNRECONCILED = "unreconciled"
+    RECONCILED = "reconciled"
+
+
+ACCOUNTS: dict[EntryKind, tuple[Account, Account]] = {
+    EntryKind.HOLD: (Account.AVAILABLE, Account.HELD),
+    EntryKind.TOP_UP: (Account.AVAILABLE, Account.HELD),
+    EntryKind.SPEND: (Account.HELD, Account.SPENT),
+    EntryKind.RELEASE: (Account.HELD, Account.AVAILABLE),
+    EntryKind.OVERRUN: (Account.OPERATOR, Account.OVERRUN),
+    EntryKind.WASTE: (Account.OPERATOR, Account.WASTE),
+    EntryKind.UNRECONCILED: (Account.OPERATOR, Account.UNRECONCILED),
+    EntryKind.RECONCILED: (Account.UNRECONCILED, Account.OPERATOR),
+}
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One ledger entry; unique on (subject, attempt, kind). The subject is a job or an execution."""
+
+    client_id: ClientId
+    execution_id: ExecutionId
+    subject_id: UUID
+    attempt: int
+    kind: EntryKind
+    amount_nano: int
+    budget_ids: tuple[BudgetId, ...]
+    hop: Hop | None = None
+    usage: Usage | None = None
+    price: Price | None = None
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One event of an execution, in its own sequence."""
+
+    execution_id: ExecutionId
+    seq: int
+    type: str
+    data: dict[str, Any]
+
+
+class BudgetBook(msgspec.Struct, kw_only=True):
+    """A locked budget and what this transaction changes on it."""
+
+    id: BudgetId
+    limit_nano: int
+    held_nano: int
+    spent_nano: int
+    held_change: int = 0
+    spent_change: int = 0
+    unfinished_change: int = 0
+
+
+class ExecutionBook(msgspec.Struct, kw_only=True):
+    """An execution under its row lock."""
+
+    id: ExecutionId
+    request_id: UUID
+    client_id: ClientId
+    key_id: UUID | None
+    template: str
+    template_version: int
+    state: ExecutionState
+    urgency: Urgency
+    queue: str
+    accuracy: Accuracy
+    input: dict[str, Any]
+    metadata: dict[str, str]
+    budget_ids: tuple[BudgetId, ...]
+    estimated_nano: int
+    held_nano: int
+    free_hold_nano: int
+    spent_nano: int = 0
+    event_seq: int = 0
+    reasons: tuple[Reason, ...] = ()
+    result: dict[str, Any] | None = None
+    created_at: datetime
+    aged_from: datetime
+    deadline: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class StageBook(msgspec.Struct, kw_only=True):
+    """A stage of a locked execution."""
+
+    id: StageId
+    execution_id: ExecutionId
+    ordinal: int
+    worker: str
+    action: str
+    spec: FlowStage
+    resolved: ResolvedStage
+    state: StageState = StageState.WAITING
+    phase: str = ""
+    open_jobs: int = 0
+    inputs: StageInputs = StageInputs()
+    outputs: dict[str, Any] | None = None
+    reasons: tuple[Reason, ...] = ()
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class LineBook(msgspec.Struct, kw_only=True):
+    """What is still reserved for jobs of one kind."""
+
+    execution_id: ExecutionId
+    stage_ordinal: int
+    kind: str
+    phase: str
+    count: int
+    remaining: int
+    route_id: int
+    input_bound: int
+    output_limit: int
+    worst_nano: int
+
+
+class JobBook(msgspec.Struct, kw_only=True):
+    """A job of a locked execution."""
+
+    id: JobId
+    stage_id: StageId
+    execution_id: ExecutionId
+    client_id: ClientId
+    worker: str
+    kind: str
+    line: str | None
+    state: JobState
+    attempt: int = 1
+    max_attempts: int
+    crashes: int = 0
+    timeout_seconds: int
+    route_id: int
+    input_bound: int
+    output_limit: int
+    hold_nano: int
+    cost_nano: int = 0
+    payload: dict[str, Any]
+    data: dict[str, DataId] = {}
+    output: dict[str, Any] = {}
+    artifacts: dict[str, DataId] = {}
+    fault: JobFault | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    due_at: datetime | None = None
+
+    @property
+    def units(self) -> int:
+        """What a start takes from the pool: the input bound and the whole output limit."""
+        return self.input_bound + self.output_limit
+
+    def ended(self) -> EndedJob:
+        """Return the job as ``record`` and ``advance`` see it."""
+        return EndedJob(
+            id=self.id,
+            execution_id=self.execution_id,
+            stage_id=self.stage_id,
+            client_id=self.client_id,
+            kind=self.kind,
+            state=self.state,
+            payload=self.payload,
+            output=self.output,
+            artifacts=self.artifacts,
+            fault=self.fault,
+        )
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the running jobs: one attempt of a job, named by its random token."""
+
+    job_id: JobId
+    token: UUID
+    attempt: int
+    hop: Hop
+    units: int
+    started_at: datetime
+
+
+class AttemptEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """How an attempt ended, for the record of attempts."""
+
+    job_id: JobId
+    attempt: int
+    token: UUID
+    outcome: str
+    usage: Usage | None
+    price: Price | None
+    cost_nano: int
+
+
+class Books:
+    """Everything that one transaction decides on, and everything that it will write."""
+
+    def __init__(self, *, now: datetime, prices: Prices, routes: dict[int, Route]) -> None:
+        self.now = now
+        self.prices = prices
+        self.routes = routes
+        self.route_ids = {route: route_id for route_id, route in routes.items()}
+        self.executions: dict[ExecutionId, ExecutionBook] = {}
+        self.stages: dict[StageId, StageBook] = {}
+        self.lines: dict[tuple[ExecutionId, int, str], LineBook] = {}
+        self.jobs: dict[JobId, JobBook] = {}
+        self.budgets: dict[BudgetId, BudgetBook] = {}
+        self.new_executions: list[ExecutionBook] = []
+        self.new_stages: list[StageBook] = []
+        self.new_lines: list[LineBook] = []
+        self.new_jobs: dict[JobId, JobBook] = {}
+        self.queued: dict[JobId, JobBook] = {}
+        self.entries: list[Entry] = []
+        self.events: list[Event] = []
+        self.attempts: list[AttemptEnd] = []
+        self.ended_runs: list[Run] = []
+        self.unqueued: list[JobId] = []
+        self.pool_units: dict[str, int] = {}
+        self.usage_units: dict[tuple[ClientId, str], int] = {}
+
+    # Reading.
+
+    def stages_of(self, execution_id: ExecutionId) -> list[StageBook]:
+        """Return an execution's stages in order."""
+        own = (stage for stage in self.stages.values() if stage.execution_id == execution_id)
+        return sorted(own, key=lambda stage: stage.ordinal)
+
+    def lines_of(self, execution_id: ExecutionId) -> list[LineBook]:
+        """Return an execution's lines."""
+        return [line for line in self.lines.values() if line.execution_id == execution_id]
+
+    def worst_of(self, job: JobBook) -> int:
+        """Return the most that one attempt of a job can cost."""
+        return worst_of_route(self.routes[job.route_id], job.input_bound, job.output_limit, self.prices)
+
+    # Opening.
+
+    def admit(self, execution: ExecutionBook, stages: list[StageBook], lines: dict[int, list[Line]]) -> None:
+        """Enter a new execution with its stages and lines, its hold already taken from the budgets."""
+        self.executions[execution.id] = execution
+        self.new_executions.append(execution)
+        for stage in stages:
+            self.stages[stage.id] = stage
+            self.new_stages.append(stage)
+        for ordinal, stage_lines in lines.items():
+            for line in stage_lines:
+                book = self._line_book(execution.id, ordinal, line)
+                self.lines[execution.id, ordinal, line.kind] = book
+                self.new_lines.append(book)
+        self.enter(execution, execution.id, 0, EntryKind.HOLD, execution.held_nano)
+        self.emit(execution, "execution.queued", {"template": execution.template, "queue": execution.queue})
+
+    def _line_book(self, execution_id: ExecutionId, ordinal: int, line: Line) -> LineBook:
+        return LineBook(
+            execution_id=execution_id,
+            stage_ordinal=ordinal,
+            kind=line.kind,
+            phase=line.phase,
+            count=line.count,
+            remaining=line.count,
+            route_id=self.route_ids[line.route],
+            input_bound=line.input_bound,
+            output_limit=line.output_limit,
+            worst_nano=worst_of_route(line.route, line.input_bound, line.output_limit, self.prices),
+        )
+
+    def open_job(self, stage: StageBook, new: NewJob) -> JobBook:
+        """Open a job that a line pays for, or extend the hold; without money it is failed: no_money.
+
+        Raises ValueError when the worker names a line that is unknown or used up, or gives no bounds.
+        """
+        execution = self.executions[stage.execution_id]
+        line = self._draw(stage, new) if new.line is not None else None
+        job = self._job_book(execution, stage, new, line)
+        if line is None and not self._extend(execution, job, EntryKind.HOLD, self.worst_of(job)):
+            job.state, job.fault, job.finished_at = JobState.FAILED, NO_MONEY, self.now
+        else:
+            stage.open_jobs += 1
+            self.queued[job.id] = job
+        self.jobs[job.id] = self.new_jobs[job.id] = job
+        return job
+
+    def postpone(self, job: JobBook, due_at: datetime) -> None:
+        """Queue an opened job for later."""
+        job.state, job.due_at = JobState.SCHEDULED, due_at
+
+    def _draw(self, stage: StageBook, new: NewJob) -> LineBook:
+        line = self.lines.get((stage.execution_id, stage.ordinal, new.line or ""))
+        if line is None or line.remaining < 1:
+            raise ValueError(f"no line {new.line!r} is left for a job {new.kind!r}")
+        line.remaining -= 1
+        self.executions[stage.execution_id].free_hold_nano -= line.worst_nano
+        return line
+
+    def _job_book(
+        self, execution: ExecutionBook, stage: StageBook, new: NewJob, line: LineBook | None
+    ) -> JobBook:
+        if line is not None:
+            route_id, input_bound, output_limit = line.route_id, line.input_bound, line.output_limit
+        elif new.route is None or new.input_bound is None or new.output_limit is None:
+            raise ValueError(f"a job {new.kind!r} without a line needs a route and bounds")
+        else:
+            route_id = self.route_ids[new.route]
+            input_bound, output_limit = new.input_bound, new.output_limit
+        return JobBook(
+            id=JobId(new_id()),
+            stage_id=stage.id,
+            execution_id=execution.id,
+            client_id=execution.client_id,
+            worker=stage.worker,
+            kind=new.kind,
+            line=new.line,
+            state=JobState.READY,
+            max_attempts=new.max_attempts,
+            timeout_seconds=new.timeout_seconds,
+            route_id=route_id,
+            input_bound=input_bound,
+            output_limit=output_limit,
+            hold_nano=line.worst_nano if line is not None else 0,
+            payload=new.payload,
+            data=dict(new.data),
+            created_at=self.now,
+        )
+
+    def _extend(self, execution: ExecutionBook, job: JobBook, kind: EntryKind, amount: int) -> bool:
+        """Hold more for a job in the period of the first hold, on all its budgets or on none."""
+        budgets = [self.budgets[budget_id] for budget_id in execution.budget_ids]
+        for budget in budgets:
+            committed = budget.held_nano + budget.held_change + budget.spent_nano + budget.spent_change
+            if committed + amount > budget.limit_nano:
+                return False
+        for budget in budgets:
+            budget.held_change += amount
+        job.hold_nano += amount
+        execution.held_nano += amount
+        self.enter(execution, job.id, job.attempt, kind, amount)
+        return True
+
+    # Ending an attempt.
+
+    def pay(self, job: JobBook, run: Run, usage: Usage | None) -> int:
+        """Book what an attempt used: from the job's hold, an excess on the operator, unknown as unreconciled.
+
+        Returns the client's part. The pool gets back, or gives, the difference to the estimate.
+        """
+        execution = self.executions[job.execution_id]
+        price = price_of(run.hop, self.prices)
+        if usage is None:
+            self.enter(
+                execution,
+                job.id,
+                run.attempt,
+                EntryKind.UNRECONCILED,
+                self.worst_of(job),
+                run.hop,
+                None,
+                price,
+            )
+            return 0
+        cost = price.cost_of(usage)
+        paid = min(cost, job.hold_nano)
+        self._move(execution, held=-paid, spent=paid)
+        job.hold_nano -= paid
+        job.cost_nano += paid
+        execution.spent_nano += paid
+        self.enter(execution, job.id, run.attempt, EntryKind.SPEND, paid, run.hop, usage, price)
+        self.enter(execution, job.id, run.attempt, EntryKind.OVERRUN, cost - paid, run.hop, usage, price)
+        self._correct_units(job, run, usage.input_units + usage.output_units)
+        return paid
+
+    def _correct_units(self, job: JobBook, run: Run, used: int) -> None:
+        pool = run.hop.pool
+        self.pool_units[pool] = self.pool_units.get(pool, 0) + run.units - used
+        key = (job.client_id, pool)
+        self.usage_units[key] = self.usage_units.get(key, 0) + max(1, used) - max(1, run.units)
+
+    def end_run(self, job: JobBook, run: Run, outcome: str, usage: Usage | None, cost_nano: int) -> None:
+        """Close an attempt's record and free its running row."""
+        self.ended_runs.append(run)
+        self.attempts.append(
+            AttemptEnd(
+                job_id=job.id,
+                attempt=run.attempt,
+                token=run.token,
+                outcome=outcome,
+                usage=usage,
+                price=price_of(run.hop, self.prices) if usage is not None else None,
+                cost_nano=cost_nano,
+            )
+        )
+
+    def drop_run(self, run: Run) -> None:
+        """Undo a claim whose call never began: the pool gets all of its units back."""
+        self.ended_runs.append(run)
+        self.pool_units[run.hop.pool] = self.pool_units.get(run.hop.pool, 0) + run.units
+
+    def waste(self, job: JobBook, run: Run, usage: Usage) -> None:
+        """Book the real cost of an answer that came too late: reverse what stood for it, add the waste."""
+        execution = self.executions[job.execution_id]
+        price = price_of(run.hop, self.prices)
+        self.enter(execution, job.id, run.attempt, EntryKind.RECONCILED, self.worst_of(job), run.hop)
+        self.enter(
+            execution, job.id, run.attempt, EntryKind.WASTE, price.cost_of(usage), run.hop, usage, price
+        )
+
+    def retry(self, job: JobBook, due_at: datetime) -> bool:
+        """Queue another attempt with a whole hold; False when the budget refuses the top-up."""
+        execution = self.executions[job.execution_id]
+        job.attempt += 1
+        missing = self.worst_of(job) - job.hold_nano
+        if missing > 0 and not self._extend(execution, job, EntryKind.TOP_UP, missing):
+            job.attempt -= 1
+            return False
+        job.started_at = None
+        job.due_at = due_at if due_at > self.now else None
+        job.state = JobState.SCHEDULED if job.due_at else JobState.READY
+        self.queued[job.id] = job
+        return True
+
+    def finish_job(self, job: JobBook, state: JobState) -> None:
+        """Put a job in a final state and give back what is left of its hold."""
+        execution, stage = self.executions[job.execution_id], self.stages[job.stage_id]
+        if job.hold_nano:
+            self._move(execution, held=-job.hold_nano)
+            self.enter(execution, job.id, job.attempt, EntryKind.RELEASE, job.hold_nano)
+            job.hold_nano = 0
+        job.state, job.finished_at, job.due_at = state, self.now, None
+        self.queued.pop(job.id, None)
+        stage.open_jobs -= 1
+        if execution.finished_at is None:
+            told = {"jobId": text_id("job", job.id), "kind": job.kind, "attempt": job.attempt}
+            self.emit(execution, f"job.{state}", told)
+
+    # Ending stages and executions.
+
+    def release_lines(self, execution: ExecutionBook, lines: list[LineBook]) -> None:
+        """Give back what lines still reserve."""
+        amount = sum(line.remaining * line.worst_nano for line in lines)
+        for line in lines:
+            line.remaining = 0
+        if amount:
+            execution.free_hold_nano -= amount
+            self._move(execution, held=-amount)
+            execution.event_seq += 1
+            self.enter(execution, execution.id, execution.event_seq, EntryKind.RELEASE, amount)
+
+    def enter_phase(self, stage: StageBook, phase: str) -> None:
+        """Move a stage to its next phase; what the last one left over is released."""
+        execution = self.executions[stage.execution_id]
+        own = [line for line in self.lines_of(execution.id) if line.stage_ordinal == stage.ordinal]
+        self.release_lines(execution, [line for line in own if stage.phase and line.phase == stage.phase])
+        stage.phase = phase
+
+    def start_stage(self, stage: StageBook, phase: str) -> None:
+        """Open a stage at its first phase."""
+        stage.state, stage.started_at, stage.phase = StageState.RUNNING, self.now, phase
+
+    def finish_stage(
+        self, stage: StageBook, state: StageState, outputs: dict[str, Any] | None, reasons: tuple[Reason, ...]
+    ) -> None:
+        """Close a stage; all its lines are released."""
+        execution = self.executions[stage.execution_id]
+        own = [line for line in self.lines_of(execution.id) if line.stage_ordinal == stage.ordinal]
+        self.release_lines(execution, own)
+        stage.state, stage.outputs, stage.reasons, stage.finished_at = state, outputs, reasons, self.now
+        self.emit(execution, f"stage.{state}", {"stage": stage.ordinal, "worker": stage.worker})
+
+    def finish_execution(
+        self, execution: ExecutionBook, state: ExecutionState, reasons: tuple[Reason, ...]
+    ) -> None:
+        """Put an execution in its one final state; nothing of its hold stays free."""
+        self.release_lines(execution, self.lines_of(execution.id))
+        for stage in self.stages_of(execution.id):
+            if stage.finished_at is None:
+                done = state in (ExecutionState.SUCCEEDED, ExecutionState.PARTIAL, ExecutionState.FAILED)
+                stage.state = StageState.SKIPPED if done else StageState.CANCELLED
+                stage.finished_at = self.now
+        for budget_id in execution.budget_ids:
+            self.budgets[budget_id].unfinished_change -= 1
+        execution.state, execution.reasons, execution.finished_at = state, reasons, self.now
+        self.emit(execution, f"execution.{state}", {"reasons": [reason.code for reason in reasons]})
+
+    def emit(self, execution: ExecutionBook, type_: str, data: dict[str, Any]) -> None:
+        """Add an event in the execution's own sequence."""
+        execution.event_seq += 1
+        self.events.append(Event(execution_id=execution.id, seq=execution.event_seq, type=type_, data=data))
+
+    def enter(
+        self,
+        execution: ExecutionBook,
+        subject_id: UUID,
+        attempt: int,
+        kind: EntryKind,
+        amount_nano: int,
+        hop: Hop | None = None,
+        usage: Usage | None = None,
+        price: Price | None = None,
+    ) -> None:
+        """Post one entry; an amount of zero posts nothing."""
+        if amount_nano <= 0:
+            return
+        self.entries.append(
+            Entry(
+                client_id=execution.client_id,
+                execution_id=execution.id,
+                subject_id=subject_id,
+                attempt=attempt,
+                kind=kind,
+                amount_nano=amount_nano,
+                budget_ids=execution.budget_ids,
+                hop=hop,
+                usage=usage,
+                price=price,
+            )
+        )
+
+    def _move(self, execution: ExecutionBook, *, held: int, spent: int = 0) -> None:
+        for budget_id in execution.budget_ids:
+            self.budgets[budget_id].held_change += held
+            self.budgets[budget_id].spent_change += spent
+
+
+def quote_lines(lines: list[Line], prices: Prices) -> tuple[int, int]:
+    """Return what lines are expected to cost and the most that they can cost."""
+    worst = sum(
+        line.count * worst_of_route(line.route, line.input_bound, line.output_limit, prices) for line in lines
+    )
+    return sum(expected_of_line(line, prices) for line in lines), worst

@@ -1,0 +1,566 @@
+"""Who starts next: ``plan(snapshot, now) -> Decision``. Pure; live, in explanations and in simulation.
+
+Within one plan every gate only gets tighter (units, caps and slots are only taken), so a lane found closed
+stays closed, and a client's key in a heap only gets worse; that is what makes the lazy heaps exact.
+"""
+
+import heapq
+import math
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+import msgspec
+
+from aifactory.resources import buckets
+from aifactory.resources.interface import Hop, Urgency
+
+GUARD_EVERY = 20
+RECENT_STARTS = 100
+FAIRNESS_POINTS = 10.0
+WAITING_POINTS = 20.0
+USAGE_HALF_LIFE_SECONDS = 3600.0
+RESERVE_LENT_AFTER = timedelta(seconds=60)
+BIG_JOB_HOLDS_LOWER_AFTER = timedelta(seconds=5)
+BIG_JOB_HOLDS_ALL_AFTER = timedelta(minutes=10)
+URGENCY_POINTS = {Urgency.LOW: 0, Urgency.NORMAL: 10, Urgency.HIGH: 20, Urgency.URGENT: 30}
+
+
+class Gate(StrEnum):
+    """What keeps a job waiting."""
+
+    SCHEDULER_OFF = "scheduler_off"
+    QUEUE_PAUSED = "queue_paused"
+    CLIENT_SUSPENDED = "client_suspended"
+    CLIENT_CAP = "client_cap"
+    WORKER_PAUSED = "worker_paused"
+    WORKER_CAP = "worker_cap"
+    NO_HOP = "no_hop"
+    UNITS = "units"
+    REQUESTS = "requests"
+    BIG_JOB = "big_job"
+    SLOTS = "slots"
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """A queued job near the front of its lane."""
+
+    job_id: UUID
+    aged_from: datetime
+    seq: int
+    units: int
+    attempt: int = 1
+    timeout_seconds: int = 120
+
+
+class Lane(msgspec.Struct, frozen=True, kw_only=True):
+    """A lane with its loaded heads; ``complete`` when nothing is queued behind them."""
+
+    id: int
+    hops: tuple[Hop, ...]
+    further_pools: tuple[str, ...]
+    local: bool
+    alone: bool = False
+    worker: str
+    queue: str
+    client_id: UUID
+    urgency: Urgency
+    heads: tuple[Head, ...]
+    complete: bool
+
+
+class QueueGate(msgspec.Struct, frozen=True, kw_only=True):
+    """A queue's policy; ``rank`` 0 is the top."""
+
+    queue: str
+    rank: int
+    policy: str
+    share_percent: int
+    full_age_seconds: int
+    paused: bool = False
+
+
+class ClientGate(msgspec.Struct, frozen=True, kw_only=True):
+    """A client's tier terms, cap and running jobs."""
+
+    client_id: UUID
+    points: int
+    weight: int
+    max_running: int
+    running: int = 0
+    suspended: bool = False
+
+
+class WorkerGate(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker's cap and running jobs."""
+
+    worker: str
+    max_running: int | None = None
+    running: int = 0
+    active: bool = True
+
+
+class PoolGate(msgspec.Struct, frozen=True, kw_only=True):
+    """A pool, levels refilled to the snapshot's time."""
+
+    pool: str
+    capacity: int
+    refill_per_second: int
+    level_micro: int
+    requests_per_minute: int | None = None
+    requests_micro: int = 0
+    reserved_percent: int = 10
+    dedicated_client_id: UUID | None = None
+    blocked_until: datetime | None = None
+    paused: bool = False
+    last_urgent_at: datetime | None = None
+    last_start_seq: int = 0
+    start_seq: int = 0
+    recent_starts: tuple[str, ...] = ()
+    big_job_id: UUID | None = None
+    big_job_since: datetime | None = None
+
+
+class UsageGate(msgspec.Struct, frozen=True, kw_only=True):
+    """A client's decayed usage of a pool, and when it was last served there."""
+
+    usage: float = 0.0
+    active: bool = False
+    last_start_seq: int = 0
+    running: int = 0
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a decision depends on; ``idle``: the deciding process runs nothing now."""
+
+    lanes: tuple[Lane, ...]
+    pools: dict[str, PoolGate]
+    queues: dict[str, QueueGate]
+    clients: dict[UUID, ClientGate]
+    workers: dict[str, WorkerGate]
+    usage: dict[tuple[UUID, str], UsageGate]
+    slots: int
+    local_slots: int
+    idle: bool = True
+    start_seq: int = 0
+    enabled: bool = True
+    closed_providers: frozenset[str] = frozenset()
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """A job to start now, where, and why it was picked."""
+
+    lane: Lane
+    head: Head
+    hop: Hop
+    seq: int
+    by: str
+
+
+class Wait(msgspec.Struct, frozen=True, kw_only=True):
+    """A lane's head that can't start, the gate that keeps it, and when that gate may open."""
+
+    lane_id: int
+    job_id: UUID
+    gate: Gate
+    opens_at: datetime | None = None
+
+
+class UsageChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A client's usage of a pool after the plan, before its starts are charged."""
+
+    client_id: UUID
+    pool: str
+    usage: float
+    active: bool
+
+
+class BigJob(msgspec.Struct, frozen=True, kw_only=True):
+    """The big job that a pool remembers from now on; None: no more."""
+
+    pool: str
+    job_id: UUID | None
+    since: datetime | None
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What to start; why the rest waits; when to look again; which lanes need deeper loading."""
+
+    starts: tuple[Start, ...]
+    waits: tuple[Wait, ...]
+    next_wake: datetime | None
+    dry: tuple[int, ...]
+    usage: tuple[UsageChange, ...]
+    big_jobs: tuple[BigJob, ...]
+
+
+def plan(snapshot: Snapshot, now: datetime) -> Decision:
+    """Fill the free slots by priority within every gate; take all gates of a job or none."""
+    return _Plan(snapshot, now).decide()
+
+
+def decayed(usage: float, seconds: float) -> float:
+    """Return usage after some time: it halves every hour."""
+    return usage * math.pow(0.5, max(0.0, seconds) / USAGE_HALF_LIFE_SECONDS)
+
+
+def waiting_points(queue: QueueGate, aged_from: datetime, now: datetime) -> float:
+    """Return 0 to 20 points, linear in the time waited, full after the queue's ``full_age_seconds``."""
+    waited = max(0.0, (now - aged_from).total_seconds())
+    return min(WAITING_POINTS, WAITING_POINTS * waited / queue.full_age_seconds)
+
+
+def fairness_points(usage: float, weight: int, total_weight: int, total_usage: float) -> float:
+    """Return 0 to 10 points, falling as the client's usage approaches its fair share."""
+    share = weight / total_weight * total_usage if total_weight else 0.0
+    return FAIRNESS_POINTS * max(0.0, 1.0 - usage / share) if share > 0 else FAIRNESS_POINTS
+
+
+class _PoolPlan:
+    """One pool's part of a plan: its level, and a heap of lanes per queue."""
+
+    def __init__(self, gate: PoolGate) -> None:
+        self.gate = gate
+        self.level_micro = gate.level_micro
+        self.requests_micro = gate.requests_micro
+        self.start_seq = gate.start_seq
+        self.last_start_seq = gate.last_start_seq
+        self.recent = list(gate.recent_starts)
+        self.heaps: dict[str, list[tuple[tuple[float, ...], int]]] = {}
+        self.total_weight = 0
+        self.total_usage = 0.0
+        self.big_job_id = gate.big_job_id
+        self.big_job_since = gate.big_job_since
+        self.big_job_score: float | None = None
+
+    def spendable_micro(self, urgency: Urgency, now: datetime) -> int:
+        """Return the level above the floor that this urgency may not cross."""
+        urgent_lately = (
+            self.gate.last_urgent_at is not None and now - self.gate.last_urgent_at < RESERVE_LENT_AFTER
+        )
+        if urgency is Urgency.URGENT or not urgent_lately:
+            return self.level_micro
+        return self.level_micro - self.gate.capacity * buckets.MICRO * self.gate.reserved_percent // 100
+
+    def charge(self, units: int, seq: int, queue: str) -> None:
+        """Take a start's units and request slot and remember whose turn it was."""
+        self.level_micro -= units * buckets.MICRO
+        if self.gate.requests_per_minute is not None:
+            self.requests_micro -= buckets.MICRO
+        self.start_seq += 1
+        self.last_start_seq = seq
+        self.recent = [*self.recent, queue][-RECENT_STARTS:]
+
+
+class _Plan:
+    """The working state of one call of ``plan``."""
+
+    def __init__(self, snapshot: Snapshot, now: datetime) -> None:
+        self.snapshot = snapshot
+        self.now = now
+        self.lanes = {lane.id: lane for lane in snapshot.lanes}
+        self.position = dict.fromkeys(self.lanes, 0)
+        self.hop_of: dict[int, Hop] = {}
+        self.closed: dict[int, Wait] = {}
+        self.pools = {name: _PoolPlan(gate) for name, gate in snapshot.pools.items()}
+        self.client_running = {key: gate.running for key, gate in snapshot.clients.items()}
+        self.worker_running = {key: gate.running for key, gate in snapshot.workers.items()}
+        self.usage = {key: gate.usage for key, gate in snapshot.usage.items()}
+        self.served = {key: gate.last_start_seq for key, gate in snapshot.usage.items()}
+        self.slots = {True: snapshot.local_slots, False: snapshot.slots}
+        self.seq = snapshot.start_seq
+        self.starts: list[Start] = []
+        self.dry: list[int] = []
+
+    def decide(self) -> Decision:
+        changes: tuple[UsageChange, ...] = ()
+        if self.snapshot.enabled:
+            self._enter_lanes()
+            changes = self._level_usage()
+            self._fill_heaps()
+            while self._grant_somewhere():
+                pass
+        else:
+            for lane in self.snapshot.lanes:
+                self._close(lane, Gate.SCHEDULER_OFF)
+        return Decision(
+            starts=tuple(self.starts),
+            waits=tuple(self.closed.values()),
+            next_wake=min((wait.opens_at for wait in self.closed.values() if wait.opens_at), default=None),
+            dry=tuple(self.dry),
+            usage=changes,
+            big_jobs=self._big_jobs(),
+        )
+
+    # Setting up.
+
+    def _enter_lanes(self) -> None:
+        """Give each lane its pool, or close it by a gate that holds for the whole lane."""
+        for lane in self.snapshot.lanes:
+            hop, opens_at = self._choose_hop(lane)
+            if hop is None:
+                self._close(lane, Gate.NO_HOP, opens_at)
+                continue
+            self.hop_of[lane.id] = hop
+
+    def _choose_hop(self, lane: Lane) -> tuple[Hop | None, datetime | None]:
+        """Return the first hop that is open, or when the first blocked one may be."""
+        opens: list[datetime] = []
+        for hop in lane.hops:
+            gate = self.snapshot.pools.get(hop.pool)
+            if gate is None or gate.paused or hop.provider in self.snapshot.closed_providers:
+                continue
+            if gate.dedicated_client_id not in (None, lane.client_id):
+                continue
+            if gate.blocked_until is not None and gate.blocked_until > self.now:
+                opens.append(gate.blocked_until)
+                continue
+            return hop, None
+        return None, min(opens, default=None)
+
+    def _level_usage(self) -> tuple[UsageChange, ...]:
+        """Mark who is active in each pool; one that comes back may not live on old credit."""
+        active: dict[str, dict[UUID, None]] = {}
+        for lane_id, hop in self.hop_of.items():
+            active.setdefault(hop.pool, {})[self.lanes[lane_id].client_id] = None
+        for (client_id, pool), gate in self.snapshot.usage.items():
+            if gate.running:
+                active.setdefault(pool, {})[client_id] = None
+        changes: list[UsageChange] = []
+        for pool, clients in active.items():
+            changes += self._activate(pool, list(clients))
+        for (client_id, pool), gate in self.snapshot.usage.items():
+            if gate.active and client_id not in active.get(pool, {}):
+                changes.append(UsageChange(client_id=client_id, pool=pool, usage=gate.usage, active=False))
+        return tuple(changes)
+
+    def _activate(self, pool: str, clients: list[UUID]) -> Iterator[UsageChange]:
+        weights = {client: self.snapshot.clients[client].weight for client in clients}
+        gates = {client: self.snapshot.usage.get((client, pool), UsageGate()) for client in clients}
+        least = min((gates[c].usage / weights[c] for c in clients if gates[c].active), default=0.0)
+        for client, gate in gates.items():
+            usage = gate.usage if gate.active else max(gate.usage, weights[client] * least)
+            self.usage[client, pool] = usage
+            self.served.setdefault((client, pool), gate.last_start_seq)
+            if not gate.active:
+                yield UsageChange(client_id=client, pool=pool, usage=usage, active=True)
+        self.pools[pool].total_weight = sum(weights.values())
+        self.pools[pool].total_usage = sum(self.usage[client, pool] for client in clients)
+
+    def _fill_heaps(self) -> None:
+        for lane_id, hop in self.hop_of.items():
+            self._push(self.pools[hop.pool], self.lanes[lane_id])
+        for pool in self.pools.values():
+            for heap in pool.heaps.values():
+                heapq.heapify(heap)
+            self._find_big_job(pool)
+
+    def _push(self, pool: _PoolPlan, lane: Lane) -> None:
+        heap = pool.heaps.setdefault(lane.queue, [])
+        heap.append((self._key(pool, lane), lane.id))
+
+    # Keys.
+
+    def score(self, pool: _PoolPlan, lane: Lane) -> float:
+        """Return the published score of a lane's head, 0 to 100."""
+        client = self.snapshot.clients[lane.client_id]
+        return (
+            client.points
+            + URGENCY_POINTS[lane.urgency]
+            + waiting_points(self.snapshot.queues[lane.queue], self._head(lane).aged_from, self.now)
+            + fairness_points(
+                self.usage[lane.client_id, pool.gate.pool],
+                client.weight,
+                pool.total_weight,
+                pool.total_usage,
+            )
+        )
+
+    def _key(self, pool: _PoolPlan, lane: Lane) -> tuple[float, ...]:
+        """Order lanes of one queue, best first; grows with the client's usage."""
+        head = self._head(lane)
+        tail = (-self.score(pool, lane), head.aged_from.timestamp(), head.seq)
+        if self.snapshot.queues[lane.queue].policy == "fair":
+            client = self.snapshot.clients[lane.client_id]
+            return (self.usage[lane.client_id, pool.gate.pool] / client.weight, *tail)
+        return tail
+
+    def _head(self, lane: Lane) -> Head:
+        return lane.heads[self.position[lane.id]]
+
+    # Granting.
+
+    def _grant_somewhere(self) -> bool:
+        """Grant one start in the pool whose last start is oldest; False when nothing can start."""
+        turns = sorted(self.pools.values(), key=lambda pool: (pool.last_start_seq, pool.gate.pool))
+        return any(pool.heaps and self._grant(pool) for pool in turns)
+
+    def _grant(self, pool: _PoolPlan) -> bool:
+        if (pool.start_seq + 1) % GUARD_EVERY == 0 and (guarded := self._guarded(pool)):
+            self._start(pool, guarded, by="guard")
+            return True
+        open_queues = [queue for queue in list(pool.heaps) if self._best(pool, queue)]
+        if not open_queues:
+            return False
+        queue, by = self._pick_queue(pool, open_queues)
+        lane = self._best(pool, queue)
+        assert lane is not None
+        heapq.heappop(pool.heaps[queue])
+        self._start(pool, lane, by=by)
+        return True
+
+    def _pick_queue(self, pool: _PoolPlan, open_queues: list[str]) -> tuple[str, str]:
+        """Return the queue furthest below its share, else the top one; immediate may not take over half."""
+        count = max(1, len(pool.recent))
+        behind = {
+            queue: self.snapshot.queues[queue].share_percent / 100 - pool.recent.count(queue) / count
+            for queue in open_queues
+        }
+        furthest = min(open_queues, key=lambda queue: (-behind[queue], self.snapshot.queues[queue].rank))
+        if self.snapshot.queues[furthest].share_percent and behind[furthest] > 0:
+            return furthest, "share"
+        ranked = sorted(open_queues, key=lambda queue: self.snapshot.queues[queue].rank)
+        top = ranked[0]
+        crowding = self.snapshot.queues[top].rank == 0 and pool.recent.count(top) * 2 > count
+        return (ranked[1] if crowding and len(ranked) > 1 else top), self.snapshot.queues[top].policy
+
+    def _best(self, pool: _PoolPlan, queue: str) -> Lane | None:
+        """Return the best startable lane of a queue, on top of its heap; drop the closed ones above it."""
+        heap = pool.heaps[queue]
+        while heap:
+            key, lane_id = heap[0]
+            lane = self.lanes[lane_id]
+            if lane_id in self.closed or self._exhausted(lane):
+                heapq.heappop(heap)
+                continue
+            current = self._key(pool, lane)
+            if current != key:
+                heapq.heapreplace(heap, (current, lane_id))
+                continue
+            if wait := self._blocked(pool, lane):
+                self.closed[lane_id] = wait
+                heapq.heappop(heap)
+                continue
+            return lane
+        return None
+
+    def _guarded(self, pool: _PoolPlan) -> Lane | None:
+        """Return the oldest startable head of the client served longest ago; note a big job on the way."""
+
+        def turn(lane: Lane) -> tuple[int, datetime, int]:
+            head = self._head(lane)
+            return self.served[lane.client_id, pool.gate.pool], head.aged_from, head.seq
+
+        lanes = [
+            self.lanes[lane_id]
+            for heap in pool.heaps.values()
+            for _, lane_id in heap
+            if not self._exhausted(self.lanes[lane_id])
+        ]
+        for lane in sorted(lanes, key=turn):
+            wait = self.closed.get(lane.id) or self._blocked(pool, lane)
+            if wait is None:
+                return lane
+            if wait.gate is Gate.UNITS and pool.big_job_id is None:
+                pool.big_job_id, pool.big_job_since = wait.job_id, self.now
+                pool.big_job_score = self.score(pool, lane)
+        return None
+
+    def _blocked(self, pool: _PoolPlan, lane: Lane) -> Wait | None:
+        """Return the first closed gate of a lane's head, whole-lane gates first."""
+        client = self.snapshot.clients[lane.client_id]
+        worker = self.snapshot.workers.get(lane.worker)
+        if self.snapshot.queues[lane.queue].paused:
+            return self._wait(lane, Gate.QUEUE_PAUSED)
+        if client.suspended:
+            return self._wait(lane, Gate.CLIENT_SUSPENDED)
+        if self.client_running[lane.client_id] >= client.max_running:
+            return self._wait(lane, Gate.CLIENT_CAP)
+        if worker is None or not worker.active:
+            return self._wait(lane, Gate.WORKER_PAUSED)
+        if worker.max_running is not None and self.worker_running[lane.worker] >= worker.max_running:
+            return self._wait(lane, Gate.WORKER_CAP)
+        if self.slots[lane.local] <= 0 or (lane.alone and not (self.snapshot.idle and not self.starts)):
+            return self._wait(lane, Gate.SLOTS)
+        return self._lacks_units(pool, lane) or self._behind_big_job(pool, lane)
+
+    def _lacks_units(self, pool: _PoolPlan, lane: Lane) -> Wait | None:
+        head = self._head(lane)
+        for name in (pool.gate.pool, *lane.further_pools):
+            other = self.pools[name]
+            spendable = other.spendable_micro(lane.urgency, self.now)
+            seconds = buckets.seconds_until(
+                spendable, needed_units=head.units, refill_per_second=other.gate.refill_per_second
+            )
+            if seconds != 0:
+                opens = None if seconds is None else self.now + timedelta(seconds=seconds)
+                return self._wait(lane, Gate.UNITS, opens)
+        if pool.gate.requests_per_minute is not None and pool.requests_micro < buckets.MICRO:
+            missing = (buckets.MICRO - pool.requests_micro) * 60 / pool.gate.requests_per_minute
+            return self._wait(lane, Gate.REQUESTS, self.now + timedelta(microseconds=math.ceil(missing)))
+        return None
+
+    def _behind_big_job(self, pool: _PoolPlan, lane: Lane) -> Wait | None:
+        head = self._head(lane)
+        if pool.big_job_score is None or pool.big_job_since is None or head.job_id == pool.big_job_id:
+            return None
+        remembered = self.now - pool.big_job_since
+        if remembered >= BIG_JOB_HOLDS_ALL_AFTER and lane.urgency is not Urgency.URGENT:
+            return self._wait(lane, Gate.BIG_JOB)
+        if remembered >= BIG_JOB_HOLDS_LOWER_AFTER and self.score(pool, lane) < pool.big_job_score:
+            return self._wait(lane, Gate.BIG_JOB)
+        return None
+
+    def _start(self, pool: _PoolPlan, lane: Lane, *, by: str) -> None:
+        """Charge every gate virtually and move the lane to its next head."""
+        head = self._head(lane)
+        self.seq += 1
+        self.starts.append(Start(lane=lane, head=head, hop=self.hop_of[lane.id], seq=self.seq, by=by))
+        pool.charge(head.units, self.seq, lane.queue)
+        for name in lane.further_pools:
+            self.pools[name].level_micro -= head.units * buckets.MICRO
+        if pool.big_job_id == head.job_id:
+            pool.big_job_id = pool.big_job_since = pool.big_job_score = None
+        self.slots[lane.local] -= 1
+        if lane.alone:
+            self.slots = {True: 0, False: 0}
+        self.client_running[lane.client_id] += 1
+        self.worker_running[lane.worker] = self.worker_running.get(lane.worker, 0) + 1
+        self.usage[lane.client_id, pool.gate.pool] += max(1, head.units)
+        self.served[lane.client_id, pool.gate.pool] = self.seq
+        self.position[lane.id] += 1
+        if self._exhausted(lane):
+            if not lane.complete and self.slots[lane.local] > 0:
+                self.dry.append(lane.id)
+        elif by != "guard":
+            heapq.heappush(pool.heaps[lane.queue], (self._key(pool, lane), lane.id))
+
+    # Big jobs and waits.
+
+    def _find_big_job(self, pool: _PoolPlan) -> None:
+        """Keep a pool's big job while it is a lane's head; forget it when it is gone."""
+        if pool.big_job_id is None:
+            return
+        for heap in pool.heaps.values():
+            for _, lane_id in heap:
+                if self._head(self.lanes[lane_id]).job_id == pool.big_job_id:
+                    pool.big_job_score = self.score(pool, self.lanes[lane_id])
+                    return
+        pool.big_job_id = pool.big_job_since = None
+
+    def _big_jobs(self) -> tuple[BigJob, ...]:
+        return tuple(
+            BigJob(pool=pool.gate.pool, job_id=pool.big_job_id, since=pool.big_job_since)
+            for pool in self.pools.values()
+            if pool.big_job_id != pool.gate.big_job_id
+        )
+
+    def _exhausted(self, lane: Lane) -> bool:
+        return self.position[lane.id] >= len(lane.heads)
+
+    def _wait(self, lane: Lane, gate: Gate, opens_at: datetime | None = None) -> Wait:
+        return Wait(lane_id=lane.id, job_id=self._head(lane).job_id, gate=gate, opens_at=opens_at)
+
+    def _close(self, lane: Lane, gate: Gate, opens_at: datetime | None = None) -> None:
+        self.closed[lane.id] = self._wait(lane, gate, opens_at)

@@ -1,0 +1,53 @@
+"""What a call costs: prices in nano-dollars per million units, one rounding, upwards, per call. Pure."""
+
+from datetime import datetime
+
+import msgspec
+
+from aifactory.kernel.money import UNITS_PER_PRICE, Nano
+from aifactory.resources.interface import Hop, Line, Route, Usage
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A model's price, with where and when it was found."""
+
+    input_nano_per_million: int
+    cached_nano_per_million: int
+    output_nano_per_million: int
+    source: str
+    at: datetime
+
+    def cost_of(self, usage: Usage) -> Nano:
+        """Return what a call cost; cached units are part of the input units."""
+        cached = min(usage.cached_input_units, usage.input_units)
+        total = (
+            (usage.input_units - cached) * self.input_nano_per_million
+            + cached * self.cached_nano_per_million
+            + usage.output_units * self.output_nano_per_million
+        )
+        return Nano(-(-total // UNITS_PER_PRICE))
+
+    def worst(self, input_bound: int, output_limit: int) -> Nano:
+        """Return the most that a call within these bounds can cost."""
+        dearest_input = max(self.input_nano_per_million, self.cached_nano_per_million)
+        total = input_bound * dearest_input + output_limit * self.output_nano_per_million
+        return Nano(-(-total // UNITS_PER_PRICE))
+
+
+Prices = dict[tuple[str, str], Price]
+
+
+def price_of(hop: Hop, prices: Prices) -> Price:
+    """Return the price of a hop; KeyError for a model that is not registered."""
+    return prices[hop.provider, hop.model]
+
+
+def worst_of_route(route: Route, input_bound: int, output_limit: int, prices: Prices) -> Nano:
+    """Return the worst case at the route's dearest hop."""
+    return max(price_of(hop, prices).worst(input_bound, output_limit) for hop in route.hops)
+
+
+def expected_of_line(line: Line, prices: Prices) -> Nano:
+    """Return what all jobs of a line are expected to cost, at the route's first hop."""
+    usage = Usage(input_units=line.expected_input, output_units=line.expected_output)
+    return Nano(line.count * price_of(line.route.hops[0], prices).cost_of(usage))

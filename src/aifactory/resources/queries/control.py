@@ -1,0 +1,202 @@
+"""Clients' limits, prices, routes, pools, budgets, stored data."""
+
+import hashlib
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from aifactory.kernel.db import Tx, encode_json
+from aifactory.kernel.ids import BudgetId, ClientId, DataId, new_id
+from aifactory.resources.budgets import MAX_UNFINISHED, BudgetLevel, Period
+from aifactory.resources.interface import ClientLimits, Hop, Route, StoredData
+from aifactory.resources.pricing import Price, Prices
+
+
+async def prices(tx: Tx) -> Prices:
+    """Return the price of every active model."""
+    rows = await tx.raw.fetch(
+        """
+        SELECT provider, model, input_nano_per_million, cached_nano_per_million, output_nano_per_million,
+               price_source, price_at
+        FROM models WHERE active
+        """
+    )
+    return {
+        (row["provider"], row["model"]): Price(
+            input_nano_per_million=row["input_nano_per_million"],
+            cached_nano_per_million=row["cached_nano_per_million"],
+            output_nano_per_million=row["output_nano_per_million"],
+            source=row["price_source"],
+            at=row["price_at"],
+        )
+        for row in rows
+    }
+
+
+async def routes(tx: Tx) -> dict[int, Route]:
+    """Return every interned route."""
+    rows = await tx.raw.fetch("SELECT id, hops, further_pools, alone, local FROM routes")
+    return {
+        row["id"]: Route(
+            hops=msgspec.convert(row["hops"], tuple[Hop, ...]),
+            further_pools=tuple(row["further_pools"]),
+            alone=row["alone"],
+            local=row["local"],
+        )
+        for row in rows
+    }
+
+
+async def intern_route(tx: Tx, route: Route) -> int:
+    """Return a route's id, storing it first if it is new."""
+    key = msgspec.json.encode(route, order="deterministic").decode()
+    found: int | None = await tx.raw.fetchval("SELECT id FROM routes WHERE key = $1", key)
+    if found is None:
+        await tx.raw.execute(
+            """
+            INSERT INTO routes (key, hops, further_pools, alone, local) VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT (key) DO NOTHING
+            """,
+            key,
+            encode_json(route.hops),
+            list(route.further_pools),
+            route.alone,
+            route.local,
+        )
+        found = await tx.raw.fetchval("SELECT id FROM routes WHERE key = $1", key)
+    assert found is not None
+    return found
+
+
+async def pool_capacities(tx: Tx) -> dict[str, tuple[int, int]]:
+    """Return each pool's capacity and the part of it, in percent, that only urgent work may use."""
+    rows = await tx.raw.fetch("SELECT pool, capacity, reserved_percent FROM resource_pools")
+    return {row["pool"]: (row["capacity"], row["reserved_percent"]) for row in rows}
+
+
+async def find_client(tx: Tx, client_id: ClientId) -> ClientLimits | None:
+    """Return a client's tier and limits."""
+    row = await tx.raw.fetchrow("SELECT * FROM client_resource_limits WHERE client_id = $1", client_id)
+    return None if row is None else msgspec.convert(dict(row), ClientLimits)
+
+
+async def set_client(tx: Tx, limits: ClientLimits) -> None:
+    """Create or replace a client's tier and limits."""
+    await tx.raw.execute(
+        """
+        INSERT INTO client_resource_limits (client_id, name, tier, suspended, time_zone, max_running,
+            monthly_budget_nano, requests_per_minute)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        ON CONFLICT (client_id) DO UPDATE SET name = $2, tier = $3, suspended = $4, time_zone = $5,
+            max_running = $6, monthly_budget_nano = $7, requests_per_minute = $8
+        """,
+        *msgspec.structs.astuple(limits),
+    )
+
+
+async def hold(tx: Tx, client_id: ClientId, period: Period, amount_nano: int) -> BudgetId | None:
+    """Hold an amount on the client's budget of a period, if it fits; None if it does not, or no row."""
+    return await tx.raw.fetchval(  # type: ignore[no-any-return]
+        """
+        UPDATE budgets b SET held_nano = b.held_nano + $3, unfinished = b.unfinished + 1
+        FROM client_resource_limits c JOIN tiers t USING (tier)
+        WHERE b.client_id = $1 AND b.scope = 'client' AND b.scope_key = '' AND b.period_start = $2
+          AND c.client_id = b.client_id
+          AND b.spent_nano + b.held_nano + $3
+              <= coalesce(b.limit_nano, c.monthly_budget_nano, t.monthly_budget_nano)
+          AND b.unfinished < $4 - coalesce((
+              SELECT sum(old.unfinished) FROM budgets old
+              WHERE old.client_id = $1 AND old.scope = 'client' AND old.period_start < $2), 0)
+        RETURNING b.id
+        """,
+        client_id,
+        period.start,
+        amount_nano,
+        MAX_UNFINISHED,
+    )
+
+
+async def open_budget(tx: Tx, client_id: ClientId, period: Period) -> None:
+    """Make sure that the client's budget row of a period exists."""
+    await tx.raw.execute(
+        """
+        INSERT INTO budgets (id, client_id, scope, period_start, period_end) VALUES ($1, $2, 'client', $3, $4)
+        ON CONFLICT DO NOTHING
+        """,
+        new_id(),
+        client_id,
+        period.start,
+        period.end,
+    )
+
+
+async def budget_level(tx: Tx, client_id: ClientId, period: Period) -> BudgetLevel:
+    """Return a client's budget of a period as it stands."""
+    row = await tx.raw.fetchrow(
+        """
+        SELECT coalesce(b.limit_nano, c.monthly_budget_nano, t.monthly_budget_nano) AS limit_nano,
+               b.held_nano, b.spent_nano, b.period_end,
+               (SELECT sum(every.unfinished)::bigint FROM budgets every
+                WHERE every.client_id = $1 AND every.scope = 'client') AS unfinished
+        FROM budgets b JOIN client_resource_limits c USING (client_id) JOIN tiers t USING (tier)
+        WHERE b.client_id = $1 AND b.scope = 'client' AND b.scope_key = '' AND b.period_start = $2
+        """,
+        client_id,
+        period.start,
+    )
+    assert row is not None
+    return BudgetLevel(**dict(row))
+
+
+async def insert_data(
+    tx: Tx,
+    *,
+    client_id: ClientId,
+    name: str,
+    media_type: str,
+    content: bytes,
+    words: int,
+    expires_at: datetime | None,
+) -> DataId:
+    """Store bytes."""
+    data_id = DataId(new_id())
+    await tx.raw.execute(
+        """
+        INSERT INTO data_references (id, client_id, name, media_type, encoding, bytes, words, sha256, content,
+            created_at, expires_at)
+        VALUES ($1, $2, $3, $4, 'identity', $5, $6, $7, $8, $9, $10)
+        """,
+        data_id,
+        client_id,
+        name,
+        media_type,
+        len(content),
+        words,
+        hashlib.sha256(content).digest(),
+        content,
+        tx.now,
+        expires_at,
+    )
+    return data_id
+
+
+async def find_data(tx: Tx, *, client_id: ClientId | None, data_id: DataId) -> StoredData | None:
+    """Describe stored bytes, of one client or of any."""
+    row = await tx.raw.fetchrow(
+        """
+        SELECT id, name, media_type, bytes AS size_bytes, words, sha256 FROM data_references
+        WHERE id = $1 AND ($2::uuid IS NULL OR client_id = $2)
+        """,
+        data_id,
+        client_id,
+    )
+    return None if row is None else StoredData(**dict(row))
+
+
+async def load_data(tx: Tx, data_ids: list[DataId]) -> dict[DataId, bytes]:
+    """Return stored bytes by id."""
+    rows: list[Any] = await tx.raw.fetch(
+        "SELECT id, content FROM data_references WHERE id = ANY($1)", data_ids
+    )
+    return {row["id"]: row["content"] for row in rows}

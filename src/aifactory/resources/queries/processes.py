@@ -1,0 +1,98 @@
+"""The processes of the fleet, their leases, and what dead ones left running."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from aifactory.kernel.db import Tx
+from aifactory.kernel.ids import ExecutionId, JobId, ProcessId
+
+LEASE = timedelta(seconds=15)
+
+
+async def register(
+    tx: Tx, *, process_id: ProcessId, host: str, pid: int, lock_key: int, slots: int, local_slots: int
+) -> int:
+    """Enter a process; returns its epoch."""
+    epoch: int = await tx.raw.fetchval(
+        """
+        INSERT INTO processes
+            (id, host, pid, lock_key, started_at, renewed_at, lease_until, slots, local_slots)
+        VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8) RETURNING epoch
+        """,
+        process_id,
+        host,
+        pid,
+        lock_key,
+        tx.now,
+        tx.now + LEASE,
+        slots,
+        local_slots,
+    )
+    return epoch
+
+
+async def remove(tx: Tx, process_id: ProcessId) -> None:
+    """Forget a process that runs nothing."""
+    await tx.raw.execute("DELETE FROM processes WHERE id = $1", process_id)
+
+
+async def others(tx: Tx, process_id: ProcessId) -> list[Any]:
+    """Return the other processes: id, host, pid, whether the lease is over, whether its session is gone."""
+    return await tx.raw.fetch(
+        """
+        SELECT p.id, p.host, p.pid, p.started_at, p.lease_until < $2 AS expired,
+               NOT EXISTS (
+                   SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+                     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                     AND (l.classid::bigint << 32) + l.objid::bigint = p.lock_key) AS session_gone
+        FROM processes p WHERE p.id <> $1
+        """,
+        process_id,
+        tx.now,
+    )
+
+
+async def resumed_at(tx: Tx) -> datetime:
+    """Return when ticking began, or began again after an outage."""
+    moment: datetime = await tx.raw.fetchval("SELECT resumed_at FROM scheduler_control")
+    return moment
+
+
+async def runs_of(tx: Tx, process_ids: list[ProcessId]) -> list[Any]:
+    """Return job and token of everything that processes run."""
+    return await tx.raw.fetch(
+        "SELECT job_id, token, attempt FROM running_jobs WHERE process_id = ANY($1)", process_ids
+    )
+
+
+async def orphaned_runs(tx: Tx) -> list[Any]:
+    """Return job and token of runs whose process is not registered any more."""
+    return await tx.raw.fetch(
+        """
+        SELECT r.job_id, r.token FROM running_jobs r
+        WHERE NOT EXISTS (SELECT FROM processes p WHERE p.id = r.process_id)
+        """
+    )
+
+
+async def unwanted_runs(tx: Tx, process_id: ProcessId) -> list[JobId]:
+    """Return this process's runs whose execution is final: their calls are to be aborted."""
+    rows = await tx.raw.fetch(
+        """
+        SELECT r.job_id FROM running_jobs r
+        JOIN jobs j ON j.id = r.job_id JOIN executions e ON e.id = j.execution_id
+        WHERE r.process_id = $1 AND e.finished_at IS NOT NULL
+        """,
+        process_id,
+    )
+    return [row["job_id"] for row in rows]
+
+
+async def past_deadline(tx: Tx, limit: int = 200) -> list[ExecutionId]:
+    """Return open executions whose deadline has passed."""
+    rows = await tx.raw.fetch(
+        "SELECT id FROM executions WHERE finished_at IS NULL AND deadline <= $1 ORDER BY deadline LIMIT $2",
+        tx.now,
+        limit,
+    )
+    return [row["id"] for row in rows]

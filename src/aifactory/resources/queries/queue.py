@@ -1,0 +1,159 @@
+"""The hot tables: lanes, ready and due jobs, running jobs, pools' levels, usage."""
+
+from typing import Any
+from uuid import UUID
+
+from aifactory.kernel.db import Tx
+from aifactory.kernel.ids import ClientId, JobId
+from aifactory.resources.books import Books, JobBook
+
+LaneKey = tuple[int, str, str, UUID, str]
+
+
+async def return_units(tx: Tx, units: dict[str, int]) -> None:
+    """Give pools back (or take) units, refilled first, pools in the order of their names."""
+    await tx.raw.executemany(
+        """
+        UPDATE resource_pools SET
+            level_micro = least(capacity * 1000000, level_micro + $2 * 1000000 + refill_per_second
+                * greatest(0, (extract(epoch FROM $3 - as_of) * 1000000)::bigint)),
+            requests_micro = CASE WHEN requests_per_minute IS NULL THEN 0 ELSE least(
+                requests_per_minute * 1000000::bigint, requests_micro + requests_per_minute
+                * greatest(0, (extract(epoch FROM $3 - as_of) * 1000000)::bigint) / 60) END,
+            as_of = greatest(as_of, $3)
+        WHERE pool = $1
+        """,
+        [(pool, change, tx.now) for pool, change in sorted(units.items()) if change],
+    )
+
+
+async def enqueue(tx: Tx, books: Books) -> None:
+    """Queue the books' opened and retried jobs, ready ones in their lanes, later ones by due time."""
+    ready = [job for job in books.queued.values() if job.due_at is None]
+    later = [job for job in books.queued.values() if job.due_at is not None]
+    lanes = await lane_ids(tx, {_lane_key(books, job) for job in ready})
+    await tx.raw.executemany(
+        """
+        INSERT INTO resource_queue (job_id, lane_id, aged_from, seq, units, attempt, timeout_seconds)
+        VALUES ($1, $2, $3, nextval('queue_seq'), $4, $5, $6)
+        """,
+        [
+            (
+                job.id,
+                lanes[_lane_key(books, job)],
+                books.executions[job.execution_id].aged_from,
+                job.units,
+                job.attempt,
+                job.timeout_seconds,
+            )
+            for job in ready
+        ],
+    )
+    await tx.raw.executemany(
+        """
+        INSERT INTO queue_due (job_id, due_at, route_id, worker, queue, client_id, urgency, aged_from, seq,
+            units, attempt, timeout_seconds)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, nextval('queue_seq'), $9, $10, $11)
+        """,
+        [
+            (
+                job.id,
+                job.due_at,
+                *_lane_key(books, job),
+                books.executions[job.execution_id].aged_from,
+                job.units,
+                job.attempt,
+                job.timeout_seconds,
+            )
+            for job in later
+        ],
+    )
+
+
+def _lane_key(books: Books, job: JobBook) -> LaneKey:
+    execution = books.executions[job.execution_id]
+    return (job.route_id, job.worker, execution.queue, execution.client_id, execution.urgency)
+
+
+async def lane_ids(tx: Tx, keys: set[LaneKey]) -> dict[LaneKey, int]:
+    """Return lanes, opened if need be and locked against closing, in the order of their ids."""
+    found: dict[LaneKey, int] = {}
+    while missing := sorted(keys - found.keys()):
+        columns = [list(column) for column in zip(*missing, strict=True)]
+        await tx.raw.execute(
+            """
+            INSERT INTO lanes (route_id, worker, queue, client_id, urgency)
+            SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::uuid[], $5::text[])
+            ON CONFLICT DO NOTHING
+            """,
+            *columns,
+        )
+        rows = await tx.raw.fetch(
+            """
+            SELECT l.id, l.route_id, l.worker, l.queue, l.client_id, l.urgency
+            FROM lanes l JOIN unnest($1::bigint[], $2::text[], $3::text[], $4::uuid[], $5::text[])
+                AS wanted (route_id, worker, queue, client_id, urgency)
+                USING (route_id, worker, queue, client_id, urgency)
+            ORDER BY l.id FOR KEY SHARE OF l
+            """,
+            *columns,
+        )
+        for row in rows:
+            key = (row["route_id"], row["worker"], row["queue"], row["client_id"], row["urgency"])
+            found[key] = row["id"]
+    return found
+
+
+async def remove(tx: Tx, job_ids: list[JobId]) -> None:
+    """Take jobs out of the queue, ready or due."""
+    if job_ids:
+        await tx.raw.execute("DELETE FROM resource_queue WHERE job_id = ANY($1)", job_ids)
+        await tx.raw.execute("DELETE FROM queue_due WHERE job_id = ANY($1)", job_ids)
+
+
+async def end_runs(tx: Tx, tokens: list[UUID]) -> None:
+    """Remove running rows by their tokens."""
+    if tokens:
+        await tx.raw.execute("DELETE FROM running_jobs WHERE token = ANY($1)", tokens)
+
+
+async def correct_usage(tx: Tx, units: dict[tuple[ClientId, str], int]) -> None:
+    """Correct clients' usage of pools by the difference between estimate and truth."""
+    await tx.raw.executemany(
+        """
+        UPDATE client_pool_usage SET usage = greatest(0, usage + $3) WHERE client_id = $1 AND pool = $2
+        """,
+        [(client, pool, change) for (client, pool), change in sorted(units.items()) if change],
+    )
+
+
+async def close_empty_lanes(tx: Tx) -> int:
+    """Delete lanes without jobs; a submission that fills one meanwhile keeps it. Returns how many."""
+    rows: list[Any] = await tx.raw.fetch(
+        """
+        SELECT id FROM lanes l
+        WHERE NOT EXISTS (SELECT FROM resource_queue q WHERE q.lane_id = l.id)
+        ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED
+        """
+    )
+    # A second statement, so that it sees what was committed before the locks were granted.
+    closed = await tx.raw.fetch(
+        """
+        DELETE FROM lanes l WHERE l.id = ANY($1)
+            AND NOT EXISTS (SELECT FROM resource_queue q WHERE q.lane_id = l.id)
+        RETURNING l.id
+        """,
+        [row["id"] for row in rows],
+    )
+    return len(closed)
+
+
+async def orphans(tx: Tx) -> list[JobId]:
+    """Return ready jobs whose lane is gone; there must be none."""
+    rows = await tx.raw.fetch(
+        """
+        SELECT q.job_id FROM resource_queue q
+        WHERE NOT EXISTS (SELECT FROM lanes l WHERE l.id = q.lane_id) LIMIT 1000
+        """
+    )
+    return [row["job_id"] for row in rows]

@@ -1,0 +1,489 @@
+"""What one tick reads and writes: the decider lock, due jobs, the snapshot, the starts."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+
+from aifactory.kernel.db import Tx
+from aifactory.kernel.ids import JobId, ProcessId
+from aifactory.resources import buckets, policy
+from aifactory.resources.interface import Hop, Urgency
+from aifactory.resources.policy import (
+    ClientGate,
+    Decision,
+    Head,
+    Lane,
+    PoolGate,
+    QueueGate,
+    Snapshot,
+    Start,
+    UsageGate,
+    WorkerGate,
+)
+from aifactory.resources.queries.queue import lane_ids
+
+DECIDER_LOCK = 0x41_49_46_01
+OUTAGE = timedelta(seconds=5)
+_INITIALS = {"immediate": "i", "fast": "f", "normal": "n", "batch": "b", "deferred": "d"}
+_QUEUES = {initial: queue for queue, initial in _INITIALS.items()}
+
+
+class Claimed(msgspec.Struct, frozen=True, kw_only=True):
+    """A start that was applied: the job is this process's to run, under this token."""
+
+    start: Start
+    token: UUID
+
+
+async def try_decider_lock(tx: Tx) -> bool:
+    """Become the only decider until the transaction ends, or return False at once."""
+    return bool(await tx.raw.fetchval("SELECT pg_try_advisory_xact_lock($1)", DECIDER_LOCK))
+
+
+async def wait_for_decider_lock(tx: Tx) -> None:
+    """Wait to be the only decider, for takers of units outside the tick."""
+    await tx.raw.execute("SELECT pg_advisory_xact_lock($1)", DECIDER_LOCK)
+
+
+async def end_decider(tx: Tx) -> int:
+    """End the backend that holds the decider lock: its process stopped in the middle. Returns how many."""
+    rows = await tx.raw.fetch(
+        """
+        SELECT pg_terminate_backend(pid) FROM pg_locks
+        WHERE locktype = 'advisory' AND granted AND classid = 0 AND objid = $1::bigint::oid AND objsubid = 1
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND pid <> pg_backend_pid()
+        """,
+        DECIDER_LOCK,
+    )
+    return len(rows)
+
+
+async def read_control(tx: Tx) -> tuple[bool, int]:
+    """Note the tick, and when ticking resumed after an outage; return (enabled, last start's number)."""
+    row = await tx.raw.fetchrow(
+        """
+        UPDATE scheduler_control SET last_tick_at = $1, resumed_at = CASE
+            WHEN last_tick_at > $2 THEN resumed_at ELSE $1 END
+        RETURNING enabled, start_seq
+        """,
+        tx.now,
+        tx.now - OUTAGE,
+    )
+    assert row is not None
+    return row["enabled"], row["start_seq"]
+
+
+async def lock_pools(tx: Tx) -> dict[str, PoolGate]:
+    """Lock every pool, by name, and return it refilled to now."""
+    rows = await tx.raw.fetch("SELECT * FROM resource_pools ORDER BY pool FOR NO KEY UPDATE")
+    return {row["pool"]: _pool(row, tx) for row in rows}
+
+
+def _pool(row: Any, tx: Tx) -> PoolGate:
+    per_minute = row["requests_per_minute"]
+    return PoolGate(
+        pool=row["pool"],
+        capacity=row["capacity"],
+        refill_per_second=row["refill_per_second"],
+        level_micro=buckets.refilled(
+            row["level_micro"],
+            capacity=row["capacity"],
+            refill_per_second=row["refill_per_second"],
+            since=row["as_of"],
+            now=tx.now,
+        ),
+        requests_per_minute=per_minute,
+        requests_micro=0
+        if per_minute is None
+        else buckets.refilled_requests(
+            row["requests_micro"], per_minute=per_minute, since=row["as_of"], now=tx.now
+        ),
+        reserved_percent=row["reserved_percent"],
+        dedicated_client_id=row["dedicated_client_id"],
+        blocked_until=row["blocked_until"],
+        paused=row["paused"],
+        last_urgent_at=row["last_urgent_at"],
+        last_start_seq=row["last_start_seq"],
+        start_seq=row["start_seq"],
+        recent_starts=tuple(_QUEUES[initial] for initial in row["recent_starts"]),
+        big_job_id=row["big_job_id"],
+        big_job_since=row["big_job_since"],
+    )
+
+
+async def promote_due(tx: Tx, limit: int = 1000) -> int:
+    """Move jobs whose time has come into their lanes. Returns how many."""
+    rows = await tx.raw.fetch(
+        """
+        DELETE FROM queue_due WHERE job_id IN (
+            SELECT job_id FROM queue_due WHERE due_at <= $1 ORDER BY due_at LIMIT $2
+            FOR UPDATE SKIP LOCKED)
+        RETURNING job_id, route_id, worker, queue, client_id, urgency, aged_from, seq, units, attempt,
+            timeout_seconds
+        """,
+        tx.now,
+        limit,
+    )
+    if not rows:
+        return 0
+    keys = [tuple(row[1:6]) for row in rows]
+    lanes = await lane_ids(tx, set(keys))
+    await tx.raw.executemany(
+        """
+        INSERT INTO resource_queue (job_id, lane_id, aged_from, seq, units, attempt, timeout_seconds)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        """,
+        [(row["job_id"], lanes[key], *row[6:]) for row, key in zip(rows, keys, strict=True)],
+    )
+    return len(rows)
+
+
+async def next_due(tx: Tx) -> Any:
+    """Return when the next later job is due."""
+    return await tx.raw.fetchval("SELECT min(due_at) FROM queue_due")
+
+
+async def count_lanes(tx: Tx) -> int:
+    """Return how many lanes are open."""
+    count: int = await tx.raw.fetchval("SELECT count(*) FROM lanes")
+    return count
+
+
+async def load_lanes(
+    tx: Tx, *, local: bool | None, depth: int, lane_ids: list[int] | None = None
+) -> list[Lane]:
+    """Load the first ``depth`` jobs of every lane, of local or other routes or (None) of both."""
+    rows = await tx.raw.fetch(
+        """
+        SELECT l.id, r.hops, r.further_pools, r.local, r.alone, l.worker, l.queue, l.client_id, l.urgency,
+               h.job_id, h.aged_from, h.seq, h.units, h.attempt, h.timeout_seconds
+        FROM lanes l JOIN routes r ON r.id = l.route_id
+        CROSS JOIN LATERAL (
+            SELECT job_id, aged_from, seq, units, attempt, timeout_seconds FROM resource_queue q
+            WHERE q.lane_id = l.id ORDER BY aged_from, seq LIMIT $1) h
+        WHERE ($2::boolean IS NULL OR r.local = $2) AND ($3::bigint[] IS NULL OR l.id = ANY($3))
+        ORDER BY l.id, h.aged_from, h.seq
+        """,
+        depth,
+        local,
+        lane_ids,
+    )
+    grouped: dict[int, list[Any]] = {}
+    for row in rows:
+        grouped.setdefault(row["id"], []).append(row)
+    return [_lane(group, depth) for group in grouped.values()]
+
+
+def _lane(group: list[Any], depth: int) -> Lane:
+    first = group[0]
+    heads = tuple(
+        Head(
+            job_id=row["job_id"],
+            aged_from=row["aged_from"],
+            seq=row["seq"],
+            units=row["units"],
+            attempt=row["attempt"],
+            timeout_seconds=row["timeout_seconds"],
+        )
+        for row in group
+    )
+    return Lane(
+        id=first["id"],
+        hops=msgspec.convert(first["hops"], tuple[Hop, ...]),
+        further_pools=tuple(first["further_pools"]),
+        local=first["local"],
+        alone=first["alone"],
+        worker=first["worker"],
+        queue=first["queue"],
+        client_id=first["client_id"],
+        urgency=Urgency(first["urgency"]),
+        heads=heads,
+        complete=len(heads) < depth,
+    )
+
+
+async def load_snapshot(
+    tx: Tx,
+    *,
+    lanes: list[Lane],
+    pools: dict[str, PoolGate],
+    enabled: bool,
+    start_seq: int,
+    slots: int,
+    local_slots: int,
+    idle: bool,
+) -> Snapshot:
+    """Load the gates of the loaded lanes."""
+    running = await tx.raw.fetch(
+        "SELECT client_id, worker, pool, count(*) AS jobs FROM running_jobs GROUP BY client_id, worker, pool"
+    )
+    clients = {lane.client_id for lane in lanes} | {row["client_id"] for row in running}
+    return Snapshot(
+        lanes=tuple(lanes),
+        pools=pools,
+        queues=await _queue_gates(tx),
+        clients=await _client_gates(tx, clients, running),
+        workers=await _worker_gates(tx, running),
+        usage=await _usage_gates(tx, clients, running),
+        slots=slots,
+        local_slots=local_slots,
+        idle=idle,
+        start_seq=start_seq,
+        enabled=enabled,
+        closed_providers=await _closed_providers(tx),
+    )
+
+
+async def _queue_gates(tx: Tx) -> dict[str, QueueGate]:
+    rows = await tx.raw.fetch(
+        "SELECT queue, rank, policy, share_percent, full_age_seconds, paused FROM queues"
+    )
+    return {row["queue"]: QueueGate(**dict(row)) for row in rows}
+
+
+async def _client_gates(tx: Tx, clients: set[UUID], running: list[Any]) -> dict[UUID, ClientGate]:
+    counts: dict[UUID, int] = {}
+    for row in running:
+        counts[row["client_id"]] = counts.get(row["client_id"], 0) + row["jobs"]
+    rows = await tx.raw.fetch(
+        """
+        SELECT c.client_id, t.points, t.weight, c.suspended,
+               coalesce(c.max_running, t.max_running) AS max_running
+        FROM client_resource_limits c JOIN tiers t USING (tier) WHERE c.client_id = ANY($1)
+        """,
+        list(clients),
+    )
+    return {
+        row["client_id"]: ClientGate(**dict(row), running=counts.get(row["client_id"], 0)) for row in rows
+    }
+
+
+async def _worker_gates(tx: Tx, running: list[Any]) -> dict[str, WorkerGate]:
+    counts: dict[str, int] = {}
+    for row in running:
+        counts[row["worker"]] = counts.get(row["worker"], 0) + row["jobs"]
+    rows = await tx.raw.fetch(
+        "SELECT worker, max_running, active AND circuit <> 'open' AS active FROM worker_registry"
+    )
+    return {row["worker"]: WorkerGate(**dict(row), running=counts.get(row["worker"], 0)) for row in rows}
+
+
+async def _usage_gates(tx: Tx, clients: set[UUID], running: list[Any]) -> dict[tuple[UUID, str], UsageGate]:
+    counts: dict[tuple[UUID, str], int] = {}
+    for row in running:
+        key = (row["client_id"], row["pool"])
+        counts[key] = counts.get(key, 0) + row["jobs"]
+    rows = await tx.raw.fetch(
+        """
+        SELECT client_id, pool, usage, as_of, active, last_start_seq FROM client_pool_usage
+        WHERE active OR client_id = ANY($1)
+        """,
+        list(clients),
+    )
+    gates = {
+        (row["client_id"], row["pool"]): UsageGate(
+            usage=policy.decayed(row["usage"], (tx.now - row["as_of"]) / timedelta(seconds=1)),
+            active=row["active"],
+            last_start_seq=row["last_start_seq"],
+            running=counts.get((row["client_id"], row["pool"]), 0),
+        )
+        for row in rows
+    }
+    for key, count in counts.items():
+        gates.setdefault(key, UsageGate(running=count))
+    return gates
+
+
+async def _closed_providers(tx: Tx) -> frozenset[str]:
+    rows = await tx.raw.fetch("SELECT provider FROM providers WHERE NOT active OR circuit = 'open'")
+    return frozenset(row["provider"] for row in rows)
+
+
+async def apply(tx: Tx, decision: Decision, snapshot: Snapshot, *, process_id: ProcessId) -> list[Claimed]:
+    """Take the starts out of the queue; charge only those that were still there."""
+    taken = await tx.raw.fetch(
+        "DELETE FROM resource_queue WHERE job_id = ANY($1) RETURNING job_id",
+        [start.head.job_id for start in decision.starts],
+    )
+    there = {row["job_id"] for row in taken}
+    claimed = [Claimed(start=start, token=uuid4()) for start in decision.starts if start.head.job_id in there]
+    await _write_pools(tx, decision, snapshot, claimed)
+    await _insert_running(tx, claimed, process_id)
+    await _write_usage(tx, decision, snapshot, claimed)
+    if claimed:
+        await tx.raw.execute("UPDATE scheduler_control SET start_seq = $1", claimed[-1].start.seq)
+    return claimed
+
+
+async def _write_pools(tx: Tx, decision: Decision, snapshot: Snapshot, claimed: list[Claimed]) -> None:
+    big = {change.pool: change for change in decision.big_jobs}
+    starts: dict[str, list[Claimed]] = {}
+    taken: dict[str, int] = {}
+    for one in claimed:
+        starts.setdefault(one.start.hop.pool, []).append(one)
+        for pool in (one.start.hop.pool, *one.start.lane.further_pools):
+            taken[pool] = taken.get(pool, 0) + one.start.head.units
+    rows = []
+    for pool in sorted(taken.keys() | big.keys()):
+        gate, own = snapshot.pools[pool], starts.get(pool, [])
+        remembered = big.get(pool)
+        recent = [*gate.recent_starts, *(one.start.lane.queue for one in own)][-policy.RECENT_STARTS :]
+        urgent = any(one.start.lane.urgency is Urgency.URGENT for one in own)
+        rows.append(
+            (
+                pool,
+                gate.level_micro - taken.get(pool, 0) * buckets.MICRO,
+                gate.requests_micro - (len(own) * buckets.MICRO if gate.requests_per_minute else 0),
+                tx.now,
+                gate.start_seq + len(own),
+                own[-1].start.seq if own else gate.last_start_seq,
+                "".join(_INITIALS[queue] for queue in recent),
+                tx.now if urgent else gate.last_urgent_at,
+                remembered.job_id if remembered else gate.big_job_id,
+                remembered.since if remembered else gate.big_job_since,
+            )
+        )
+    await tx.raw.executemany(
+        """
+        UPDATE resource_pools SET level_micro = $2, requests_micro = $3, as_of = greatest(as_of, $4),
+            start_seq = $5, last_start_seq = $6, recent_starts = $7, last_urgent_at = $8, big_job_id = $9,
+            big_job_since = $10
+        WHERE pool = $1
+        """,
+        rows,
+    )
+
+
+async def _insert_running(tx: Tx, claimed: list[Claimed], process_id: ProcessId) -> None:
+    await tx.raw.executemany(
+        """
+        INSERT INTO running_jobs (job_id, token, process_id, client_id, worker, pool, provider, model, local,
+            lane_id, units, attempt, started_at, deadline)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+        """,
+        [
+            (
+                one.start.head.job_id,
+                one.token,
+                process_id,
+                one.start.lane.client_id,
+                one.start.lane.worker,
+                one.start.hop.pool,
+                one.start.hop.provider,
+                one.start.hop.model,
+                one.start.lane.local,
+                one.start.lane.id,
+                one.start.head.units,
+                one.start.head.attempt,
+                tx.now,
+                tx.now + timedelta(seconds=one.start.head.timeout_seconds),
+            )
+            for one in claimed
+        ],
+    )
+
+
+async def _write_usage(tx: Tx, decision: Decision, snapshot: Snapshot, claimed: list[Claimed]) -> None:
+    rows: dict[tuple[UUID, str], tuple[float, bool, int]] = {
+        (change.client_id, change.pool): (
+            change.usage,
+            change.active,
+            snapshot.usage.get((change.client_id, change.pool), UsageGate()).last_start_seq,
+        )
+        for change in decision.usage
+    }
+    for one in claimed:
+        key = (one.start.lane.client_id, one.start.hop.pool)
+        usage, active, _ = rows.get(key) or (snapshot.usage[key].usage, True, 0)
+        rows[key] = (usage + max(1, one.start.head.units), active, one.start.seq)
+    await tx.raw.executemany(
+        """
+        INSERT INTO client_pool_usage (client_id, pool, usage, as_of, active, last_start_seq)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT (client_id, pool)
+        DO UPDATE SET usage = $3, as_of = $4, active = $5, last_start_seq = $6
+        """,
+        [(client, pool, usage, tx.now, active, seq) for (client, pool), (usage, active, seq) in rows.items()],
+    )
+
+
+async def running_count(tx: Tx, process_id: ProcessId) -> int:
+    """Return how many jobs a process runs."""
+    count: int = await tx.raw.fetchval("SELECT count(*) FROM running_jobs WHERE process_id = $1", process_id)
+    return count
+
+
+async def set_enabled(tx: Tx, *, enabled: bool, by: str) -> None:
+    """Switch the scheduler of the whole fleet on or off."""
+    await tx.raw.execute(
+        "UPDATE scheduler_control SET enabled = $1, changed_at = $2, changed_by = $3", enabled, tx.now, by
+    )
+
+
+async def start_jobs(tx: Tx, job_ids: list[JobId]) -> list[Any]:
+    """Lock the executions of claimed jobs and mark what is still wanted as running.
+
+    Returns a row per started job: its facts, its stage's worker. A job that was cancelled since is left out.
+    """
+    await tx.raw.fetch(
+        """
+        SELECT id FROM executions WHERE id IN (SELECT execution_id FROM jobs WHERE id = ANY($1))
+        ORDER BY id FOR NO KEY UPDATE
+        """,
+        job_ids,
+    )
+    return await tx.raw.fetch(
+        """
+        UPDATE jobs j SET state = 'running', started_at = $2
+        WHERE j.id = ANY($1) AND j.state IN ('ready', 'scheduled')
+        RETURNING j.id, j.execution_id, j.stage_id, j.client_id, j.worker, j.kind, j.payload, j.data,
+            j.attempt, j.timeout_seconds
+        """,
+        job_ids,
+        tx.now,
+    )
+
+
+async def insert_attempts(tx: Tx, claimed: list[Claimed], process_id: ProcessId) -> None:
+    """Record the attempts that begin."""
+    await tx.raw.executemany(
+        """
+        INSERT INTO job_attempts (job_id, attempt, token, process_id, provider, model, pool, started_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        """,
+        [
+            (
+                one.start.head.job_id,
+                one.start.head.attempt,
+                one.token,
+                process_id,
+                one.start.hop.provider,
+                one.start.hop.model,
+                one.start.hop.pool,
+                tx.now,
+            )
+            for one in claimed
+        ],
+    )
+
+
+async def mark_executions_running(tx: Tx, execution_ids: list[UUID]) -> None:
+    """Move queued executions to running, with their event."""
+    rows = await tx.raw.fetch(
+        """
+        UPDATE executions SET state = 'running', started_at = $2, event_seq = event_seq + 1
+        WHERE id = ANY($1) AND state = 'queued' RETURNING id, event_seq
+        """,
+        execution_ids,
+        tx.now,
+    )
+    await tx.raw.executemany(
+        """
+        INSERT INTO execution_events (execution_id, seq, at, type, data)
+        VALUES ($1, $2, $3, 'execution.running', '{}')
+        """,
+        [(row["id"], row["event_seq"], tx.now) for row in rows],
+    )

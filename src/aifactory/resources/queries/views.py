@@ -1,0 +1,184 @@
+"""What people read: executions, the queue, costs, pools. Changes nothing."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from aifactory.kernel.db import Tx
+from aifactory.kernel.ids import ClientId, ExecutionId, RequestId
+from aifactory.kernel.page import Page, PageRequest, page_of
+from aifactory.resources.interface import (
+    ExecutionState,
+    ExecutionView,
+    Reason,
+    ResolvedStage,
+    StageState,
+    StageView,
+    Urgency,
+)
+
+_EXECUTION = """
+    id, request_id, client_id, template, template_version, state, urgency, queue, estimated_nano, held_nano,
+    spent_nano, reasons, created_at, deadline, started_at, finished_at"""
+
+
+def _execution(row: Any, stages: tuple[StageView, ...] = ()) -> ExecutionView:
+    values = dict(row)
+    values["state"] = ExecutionState(values["state"])
+    values["urgency"] = Urgency(values["urgency"])
+    values["reasons"] = msgspec.convert(values["reasons"], tuple[Reason, ...])
+    return ExecutionView(**values, stages=stages)
+
+
+async def find_execution(
+    tx: Tx, *, client_id: ClientId | None, execution_id: ExecutionId
+) -> ExecutionView | None:
+    """Return an execution with its stages, of one client or of any."""
+    row = await tx.raw.fetchrow(
+        f"SELECT {_EXECUTION} FROM executions WHERE id = $1 AND ($2::uuid IS NULL OR client_id = $2)",
+        execution_id,
+        client_id,
+    )
+    if row is None:
+        return None
+    return _execution(row, (await _stages(tx, [execution_id])).get(execution_id, ()))
+
+
+async def latest_executions(tx: Tx, request_ids: list[RequestId]) -> dict[RequestId, ExecutionView]:
+    """Return the newest execution, with stages, of each request that has one."""
+    rows = await tx.raw.fetch(
+        f"""
+        SELECT DISTINCT ON (request_id) {_EXECUTION} FROM executions
+        WHERE request_id = ANY($1) ORDER BY request_id, id DESC
+        """,
+        request_ids,
+    )
+    stages = await _stages(tx, [row["id"] for row in rows])
+    return {row["request_id"]: _execution(row, stages.get(row["id"], ())) for row in rows}
+
+
+async def list_executions(
+    tx: Tx, *, client_id: ClientId | None, state: ExecutionState | None, page: PageRequest
+) -> Page[ExecutionView]:
+    """List executions, newest first, without stages."""
+    rows = await tx.raw.fetch(
+        f"""
+        SELECT {_EXECUTION} FROM executions
+        WHERE ($1::uuid IS NULL OR client_id = $1) AND ($2::text IS NULL OR state = $2)
+          AND ($3::uuid IS NULL OR id < $3)
+        ORDER BY id DESC LIMIT $4
+        """,
+        client_id,
+        state,
+        page.before,
+        page.limit + 1,
+    )
+    return page_of([_execution(row) for row in rows], [row["id"] for row in rows], page)
+
+
+async def _stages(tx: Tx, execution_ids: list[ExecutionId]) -> dict[ExecutionId, tuple[StageView, ...]]:
+    rows = await tx.raw.fetch(
+        """
+        SELECT s.id, s.execution_id, s.ordinal, s.worker, s.action, s.resolved, s.state, s.phase, s.open_jobs,
+               s.outputs, s.reasons, s.started_at, s.finished_at,
+               (SELECT count(*) FROM jobs j WHERE j.stage_id = s.id) AS jobs_opened,
+               (SELECT coalesce(sum(l.count), 0)::int FROM execution_lines l
+                WHERE l.execution_id = s.execution_id AND l.stage_ordinal = s.ordinal) AS jobs_planned
+        FROM stage_executions s WHERE s.execution_id = ANY($1) ORDER BY s.execution_id, s.ordinal
+        """,
+        execution_ids,
+    )
+    grouped: dict[ExecutionId, list[StageView]] = {}
+    for row in rows:
+        grouped.setdefault(row["execution_id"], []).append(_stage(row))
+    return {key: tuple(stages) for key, stages in grouped.items()}
+
+
+def _stage(row: Any) -> StageView:
+    resolved = msgspec.convert(row["resolved"], ResolvedStage)
+    done = row["jobs_opened"] - row["open_jobs"]
+    return StageView(
+        id=row["id"],
+        ordinal=row["ordinal"],
+        worker=row["worker"],
+        action=row["action"],
+        template=resolved.template,
+        template_version=resolved.template_version,
+        state=StageState(row["state"]),
+        phase=row["phase"],
+        open_jobs=row["open_jobs"],
+        jobs_done=done,
+        jobs_total=done if row["finished_at"] else max(row["jobs_opened"], row["jobs_planned"]),
+        outputs=row["outputs"],
+        reasons=msgspec.convert(row["reasons"], tuple[Reason, ...]),
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+async def calls_of(tx: Tx, execution_id: ExecutionId) -> list[Any]:
+    """Return every attempt of an execution's jobs, oldest first."""
+    return await tx.raw.fetch(
+        """
+        SELECT j.id AS job_id, j.kind, j.state, a.attempt, a.provider, a.model, a.pool, a.started_at,
+               a.finished_at, a.outcome, a.usage, a.price, a.cost_nano
+        FROM job_attempts a JOIN jobs j ON j.id = a.job_id
+        WHERE j.execution_id = $1 ORDER BY a.started_at, j.id, a.attempt
+        """,
+        execution_id,
+    )
+
+
+async def outstanding_hold(tx: Tx, execution_id: ExecutionId) -> int:
+    """Return what an execution still holds, lines and jobs, nano-dollars."""
+    amount: int = await tx.raw.fetchval(
+        """
+        SELECT e.free_hold_nano + coalesce((SELECT sum(j.hold_nano) FROM jobs j
+            WHERE j.execution_id = e.id), 0)::bigint FROM executions e WHERE e.id = $1
+        """,
+        execution_id,
+    )
+    return amount
+
+
+async def queue_depths(tx: Tx, client_id: ClientId | None) -> list[Any]:
+    """Return per queue: waiting now, waiting until later, running, since when the oldest waits."""
+    return await tx.raw.fetch(
+        """
+        SELECT q.queue, q.paused, q.policy,
+               (SELECT count(*) FROM resource_queue r JOIN lanes l ON l.id = r.lane_id
+                WHERE l.queue = q.queue AND ($1::uuid IS NULL OR l.client_id = $1)) AS ready,
+               (SELECT count(*) FROM queue_due d
+                WHERE d.queue = q.queue AND ($1::uuid IS NULL OR d.client_id = $1)) AS scheduled,
+               (SELECT count(*) FROM running_jobs r JOIN lanes l ON l.id = r.lane_id
+                WHERE l.queue = q.queue AND ($1::uuid IS NULL OR r.client_id = $1)) AS running,
+               (SELECT min(h.aged_from) FROM lanes l CROSS JOIN LATERAL (
+                    SELECT aged_from FROM resource_queue r WHERE r.lane_id = l.id
+                    ORDER BY aged_from, seq LIMIT 1) h
+                WHERE l.queue = q.queue AND ($1::uuid IS NULL OR l.client_id = $1)) AS oldest
+        FROM queues q ORDER BY q.rank
+        """,
+        client_id,
+    )
+
+
+async def scheduler_state(tx: Tx) -> tuple[Any, list[Any]]:
+    """Return the control row and every process with what it runs."""
+    control = await tx.raw.fetchrow("SELECT * FROM scheduler_control")
+    processes = await tx.raw.fetch(
+        """
+        SELECT p.*, p.lease_until > $1 AS alive,
+               (SELECT count(*) FROM running_jobs r WHERE r.process_id = p.id) AS running
+        FROM processes p ORDER BY p.started_at
+        """,
+        tx.now,
+    )
+    return control, processes
+
+
+async def execution_of_request(tx: Tx, request_id: UUID) -> ExecutionId | None:
+    """Return the newest execution of a request."""
+    return await tx.raw.fetchval(  # type: ignore[no-any-return]
+        "SELECT id FROM executions WHERE request_id = $1 ORDER BY id DESC LIMIT 1", request_id
+    )

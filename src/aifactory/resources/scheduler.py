@@ -1,0 +1,120 @@
+"""The scheduler: one tick decides and claims for this process; the policy is in ``policy.plan``."""
+
+import math
+import random
+from datetime import datetime
+
+import anyio
+import msgspec
+import structlog
+
+from aifactory.kernel.db import Database, Tx
+from aifactory.resources import policy
+from aifactory.resources.lease import Lease
+from aifactory.resources.policy import Decision, Snapshot
+from aifactory.resources.queries import tick as queries
+from aifactory.resources.queries.tick import Claimed
+
+log = structlog.get_logger()
+
+REFUSED_TOO_LONG_SECONDS = 6.0
+DEEPER_LOADS = 6
+SHORTEST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.25, 2.0
+
+
+class Tick(msgspec.Struct, frozen=True, kw_only=True):
+    """What one tick did. ``refused``: another process was deciding."""
+
+    claimed: tuple[Claimed, ...] = ()
+    promoted: int = 0
+    refused: bool = False
+    next_wake: datetime | None = None
+    now: datetime | None = None
+
+    @property
+    def rest_seconds(self) -> float:
+        """How long to wait for the next tick if nothing wakes the scheduler."""
+        if self.refused:
+            return random.uniform(0.005, 0.02)
+        poll = random.uniform(SHORTEST_POLL_SECONDS, LONGEST_POLL_SECONDS)
+        if self.next_wake is None or self.now is None:
+            return poll
+        return min(poll, max(0.001, (self.next_wake - self.now).total_seconds()))
+
+
+class Scheduler:
+    """Claims jobs for one process, one transaction a tick."""
+
+    def __init__(self, *, database: Database, lease: Lease) -> None:
+        self.database = database
+        self.lease = lease
+        self._refused_since: float | None = None
+
+    async def tick(self, *, slots: int, local_slots: int, idle: bool) -> Tick:
+        """Decide once. Claims at most the free slots given; nothing if this process is fenced."""
+        if not self.lease.may_start or slots + local_slots == 0:
+            return Tick()
+        async with self.database.begin() as tx:
+            if not await queries.try_decider_lock(tx):
+                done = Tick(refused=True)
+            else:
+                done = await self._decide(tx, slots=slots, local_slots=local_slots, idle=idle)
+        await self._mind_a_stopped_decider(refused=done.refused)
+        return done
+
+    async def _decide(self, tx: Tx, *, slots: int, local_slots: int, idle: bool) -> Tick:
+        pools = await queries.lock_pools(tx)
+        enabled, start_seq = await queries.read_control(tx)
+        promoted = await queries.promote_due(tx)
+        local = None if slots and local_slots else bool(local_slots)
+        depth = _depth(slots + local_slots, await queries.count_lanes(tx))
+        lanes = await queries.load_lanes(tx, local=local, depth=depth)
+        snapshot = await queries.load_snapshot(
+            tx,
+            lanes=lanes,
+            pools=pools,
+            enabled=enabled,
+            start_seq=start_seq,
+            slots=slots,
+            local_slots=local_slots,
+            idle=idle,
+        )
+        snapshot, decision = await self._plan(tx, snapshot, depth=depth)
+        claimed = await queries.apply(tx, decision, snapshot, process_id=self.lease.process_id)
+        wakes = [moment for moment in (decision.next_wake, await queries.next_due(tx)) if moment is not None]
+        return Tick(claimed=tuple(claimed), promoted=promoted, next_wake=min(wakes, default=None), now=tx.now)
+
+    async def _plan(self, tx: Tx, snapshot: Snapshot, *, depth: int) -> tuple[Snapshot, Decision]:
+        """Plan; lanes that ran dry while slots were left are loaded deeper and planned again."""
+        decision = policy.plan(snapshot, tx.now)
+        for _ in range(DEEPER_LOADS):
+            if not decision.dry:
+                break
+            depth *= 2
+            deeper = {
+                lane.id: lane
+                for lane in await queries.load_lanes(tx, local=None, depth=depth, lane_ids=list(decision.dry))
+            }
+            lanes = tuple(deeper.get(lane.id, lane) for lane in snapshot.lanes)
+            snapshot = msgspec.structs.replace(snapshot, lanes=lanes)
+            decision = policy.plan(snapshot, tx.now)
+        return snapshot, decision
+
+    async def _mind_a_stopped_decider(self, *, refused: bool) -> None:
+        """A process that holds the lock for seconds has stopped in the middle: end its backend."""
+        if not refused:
+            self._refused_since = None
+            return
+        now = anyio.current_time()
+        if self._refused_since is None:
+            self._refused_since = now
+        elif now - self._refused_since >= REFUSED_TOO_LONG_SECONDS:
+            async with self.database.begin() as tx:
+                ended = await queries.end_decider(tx)
+            log.warning("scheduler.decider_ended", backends=ended)
+            self._refused_since = None
+
+
+def _depth(slots: int, lanes: int) -> int:
+    """Return how many heads to load of each lane: enough for the slots twice over, at least two."""
+    return min(slots, max(2, math.ceil(2 * slots / max(1, lanes))))

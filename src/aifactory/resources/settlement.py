@@ -1,0 +1,321 @@
+"""Settle: what ended becomes money, state and follow-up jobs, in one transaction."""
+
+import random
+from datetime import timedelta
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from aifactory.kernel.db import Tx
+from aifactory.kernel.ids import DataId, ExecutionId, JobId
+from aifactory.resources.books import NO_MONEY, Books, ExecutionBook, JobBook, Run, StageBook
+from aifactory.resources.interface import (
+    ExecutionState,
+    JobFault,
+    JobState,
+    NewJob,
+    Outcome,
+    Phase,
+    Reason,
+    RunningStage,
+    StageResult,
+    StageState,
+    Worker,
+)
+from aifactory.resources.queries import books as book_queries
+from aifactory.resources.queries import control
+
+log = structlog.get_logger()
+
+MAX_CRASHES = 2
+FIRST_BACKOFF_SECONDS = 1.0
+LONGEST_BACKOFF_SECONDS = 60.0
+ARTIFACT_LIFE = timedelta(days=7)
+LOST = Outcome(fault=JobFault(code="lost", message="The process that ran this step died.", retryable=True))
+_FAILED_REASON = "The step that this result depends on failed."
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt that ended: the job, the run's token, what it brought, whether its process crashed."""
+
+    job_id: JobId
+    token: UUID
+    outcome: Outcome
+    crashed: bool = False
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """What one settle did."""
+
+    settled: int
+    late: int
+    opened: int
+    finished: tuple[ExecutionId, ...]
+
+
+async def settle(tx: Tx, ended: list[Ended], workers: dict[str, Worker]) -> Settled:
+    """Settle a group of attempts. Locks their executions, then budgets; nothing else begins or commits."""
+    execution_ids = await book_queries.executions_of_jobs(tx, [one.job_id for one in ended])
+    books = await book_queries.load_books(tx, execution_ids, [one.job_id for one in ended])
+    runs = await book_queries.load_runs(tx, [one.job_id for one in ended])
+    settlement = Settlement(tx, books, workers)
+    late = 0
+    for one in ended:
+        run = runs.get(one.job_id)
+        if run is None or run.token != one.token:
+            late += 1
+            await settlement.late(one)
+        else:
+            await settlement.end(one, run)
+    await settlement.advance_stages()
+    await book_queries.write_books(tx, books)
+    return Settled(
+        settled=len(ended) - late,
+        late=late,
+        opened=len(books.new_jobs),
+        finished=tuple(e.id for e in books.executions.values() if e.finished_at == tx.now),
+    )
+
+
+class Settlement:
+    """One settle at work on its books."""
+
+    def __init__(self, tx: Tx, books: Books, workers: dict[str, Worker]) -> None:
+        self.tx = tx
+        self.books = books
+        self.workers = workers
+
+    # One attempt.
+
+    async def end(self, one: Ended, run: Run) -> None:
+        """Pay an attempt; then finish its job with record, or queue the next attempt."""
+        job = self.books.jobs[one.job_id]
+        execution = self.books.executions[job.execution_id]
+        outcome = one.outcome
+        if job.finished_at is not None:  # cancelled between its claim and its start
+            self.books.drop_run(run)
+            return
+        if job.started_at is None and outcome.usage is None:  # its process died before the call began
+            self.books.drop_run(run)
+        else:
+            cost = self.books.pay(job, run, outcome.usage)
+            label = "succeeded" if outcome.fault is None else outcome.fault.code
+            self.books.end_run(job, run, label, outcome.usage, cost)
+        job.crashes += one.crashed
+        if execution.finished_at is not None:
+            self.books.finish_job(job, JobState.CANCELLED)
+        elif outcome.fault is None:
+            await self._succeed(job, outcome)
+        elif not (self._may_retry(job, outcome.fault) and await self._retry(job, outcome.fault)):
+            job.fault = outcome.fault
+            poisoned = one.crashed and job.crashes > MAX_CRASHES
+            await self._finish(job, JobState.POISONED if poisoned else JobState.FAILED)
+
+    async def late(self, one: Ended) -> None:
+        """Refuse a result whose run was taken back; what it cost is the operator's waste."""
+        usage = one.outcome.usage
+        unreconciled = await book_queries.unreconciled_run(self.tx, one.job_id, one.token)
+        if usage is None or unreconciled is None or one.job_id not in self.books.jobs:
+            return
+        self.books.waste(self.books.jobs[one.job_id], unreconciled, usage)
+
+    async def _succeed(self, job: JobBook, outcome: Outcome) -> None:
+        job.output = outcome.output
+        job.fault = None
+        for name, content in outcome.artifacts.items():
+            job.artifacts[name] = await self._store(job, name, content)
+        await self._finish(job, JobState.SUCCEEDED)
+
+    async def _store(self, job: JobBook, name: str, content: bytes) -> DataId:
+        return await control.insert_data(
+            self.tx,
+            client_id=job.client_id,
+            name=name,
+            media_type="application/json",
+            content=content,
+            words=0,
+            expires_at=self.tx.now + ARTIFACT_LIFE,
+        )
+
+    def _may_retry(self, job: JobBook, fault: JobFault) -> bool:
+        if not fault.retryable:
+            return False
+        if fault.code == "lost":
+            return job.crashes <= MAX_CRASHES
+        return job.attempt - job.crashes < job.max_attempts
+
+    async def _retry(self, job: JobBook, fault: JobFault) -> bool:
+        """Queue the next attempt within the execution's deadline; a twice crashed one runs alone."""
+        wait = fault.retry_after_seconds
+        if wait is None:
+            wait = backoff_seconds(job.attempt) if fault.code != "lost" else 0.0
+        due_at = self.books.now + timedelta(seconds=wait)
+        if due_at >= self.books.executions[job.execution_id].deadline:
+            return False
+        if job.crashes == MAX_CRASHES:
+            alone = msgspec.structs.replace(self.books.routes[job.route_id], alone=True)
+            job.route_id = await control.intern_route(self.tx, alone)
+            self.books.routes[job.route_id] = alone
+        return self.books.retry(job, due_at)
+
+    async def _finish(self, job: JobBook, state: JobState) -> None:
+        """Put a job in a final state, let its worker record it, open what the worker asks for."""
+        self.books.finish_job(job, state)
+        await self._record_and_open(job)
+
+    async def _open_all(self, stage: StageBook, wanted: tuple[NewJob, ...]) -> None:
+        """Open jobs; one that got no money goes to ``record`` at once."""
+        for new in wanted:
+            opened = await self._open(stage, new)
+            if opened.finished_at is not None:
+                await self._record_and_open(opened)
+
+    async def _record_and_open(self, job: JobBook) -> None:
+        """Record a final job and open what its worker asks for; after no_money only what needs none."""
+        wanted = await self._record(job)
+        if job.fault == NO_MONEY:
+            wanted = [new for new in wanted if new.line is not None or (new.route and new.route.local)]
+        await self._open_all(self.books.stages[job.stage_id], tuple(wanted))
+
+    async def _record(self, job: JobBook) -> list[NewJob]:
+        """Call ``record`` in a savepoint; if it raises, the job is failed: record_error, its cost stays."""
+        try:
+            async with self.tx.savepoint():
+                return await self.workers[job.worker].record(self.tx, job.ended())
+        except Exception:
+            log.exception("settle.record_failed", job_id=str(job.id), kind=job.kind)
+            job.state = JobState.FAILED
+            job.fault = JobFault(code="record_error", message="The result of this step could not be stored.")
+            return []
+
+    async def _open(self, stage: StageBook, new: NewJob) -> JobBook:
+        if new.route is not None and new.route not in self.books.route_ids:
+            route_id = await control.intern_route(self.tx, new.route)
+            self.books.routes[route_id], self.books.route_ids[new.route] = new.route, route_id
+        return self.books.open_job(stage, new)
+
+    # Fan-in.
+
+    async def advance_stages(self) -> None:
+        """Advance every touched stage that has no open job: the only fan-in."""
+        for stage in list(self.books.stages.values()):
+            execution = self.books.executions[stage.execution_id]
+            if stage.state is StageState.RUNNING and stage.open_jobs == 0 and execution.finished_at is None:
+                await self._advance(execution, stage)
+
+    async def _advance(self, execution: ExecutionBook, stage: StageBook) -> None:
+        """Call ``advance`` until it opens a job or ends the stage; at most once a phase."""
+        seen = {stage.phase}
+        while stage.open_jobs == 0:
+            step = await self._next_step(stage)
+            if isinstance(step, StageResult):
+                self.books.finish_stage(stage, step.state, step.outputs, step.reasons)
+                await self._after_stage(execution, stage)
+                return
+            if step.name in seen or not step.jobs:
+                await self._fail_stage(
+                    execution, stage, "advance_error", "The next step could not be planned."
+                )
+                return
+            seen.add(step.name)
+            self.books.enter_phase(stage, step.name)
+            await self._open_all(stage, step.jobs)
+
+    async def _next_step(self, stage: StageBook) -> Phase | StageResult:
+        view = await self._running_stage(stage)
+        try:
+            async with self.tx.savepoint():
+                return await self.workers[stage.worker].advance(self.tx, view)
+        except Exception:
+            log.exception("settle.advance_failed", stage_id=str(stage.id), phase=stage.phase)
+            return StageResult(
+                state=StageState.FAILED,
+                outputs={},
+                reasons=(Reason(code="advance_error", message="The next step could not be planned."),),
+            )
+
+    async def _running_stage(self, stage: StageBook) -> RunningStage:
+        stored = {job.id: job for job in await book_queries.ended_jobs(self.tx, stage.id)}
+        for job in self.books.jobs.values():
+            if job.stage_id == stage.id and job.finished_at is not None:
+                stored[job.id] = job
+        return RunningStage(
+            id=stage.id,
+            execution_id=stage.execution_id,
+            client_id=self.books.executions[stage.execution_id].client_id,
+            action=stage.action,
+            phase=stage.phase,
+            resolved=stage.resolved,
+            inputs=stage.inputs,
+            jobs=tuple(job.ended() for _, job in sorted(stored.items())),
+        )
+
+    async def _fail_stage(self, execution: ExecutionBook, stage: StageBook, code: str, message: str) -> None:
+        self.books.finish_stage(stage, StageState.FAILED, None, (Reason(code=code, message=message),))
+        await self._after_stage(execution, stage)
+
+    async def _after_stage(self, execution: ExecutionBook, stage: StageBook) -> None:
+        """Start the next stage, or end the execution."""
+        stages = self.books.stages_of(execution.id)
+        if stage.state is StageState.FAILED and stage.spec.required:
+            self.books.finish_execution(execution, ExecutionState.FAILED, stage.reasons)
+            return
+        following = next((later for later in stages if later.state is StageState.WAITING), None)
+        if following is None:
+            state, reasons = final_state(stages)
+            execution.result = {"stages": [{"stage": s.ordinal, "outputs": s.outputs} for s in stages]}
+            self.books.finish_execution(execution, state, reasons)
+            return
+        await self.open_stage(following)
+
+    async def open_stage(self, stage: StageBook) -> None:
+        """Plan a waiting stage and open its first jobs; one that can't be planned fails."""
+        try:
+            phase = self.workers[stage.worker].plan(stage.resolved, stage.inputs)
+            self.books.start_stage(stage, phase.name)
+            await self._open_all(stage, phase.jobs)
+        except Exception:
+            log.exception("settle.plan_failed", stage_id=str(stage.id))
+            execution = self.books.executions[stage.execution_id]
+            await self._fail_stage(execution, stage, "plan_error", "This stage could not be planned.")
+
+
+def final_state(stages: list[StageBook]) -> tuple[ExecutionState, tuple[Reason, ...]]:
+    """Return an execution's final state once no stage is left: the worst of its stages that count."""
+    reasons = tuple(reason for stage in stages for reason in stage.reasons)
+    if all(stage.state is StageState.SUCCEEDED for stage in stages):
+        return ExecutionState.SUCCEEDED, reasons
+    return ExecutionState.PARTIAL, reasons or (Reason(code="stage_failed", message=_FAILED_REASON),)
+
+
+def backoff_seconds(attempt: int) -> float:
+    """Return a jittered exponential pause: 1, 2, 4 … 60 seconds, times 0.5 to 1."""
+    longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** (attempt - 1))
+    return longest * random.uniform(0.5, 1.0)
+
+
+async def end_executions(
+    tx: Tx, execution_ids: list[ExecutionId], state: ExecutionState, reason: Reason
+) -> list[JobId]:
+    """Put open executions in a final state at once; return the jobs that still run.
+
+    Queued jobs are deleted from the queue and their holds given back. A running call keeps its hold until
+    its runner reports, or rescue does.
+    """
+    books = await book_queries.load_books(tx, execution_ids, [])
+    await book_queries.load_open_jobs(tx, books)
+    running: list[JobId] = []
+    for job in list(books.jobs.values()):
+        if books.executions[job.execution_id].finished_at is not None:
+            continue
+        if job.state in (JobState.RUNNING, JobState.AT_PROVIDER):
+            running.append(job.id)
+        else:
+            books.finish_job(job, JobState.CANCELLED)
+            books.unqueued.append(job.id)
+    for execution in books.executions.values():
+        if execution.finished_at is None:
+            books.finish_execution(execution, state, (reason,))
+    await book_queries.write_books(tx, books)
+    return running

@@ -1,0 +1,220 @@
+"""Submit: check, price, hold, store and queue, all or nothing, in the caller's transaction."""
+
+from datetime import timedelta
+
+import msgspec
+
+from aifactory.kernel.db import Tx
+from aifactory.kernel.errors import NotFound, Unavailable, invalid
+from aifactory.kernel.ids import BudgetId, ExecutionId, StageId, new_id
+from aifactory.resources import budgets
+from aifactory.resources.books import Books, ExecutionBook, StageBook, quote_lines
+from aifactory.resources.interface import (
+    ClientLimits,
+    ClientSuspended,
+    ExceedsPool,
+    ExecutionState,
+    FlowStage,
+    Line,
+    NewExecution,
+    Quote,
+    ResolvedStage,
+    StageInputs,
+    Submitted,
+    Tier,
+    TierTooLow,
+    Urgency,
+    Worker,
+)
+from aifactory.resources.pricing import Prices
+from aifactory.resources.queries import books as book_queries
+from aifactory.resources.queries import control
+from aifactory.resources.settlement import Settlement
+
+DEFAULT_DEADLINE = timedelta(hours=24)
+QUEUE_OF = {
+    Urgency.URGENT: "immediate",
+    Urgency.HIGH: "fast",
+    Urgency.NORMAL: "normal",
+    Urgency.LOW: "batch",
+}
+
+
+class PricedFlow(msgspec.Struct, frozen=True, kw_only=True):
+    """A submission checked and priced: per stage what will run, its inputs and its lines."""
+
+    client: ClientLimits
+    inputs: StageInputs
+    stages: tuple[ResolvedStage, ...]
+    lines: tuple[tuple[Line, ...], ...]
+    prices: Prices
+    quote: Quote
+
+
+async def price_flow(tx: Tx, new: NewExecution, workers: dict[str, Worker]) -> PricedFlow:
+    """Check a submission against its templates, its tier and its pools, and price it."""
+    client = await control.find_client(tx, new.client_id)
+    if client is None:
+        raise NotFound("This client is unknown to the Resource Manager.")
+    if client.suspended:
+        raise ClientSuspended("The operator has suspended this client; ask the operator to lift it.")
+    inputs = await _inputs(tx, new)
+    stages, lines = [], []
+    for ordinal, stage in enumerate(new.flow):
+        worker = _worker(workers, stage)
+        resolved = await worker.resolve(tx, stage, new.parameters, client.tier)
+        if client.tier.rank < resolved.minimum_tier.rank:
+            raise tier_too_low(resolved, client.tier)
+        stages.append(resolved)
+        lines.append(tuple(worker.estimate(resolved, inputs if ordinal == 0 else None)))
+    await _check_pools(tx, [line for own in lines for line in own], new.urgency)
+    prices = await control.prices(tx)
+    estimated, worst = quote_lines([line for own in lines for line in own], prices)
+    return PricedFlow(
+        client=client,
+        inputs=inputs,
+        stages=tuple(stages),
+        lines=tuple(lines),
+        prices=prices,
+        quote=Quote(estimated_nano=estimated, worst_nano=worst),
+    )
+
+
+def tier_too_low(resolved: ResolvedStage, tier: Tier) -> TierTooLow:
+    """Return the refusal of a template above the client's tier."""
+    return TierTooLow(
+        f"Template {resolved.template} needs tier {resolved.minimum_tier}; yours is {tier}. Upgrade the tier "
+        "or choose another template.",
+        requiredTier=resolved.minimum_tier,
+        tier=tier,
+    )
+
+
+async def submit(tx: Tx, new: NewExecution, workers: dict[str, Worker]) -> Submitted:
+    """Admit an execution or raise; see ``Resources.submit``."""
+    priced = await price_flow(tx, new, workers)
+    if new.deadline is not None and new.deadline <= max(tx.now, new.run_after or tx.now):
+        raise invalid("/deadline", "in_the_past", "The deadline must lie ahead, and after runAfter.")
+    books = await _open_books(tx, priced)
+    execution = _execution(tx, new, priced, await _take_hold(tx, priced, books))
+    stages = [
+        StageBook(
+            id=StageId(new_id()),
+            execution_id=execution.id,
+            ordinal=ordinal,
+            worker=spec.worker,
+            action=spec.action,
+            spec=spec,
+            resolved=resolved,
+            inputs=priced.inputs,
+        )
+        for ordinal, (spec, resolved) in enumerate(zip(new.flow, priced.stages, strict=True))
+    ]
+    books.admit(execution, stages, {n: list(lines) for n, lines in enumerate(priced.lines)})
+    await Settlement(tx, books, workers).open_stage(stages[0])
+    if execution.finished_at is not None:
+        raise Unavailable("The first step of this template could not be planned; the operator was told.")
+    if new.run_after is not None and new.run_after > tx.now:
+        for job in books.queued.values():
+            books.postpone(job, new.run_after)
+    await book_queries.write_books(tx, books)
+    return Submitted(
+        execution_id=execution.id, state=execution.state, queue=execution.queue, quote=priced.quote
+    )
+
+
+async def describe_flow(
+    tx: Tx, flow: tuple[FlowStage, ...], tier: Tier, workers: dict[str, Worker]
+) -> tuple[Tier, Quote]:
+    """Return the tier that a flow needs and its price for the templates' default parameters."""
+    lines: list[Line] = []
+    needed = Tier.BASIC
+    for stage in flow:
+        worker = _worker(workers, stage)
+        resolved = await worker.resolve(tx, stage, {}, tier)
+        needed = max(needed, resolved.minimum_tier, key=lambda one: one.rank)
+        lines += worker.estimate(resolved, None)
+    estimated, worst = quote_lines(lines, await control.prices(tx))
+    return needed, Quote(estimated_nano=estimated, worst_nano=worst)
+
+
+def _worker(workers: dict[str, Worker], stage: FlowStage) -> Worker:
+    if stage.worker not in workers:
+        raise NotFound(f"There is no worker {stage.worker!r}; known are: {', '.join(sorted(workers))}.")
+    return workers[stage.worker]
+
+
+async def _inputs(tx: Tx, new: NewExecution) -> StageInputs:
+    if new.source is None:
+        return StageInputs()
+    stored = await control.find_data(tx, client_id=new.client_id, data_id=new.source)
+    if stored is None:
+        raise NotFound("The source data is unknown; upload it again.")
+    return StageInputs(source=stored.id, source_name=stored.name, source_words=stored.words)
+
+
+async def _check_pools(tx: Tx, lines: list[Line], urgency: Urgency) -> None:
+    """Refuse by name a line of which one job could never start."""
+    capacities = await control.pool_capacities(tx)
+    for line in lines:
+        units = line.input_bound + line.output_limit
+        for pool in {hop.pool for hop in line.route.hops} | set(line.route.further_pools):
+            capacity, reserved = capacities[pool]
+            usable = capacity if urgency is Urgency.URGENT else capacity - capacity * reserved // 100
+            if units > usable:
+                raise ExceedsPool(
+                    f"Step {line.kind} needs up to {units:,} units and pool {pool} holds {usable:,}. Make "
+                    "the source or the result smaller.",
+                    pool=pool,
+                    neededUnits=units,
+                    usableUnits=usable,
+                )
+
+
+async def _open_books(tx: Tx, priced: PricedFlow) -> Books:
+    routes = {}
+    for route in {line.route for lines in priced.lines for line in lines}:
+        routes[await control.intern_route(tx, route)] = route
+    return Books(now=tx.now, prices=priced.prices, routes=routes)
+
+
+async def _take_hold(tx: Tx, priced: PricedFlow, books: Books) -> tuple[BudgetId, ...]:
+    """Hold the worst case on the client's budget of this month, or raise with the figures."""
+    period = budgets.month_of(tx.now, priced.client.time_zone)
+    client_id, amount = priced.client.client_id, priced.quote.worst_nano
+    budget_id = await control.hold(tx, client_id, period, amount)
+    if budget_id is None:
+        await control.open_budget(tx, client_id, period)
+        budget_id = await control.hold(tx, client_id, period, amount)
+    if budget_id is None:
+        raise budgets.refusal(await control.budget_level(tx, client_id, period), amount)
+    for budget in await book_queries.lock_budgets(tx, [budget_id]):
+        books.budgets[budget.id] = budget
+    return (budget_id,)
+
+
+def _execution(
+    tx: Tx, new: NewExecution, priced: PricedFlow, budget_ids: tuple[BudgetId, ...]
+) -> ExecutionBook:
+    later = new.run_after if new.run_after is not None and new.run_after > tx.now else None
+    return ExecutionBook(
+        id=ExecutionId(new_id()),
+        request_id=new.request_id,
+        client_id=new.client_id,
+        key_id=new.key_id,
+        template=new.template,
+        template_version=new.template_version,
+        state=ExecutionState.QUEUED,
+        urgency=new.urgency,
+        queue="deferred" if later else QUEUE_OF[new.urgency],
+        accuracy=new.accuracy,
+        input=new.parameters,
+        metadata=new.metadata,
+        budget_ids=budget_ids,
+        estimated_nano=priced.quote.estimated_nano,
+        held_nano=priced.quote.worst_nano,
+        free_hold_nano=priced.quote.worst_nano,
+        created_at=tx.now,
+        aged_from=later or tx.now,
+        deadline=new.deadline or (later or tx.now) + DEFAULT_DEADLINE,
+    )

@@ -1,0 +1,89 @@
+"""Bring a database to the schema of this code; safe when several processes start at once."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, pool, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+import aifactory
+from aifactory.kernel.db import CONNECTION_FAULTS, Database, DatabaseUnavailable
+
+_LOCK = 0x61696661_6D696772  # "aifamigr"
+_OLDEST = 150000
+
+
+class MigrationRefused(Exception):
+    """The database can't be used by this code; the text says why and what to do."""
+
+
+async def migrate(database: Database) -> str:
+    """Run what is missing, under a lock, on a connection of its own; return the revision.
+
+    Raises MigrationRefused for a server before PostgreSQL 15 or a schema newer than the code.
+    """
+    engine = create_async_engine(database.engine.url, poolclass=pool.NullPool)
+    try:
+        async with engine.connect() as connection:
+            return await connection.run_sync(_upgrade)
+    except CONNECTION_FAULTS as error:
+        raise DatabaseUnavailable("The database can't be reached for its migrations.") from error
+    finally:
+        await engine.dispose()
+
+
+def script_folder() -> Path:
+    """Return where the migrations are: in the wheel, or beside ``src``."""
+    package = Path(aifactory.__file__).parent
+    shipped = package / "_alembic"
+    return shipped if shipped.is_dir() else package.parent.parent / "alembic"
+
+
+def head_revision() -> str:
+    """Return the newest revision that this code knows."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    assert revision is not None
+    return revision
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(script_folder()).replace("%", "%%"))
+    return config
+
+
+def _upgrade(connection: Connection) -> str:
+    version = int(connection.scalar(text("SHOW server_version_num")) or 0)
+    if version < _OLDEST:
+        raise MigrationRefused(
+            f"PostgreSQL 15 or newer is needed; this server is {version // 10000}.{version % 10000}."
+        )
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+    connection.commit()
+    try:
+        config = _config()
+        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+        present = _present_revision(connection)
+        if present is not None and present not in known:
+            raise MigrationRefused(
+                f"The database has schema {present}, which this version does not know: it is newer than "
+                "the code. Start the newer version, or restore a backup."
+            )
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.commit()
+        return head_revision()
+    finally:
+        connection.rollback()
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
+        connection.commit()
+
+
+def _present_revision(connection: Connection) -> str | None:
+    if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
+        return None
+    revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    connection.commit()
+    return None if revision is None else str(revision)

@@ -1,0 +1,12 @@
+// Starts the reference page. Everything it loads comes from this server.
+window.addEventListener("load", () => {
+  window.SwaggerUIBundle({
+    url: "/openapi.json",
+    dom_id: "#reference",
+    deepLinking: true,
+    docExpansion: "none",
+    validatorUrl: null,
+    persistAuthorization: false,
+    tryItOutEnabled: true,
+  });
+});

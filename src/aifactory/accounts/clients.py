@@ -1,0 +1,216 @@
+"""Clients and their API keys: fetch, decide, store. The caller's transaction, never a commit."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from aifactory.accounts import keys, queries
+from aifactory.accounts.interface import ClientNotFound, KeyNotFound, KeyNotLive, TooManyKeys
+from aifactory.accounts.models import ApiKeyRow, ClientRow
+from aifactory.kernel import audit, ids
+from aifactory.kernel.db import Tx
+from aifactory.kernel.errors import NotAllowed, invalid
+from aifactory.kernel.ids import ClientId, KeyId
+from aifactory.kernel.principal import Principal
+from aifactory.resources.interface import ClientLimits, Resources, Tier
+
+MAX_LIVE_KEYS = 50
+
+
+class NewClient(msgspec.Struct, frozen=True, kw_only=True):
+    """A client to make; limits left out are its tier's."""
+
+    name: str
+    contact: str
+    tier: Tier
+    time_zone: str = "UTC"
+    max_running: int | None = None
+    monthly_budget_nano: int | None = None
+    requests_per_minute: int | None = None
+
+
+async def create_client(
+    tx: Tx, *, resources: Resources, new: NewClient, actor: str
+) -> tuple[ClientRow, ClientLimits]:
+    """Store a client with its tier and limits."""
+    row = ClientRow(id=ids.new_id(), name=new.name, contact=new.contact, created_at=tx.now)
+    tx.session.add(row)
+    await tx.flush()
+    limits = ClientLimits(
+        client_id=ClientId(row.id),
+        name=new.name,
+        tier=new.tier,
+        time_zone=new.time_zone,
+        max_running=new.max_running,
+        monthly_budget_nano=new.monthly_budget_nano,
+        requests_per_minute=new.requests_per_minute,
+    )
+    await _set_limits(tx, resources, limits)
+    await _record_client(tx, actor, "client.created", None, limits)
+    return row, limits
+
+
+async def change_client(
+    tx: Tx, *, resources: Resources, client_id: ClientId, changes: dict[str, Any], actor: str
+) -> tuple[ClientRow, ClientLimits]:
+    """Change a client's name, contact, or what ``ClientLimits`` names. Raises ClientNotFound."""
+    row = await get_client(tx, client_id, lock=True)
+    before = await resources.get_client(tx, client_id)
+    row.name = changes.get("name", row.name)
+    row.contact = changes.pop("contact", row.contact)
+    limits = msgspec.structs.replace(before, **changes)
+    await _set_limits(tx, resources, limits)
+    await _record_client(tx, actor, "client.changed", before, limits)
+    return row, limits
+
+
+async def get_client(tx: Tx, client_id: ClientId, *, lock: bool = False) -> ClientRow:
+    """Return a client. Raises ClientNotFound."""
+    row = await queries.find_client(tx, client_id, lock=lock)
+    if row is None:
+        raise ClientNotFound("There is no client with this id.")
+    return row
+
+
+async def _set_limits(tx: Tx, resources: Resources, limits: ClientLimits) -> None:
+    if limits.tier is Tier.ENTERPRISE and limits.monthly_budget_nano is None:
+        message = "An enterprise client needs limits.monthlyBudgetUsd."
+        raise invalid("/limits/monthlyBudgetUsd", "missing_field", message)
+    await resources.set_client(tx, limits)
+
+
+async def _record_client(
+    tx: Tx, actor: str, action: str, before: ClientLimits | None, after: ClientLimits
+) -> None:
+    await audit.record(
+        tx,
+        actor=actor,
+        action=action,
+        object_kind="client",
+        object_id=ids.text_id("client", after.client_id),
+        before=None if before is None else msgspec.to_builtins(before),
+        after=msgspec.to_builtins(after),
+    )
+
+
+# API keys.
+
+
+async def create_key(
+    tx: Tx,
+    *,
+    client_id: ClientId,
+    name: str,
+    scopes: list[str],
+    expires_at: datetime | None,
+    actor: Principal,
+) -> tuple[ApiKeyRow, keys.ApiKey]:
+    """Make a key; its text is only in what is returned. Raises ClientNotFound, NotAllowed, TooManyKeys."""
+    await get_client(tx, client_id, lock=True)
+    if actor.key_id is not None and not set(scopes) <= actor.scopes:
+        raise NotAllowed("A key can't make a key that may do more than itself.")
+    if expires_at is not None and expires_at <= tx.now:
+        raise invalid("/expiresAt", "in_the_past", "The key would have expired already.")
+    if await queries.count_live_keys(tx, client_id) >= MAX_LIVE_KEYS:
+        raise TooManyKeys(f"A client may have {MAX_LIVE_KEYS} live keys; revoke one.")
+    return await _store_key(
+        tx,
+        client_id=client_id,
+        name=name,
+        scopes=sorted(set(scopes)),
+        expires_at=expires_at,
+        actor=actor.label,
+        action="api_key.created",
+    )
+
+
+async def rotate_key(
+    tx: Tx, *, client_id: ClientId, key_id: KeyId, overlap: timedelta, actor: Principal
+) -> tuple[ApiKeyRow, keys.ApiKey]:
+    """Make a key like this one, which itself ends after ``overlap``. Raises KeyNotFound, KeyNotLive."""
+    old = await _get_key(tx, client_id=client_id, key_id=key_id)
+    if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= tx.now):
+        raise KeyNotLive("This key has expired or was revoked; make a new one.")
+    if actor.key_id is not None and not set(old.scopes) <= actor.scopes:
+        raise NotAllowed("A key can't rotate a key that may do more than itself.")
+    expires_at = old.expires_at
+    ends = tx.now + overlap
+    old.expires_at = ends if expires_at is None else min(expires_at, ends)
+    await tx.flush()
+    return await _store_key(
+        tx,
+        client_id=client_id,
+        name=old.name,
+        scopes=list(old.scopes),
+        expires_at=expires_at,
+        actor=actor.label,
+        action="api_key.rotated",
+    )
+
+
+async def revoke_key(tx: Tx, *, client_id: ClientId, key_id: KeyId, actor: str) -> None:
+    """End a key now; ending it twice changes nothing. Raises KeyNotFound."""
+    row = await _get_key(tx, client_id=client_id, key_id=key_id)
+    if row.revoked_at is None:
+        row.revoked_at = tx.now
+        await _record_key(tx, actor, "api_key.revoked", row)
+
+
+async def seed_key(tx: Tx, *, client_id: ClientId, name: str) -> keys.ApiKey:
+    """Make the first key of a new client."""
+    _, key = await _store_key(
+        tx,
+        client_id=client_id,
+        name=name,
+        scopes=["read", "write"],
+        expires_at=None,
+        actor="system",
+        action="api_key.created",
+    )
+    return key
+
+
+async def _get_key(tx: Tx, *, client_id: ClientId, key_id: KeyId) -> ApiKeyRow:
+    row = await queries.find_client_key(tx, client_id=client_id, key_id=key_id, lock=True)
+    if row is None:
+        raise KeyNotFound("There is no key with this id.")
+    return row
+
+
+async def _store_key(
+    tx: Tx,
+    *,
+    client_id: ClientId,
+    name: str,
+    scopes: list[str],
+    expires_at: datetime | None,
+    actor: str,
+    action: str,
+) -> tuple[ApiKeyRow, keys.ApiKey]:
+    key = keys.make_key()
+    row = ApiKeyRow(
+        id=ids.new_id(),
+        client_id=client_id,
+        name=name,
+        public_id=key.public_id,
+        secret_sha256=key.sha256,
+        scopes=scopes,
+        created_at=tx.now,
+        expires_at=expires_at,
+    )
+    tx.session.add(row)
+    await _record_key(tx, actor, action, row)
+    return row, key
+
+
+async def _record_key(tx: Tx, actor: str, action: str, row: ApiKeyRow) -> None:
+    await tx.flush()
+    await audit.record(
+        tx,
+        actor=actor,
+        action=action,
+        object_kind="api_key",
+        object_id=ids.text_id("key", row.id),
+        after={"client": ids.text_id("client", row.client_id), "name": row.name, "scopes": row.scopes},
+    )

@@ -1,0 +1,247 @@
+"""The SQL of accounts: no decisions."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import func, select, text, update
+from sqlalchemy.dialects.postgresql import distinct_on
+
+from aifactory.accounts.models import (
+    ApiKeyRow,
+    ClientRequestRow,
+    ClientRow,
+    MasterTemplateRow,
+    SessionRow,
+    UserRow,
+)
+from aifactory.kernel.db import Tx
+from aifactory.kernel.page import PageRequest
+
+Raw = asyncpg.Connection
+
+# The key check: one statement each, outside a transaction.
+
+_KEY = """
+SELECT id, client_id, secret_sha256, scopes, expires_at, revoked_at, last_used_at,
+       clock_timestamp() AS now
+FROM api_keys WHERE public_id = $1
+"""
+_USED = """
+UPDATE api_keys SET last_used_at = $2
+WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $3)
+"""
+_SESSION = """
+SELECT session.id, session.user_id, session.expires_at, session.ended_at,
+       person.role, person.client_id, person.active, clock_timestamp() AS now
+FROM user_sessions AS session JOIN users AS person ON person.id = session.user_id
+WHERE session.token_sha256 = $1
+"""
+
+
+async def find_key(raw: "Raw[Any]", public_id: str) -> "asyncpg.Record | None":
+    """Return a key with the database's time."""
+    return await raw.fetchrow(_KEY, public_id)
+
+
+async def note_key_used(raw: "Raw[Any]", key_id: UUID, now: datetime, before: datetime) -> None:
+    """Set a key's last use unless another request has done so since ``before``."""
+    await raw.execute(_USED, key_id, now, before)
+
+
+async def find_session(raw: "Raw[Any]", sha256: bytes) -> "asyncpg.Record | None":
+    """Return a session with its user and the database's time."""
+    return await raw.fetchrow(_SESSION, sha256)
+
+
+# Users and sessions.
+
+
+async def find_user_by_login(tx: Tx, login: str) -> UserRow | None:
+    """Return the user with this login."""
+    return await tx.session.scalar(select(UserRow).where(UserRow.login == login))
+
+
+async def find_user(tx: Tx, user_id: UUID) -> UserRow | None:
+    """Return a user."""
+    return await tx.session.get(UserRow, user_id)
+
+
+async def has_users(tx: Tx) -> bool:
+    """Tell whether anyone can log in."""
+    return await tx.session.scalar(select(UserRow.id).limit(1)) is not None
+
+
+async def end_sessions(tx: Tx, *, user_id: UUID, session_id: UUID | None = None) -> None:
+    """End one session of a user, or all."""
+    statement = (
+        update(SessionRow)
+        .where(SessionRow.user_id == user_id, SessionRow.ended_at.is_(None))
+        .values(ended_at=tx.now)
+    )
+    if session_id is not None:
+        statement = statement.where(SessionRow.id == session_id)
+    await tx.session.execute(statement)
+
+
+async def lock_first_start(tx: Tx) -> None:
+    """Let one process at a time seed."""
+    await tx.session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('aifactory.seeds', 0))"))
+
+
+# Clients and keys.
+
+
+async def find_client(tx: Tx, client_id: UUID, *, lock: bool = False) -> ClientRow | None:
+    """Return a client, locked if asked."""
+    return await tx.session.get(ClientRow, client_id, with_for_update=lock or None)
+
+
+async def list_clients(tx: Tx, page: PageRequest) -> list[ClientRow]:
+    """Return one more than a page, newest first."""
+    statement = select(ClientRow).order_by(ClientRow.id.desc()).limit(page.limit + 1)
+    if page.before is not None:
+        statement = statement.where(ClientRow.id < page.before)
+    return list(await tx.session.scalars(statement))
+
+
+async def find_client_key(tx: Tx, *, client_id: UUID, key_id: UUID, lock: bool = False) -> ApiKeyRow | None:
+    """Return a client's key, locked if asked."""
+    statement = select(ApiKeyRow).where(ApiKeyRow.id == key_id, ApiKeyRow.client_id == client_id)
+    return await tx.session.scalar(statement.with_for_update() if lock else statement)
+
+
+async def list_keys(tx: Tx, client_id: UUID, page: PageRequest) -> list[ApiKeyRow]:
+    """Return one more than a page of a client's keys, newest first."""
+    statement = (
+        select(ApiKeyRow)
+        .where(ApiKeyRow.client_id == client_id)
+        .order_by(ApiKeyRow.id.desc())
+        .limit(page.limit + 1)
+    )
+    if page.before is not None:
+        statement = statement.where(ApiKeyRow.id < page.before)
+    return list(await tx.session.scalars(statement))
+
+
+async def count_live_keys(tx: Tx, client_id: UUID) -> int:
+    """Count the keys that still work or will."""
+    statement = select(func.count()).where(
+        ApiKeyRow.client_id == client_id,
+        ApiKeyRow.revoked_at.is_(None),
+        (ApiKeyRow.expires_at.is_(None)) | (ApiKeyRow.expires_at > tx.now),
+    )
+    return await tx.session.scalar(statement) or 0
+
+
+# Master templates.
+
+
+async def find_template(tx: Tx, name: str, version: int | None = None) -> MasterTemplateRow | None:
+    """Return a version of a template, by default the newest active one."""
+    statement = select(MasterTemplateRow).where(MasterTemplateRow.name == name)
+    if version is None:
+        statement = statement.where(MasterTemplateRow.active)
+    else:
+        statement = statement.where(MasterTemplateRow.version == version)
+    return await tx.session.scalar(statement.order_by(MasterTemplateRow.version.desc()).limit(1))
+
+
+async def find_newest_template(tx: Tx, name: str, *, lock: bool = False) -> MasterTemplateRow | None:
+    """Return the newest version of a template, active or not, locked if asked."""
+    statement = (
+        select(MasterTemplateRow)
+        .where(MasterTemplateRow.name == name)
+        .order_by(MasterTemplateRow.version.desc())
+        .limit(1)
+    )
+    return await tx.session.scalar(statement.with_for_update() if lock else statement)
+
+
+async def list_templates(tx: Tx, page: PageRequest) -> list[MasterTemplateRow]:
+    """Return one more than a page of the newest active versions, newest first."""
+    newest = (
+        select(MasterTemplateRow.id)
+        .where(MasterTemplateRow.active)
+        .ext(distinct_on(MasterTemplateRow.name))
+        .order_by(MasterTemplateRow.name, MasterTemplateRow.version.desc())
+        .subquery()
+    )
+    statement = (
+        select(MasterTemplateRow)
+        .where(MasterTemplateRow.id.in_(select(newest.c.id)))
+        .order_by(MasterTemplateRow.id.desc())
+        .limit(page.limit + 1)
+    )
+    if page.before is not None:
+        statement = statement.where(MasterTemplateRow.id < page.before)
+    return list(await tx.session.scalars(statement))
+
+
+async def list_template_versions(tx: Tx, name: str, page: PageRequest) -> list[MasterTemplateRow]:
+    """Return one more than a page of a template's versions, newest first."""
+    statement = (
+        select(MasterTemplateRow)
+        .where(MasterTemplateRow.name == name)
+        .order_by(MasterTemplateRow.version.desc())
+        .limit(page.limit + 1)
+    )
+    if page.before is not None:
+        older_than = (
+            select(MasterTemplateRow.version)
+            .where(MasterTemplateRow.name == name, MasterTemplateRow.id == page.before)
+            .scalar_subquery()
+        )
+        statement = statement.where(MasterTemplateRow.version < older_than)
+    return list(await tx.session.scalars(statement))
+
+
+async def list_template_names(tx: Tx) -> list[str]:
+    """Return the names of all templates that can be used."""
+    statement = select(MasterTemplateRow.name).where(MasterTemplateRow.active).distinct()
+    return list(await tx.session.scalars(statement))
+
+
+async def deactivate_template(tx: Tx, name: str) -> None:
+    """Make every version of a template unusable for new requests."""
+    await tx.session.execute(
+        update(MasterTemplateRow).where(MasterTemplateRow.name == name).values(active=False)
+    )
+
+
+# Requests.
+
+
+async def find_request(
+    tx: Tx, *, request_id: UUID, client_id: UUID | None, lock: bool = False
+) -> ClientRequestRow | None:
+    """Return a request, of one client or (None) of any, locked if asked."""
+    statement = select(ClientRequestRow).where(ClientRequestRow.id == request_id)
+    if client_id is not None:
+        statement = statement.where(ClientRequestRow.client_id == client_id)
+    return await tx.session.scalar(statement.with_for_update() if lock else statement)
+
+
+async def list_requests(tx: Tx, *, client_id: UUID | None, page: PageRequest) -> list[ClientRequestRow]:
+    """Return one more than a page of requests, newest first."""
+    statement = select(ClientRequestRow).order_by(ClientRequestRow.id.desc()).limit(page.limit + 1)
+    if client_id is not None:
+        statement = statement.where(ClientRequestRow.client_id == client_id)
+    if page.before is not None:
+        statement = statement.where(ClientRequestRow.id < page.before)
+    return list(await tx.session.scalars(statement))
+
+
+async def load_requests(tx: Tx, request_ids: list[UUID]) -> dict[UUID, ClientRequestRow]:
+    """Return requests by id."""
+    statement = select(ClientRequestRow).where(ClientRequestRow.id.in_(request_ids))
+    return {row.id: row for row in await tx.session.scalars(statement)}
+
+
+async def find_client_by_name(tx: Tx, name: str) -> ClientRow | None:
+    """Return the oldest client with a name; names need not be unique."""
+    found = await tx.session.scalars(
+        select(ClientRow).where(ClientRow.name == name).order_by(ClientRow.id).limit(1)
+    )
+    return found.first()

@@ -1,0 +1,464 @@
+"""HTTP of master templates and requests."""
+
+from typing import Annotated, Any
+
+import anyio
+from litestar import Request, Response, get, post, put
+from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+
+from aifactory.accounts import clients, queries, service, templates
+from aifactory.accounts.interface import DRAFT, ClientNotFound, RequestNotFinished
+from aifactory.accounts.request_schemas import (
+    ExecuteInput,
+    NewRequestInput,
+    NewTemplateInput,
+    PricedTemplateView,
+    QuoteView,
+    RequestDetail,
+    RequestStatus,
+    RequestView,
+    ResultView,
+    TemplateInput,
+    TemplateView,
+    priced_template_view,
+    quote_view,
+    request_detail,
+    request_status,
+    request_view,
+    result_view,
+    submitted_view,
+    template_view,
+)
+from aifactory.kernel.db import Database, Tx
+from aifactory.kernel.errors import AppError, invalid
+from aifactory.kernel.http import (
+    MAX_SOURCE_BODY,
+    JsonResponse,
+    created_response,
+    creation_call,
+    encode,
+    path_id,
+    preferred_wait,
+)
+from aifactory.kernel.idempotency import Answer, once
+from aifactory.kernel.ids import ClientId, RequestId, parse_id, text_id
+from aifactory.kernel.page import Page, PageRequest, page_of, page_request
+from aifactory.kernel.principal import OPERATORS, READERS, WRITERS, Principal
+from aifactory.resources.interface import ExecutionState, NewRequest, Quote, Resources, Tier
+
+AnyRequest = Request[Any, Any, Any]
+_FIRST_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.1, 0.5
+
+
+# Master templates.
+
+
+@get("/api/master-templates", roles=READERS, tags=["Master templates"])
+async def list_master_templates(
+    db: NamedDependency[Database],
+    resources: NamedDependency[Resources],
+    principal: NamedDependency[Principal],
+    limit: FromQuery[int | None] = None,
+    cursor: FromQuery[str | None] = None,
+) -> Page[PricedTemplateView]:
+    """List templates with the tier that each needs and its estimated cost at the caller's tier."""
+    page = page_request(limit, cursor)
+    async with db.begin() as tx:
+        tier = await _tier_of(tx, resources, principal)
+        rows = await queries.list_templates(tx, page)
+        views = []
+        for row in rows:
+            flow = templates.read_flow(row.flow)
+            found = await _describe(tx, resources, flow, tier)
+            views.append(priced_template_view(row, flow, tier, found))
+    return page_of(views, [row.id for row in rows], page)
+
+
+async def _tier_of(tx: Tx, resources: Resources, caller: Principal) -> Tier:
+    if caller.client_id is None:
+        return Tier.ENTERPRISE
+    return (await resources.get_client(tx, caller.client_id)).tier
+
+
+async def _describe(tx: Tx, resources: Resources, flow: Any, tier: Tier) -> tuple[Tier, Quote] | None:
+    """Return what a flow needs and costs, or None when it can't run at present."""
+    try:
+        async with tx.savepoint():
+            return await resources.describe_flow(tx, flow, tier)
+    except AppError as error:
+        if error.status >= 500:
+            raise
+        return None
+
+
+@post("/api/master-templates", roles=OPERATORS, status_code=201, tags=["Master templates"], creates=True)
+async def create_master_template(
+    request: AnyRequest,
+    data: JSONBody[NewTemplateInput],
+    db: NamedDependency[Database],
+    resources: NamedDependency[Resources],
+    principal: NamedDependency[Principal],
+) -> Response[TemplateView]:
+    """Make a template. Its flow is checked, with the workers that it names."""
+    new = templates.NewTemplate(
+        name=data.name, title=data.title, description=data.description, flow=tuple(data.flow)
+    )
+    call = await creation_call(request, principal)
+    async with db.begin() as tx:
+
+        async def work() -> Answer:
+            row = await templates.create_template(tx, resources=resources, new=new, actor=principal)
+            view = template_view(row, new.flow)
+            return Answer(status=201, body=encode(view), location=f"/api/master-templates/{row.name}")
+
+        answer = await once(tx, call, work)
+    return created_response(answer)
+
+
+@get("/api/master-templates/{name:str}", roles=READERS, tags=["Master templates"])
+async def get_master_template(
+    name: FromPath[str],
+    db: NamedDependency[Database],
+    resources: NamedDependency[Resources],
+    principal: NamedDependency[Principal],
+    version: FromQuery[int | None] = None,
+) -> Response[PricedTemplateView]:
+    """Show a template, by default its newest active version, with its price at the caller's tier."""
+    if version is not None and not 1 <= version < 2**31:
+        raise invalid("/version", "out_of_range", "version is a positive number.")
+    async with db.begin() as tx:
+        row = await templates.get_template_row(tx, name, version)
+        tier = await _tier_of(tx, resources, principal)
+        flow = templates.read_flow(row.flow)
+        found = await _describe(tx, resources, flow, tier)
+    view = priced_template_view(row, flow, tier, found)
+    return JsonResponse(view, headers={"ETag": f'"{row.version}"'})
+
+
+@get("/api/master-templates/{name:str}/versions", roles=READERS, tags=["Master templates"])
+async def list_master_template_versions(
+    name: FromPath[str],
+    db: NamedDependency[Database],
+    limit: FromQuery[int | None] = None,
+    cursor: FromQuery[str | None] = None,
+) -> Page[TemplateView]:
+    """List the versions of a template, newest first; a running execution keeps its own."""
+    page = page_request(limit, cursor)
+    async with db.begin() as tx:
+        if await queries.find_newest_template(tx, name) is None:
+            await templates.get_template_row(tx, name)
+        rows = await queries.list_template_versions(tx, name, page)
+    views = [template_view(row, templates.read_flow(row.flow)) for row in rows]
+    return page_of(views, [row.id for row in rows], page)
+
+
+@put("/api/master-templates/{name:str}", roles=OPERATORS, tags=["Master templates"], refusals=[412])
+async def replace_master_template(
+    request: AnyRequest,
+    name: FromPath[str],
+    data: JSONBody[TemplateInput],
+    db: NamedDependency[Database],
+    resources: NamedDependency[Resources],
+    principal: NamedDependency[Principal],
+) -> Response[TemplateView]:
+    """Store the next version of a template. ``If-Match`` with the ETag of the newest guards against races."""
+    new = templates.NewTemplate(
+        name=name,
+        title=data.title,
+        description=data.description,
+        flow=tuple(data.flow),
+        active=data.active,
+    )
+    expected = _expected_version(request.headers.get("if-match"))
+    async with db.begin() as tx:
+        row = await templates.replace_template(
+            tx, resources=resources, new=new, expected=expected, actor=principal
+        )
+    return JsonResponse(template_view(row, new.flow), headers={"ETag": f'"{row.version}"'})
+
+
+def _expected_version(if_match: str | None) -> int | None:
+    if if_match is None or if_match.strip() == "*":
+        return None
+    text = if_match.strip().strip('"')
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+# Requests.
+
+
+@post(
+    "/requests",
+    roles=WRITERS,
+    status_code=202,
+    tags=["Requests"],
+    request_max_body_size=MAX_SOURCE_BODY,
+    creates=True,
+    waits=True,
+    refusals=[402, 404, 429],
+    also={
+        200: ("A price (dryRun) or, with Prefer: wait, the result.", QuoteView, ResultView),
+        201: ("A draft.", RequestView),
+    },
+)
+async def create_request(
+    request: AnyRequest,
+    data: JSONBody[NewRequestInput],
+    db: NamedDependency[Database],
+    resources: NamedDependency[Resources],
+    principal: NamedDependency[Principal],
+    dry_run: Annotated[bool, QueryParameter(name="dryRun")] = False,
+) -> Response[RequestView]:
+    """Store a request and execute it: 202, or 201 as a draft with ``execute: false``.
+
+    ``dryRun=true`` checks and prices it and stores nothing (200). ``Prefer: wait=N`` answers with the
+    result (200) if the execution ends within N seconds.
+    """
+    call = await creation_call(request, principal)
+    async with db.begin() as tx:
+        new = await _read_request(tx, data, principal)
+        if dry_run:
+            template, quote = await service.quote_request(
+                tx, resources=resources, new=new, timeout_ms=data.timeout_ms
+            )
+            return _as_is(quote_view(template, quote))
+
+        async def work() -> Answer:
+            row, template, submitted = await service.submit_request(
+                tx, resources=resources, new=new, timeout_ms=data.timeout_ms, execute=data.execute
+            )
+            return Answer(
+                status=201 if submitted is None else 202,
+                body=encode(submitted_view(row, template, submitted)),
+                location=f"/requests/{text_id('req', row.id)}",
+            )
+
+        answer = await once(tx, call, work)
+    return await _answer(request, answer, db, resources)
+
+
+async def _read_request(tx: Tx, data: NewRequestInput, caller: Principal) -> NewRequest:
+    return NewRequest(
+        client_id=await _client_of(tx, data.client_id, caller),
+        key_id=caller.key_id,
+        template=data.template,
+        parameters=data.parameters,
+        urgency=data.urgency,
+        accuracy=data.accuracy,
+        run_after=data.run_after,
+        deadline=data.deadline,
+        metadata=data.metadata,
+    )
+
+
+async def _client_of(tx: Tx, text: str | None, caller: Principal) -> ClientId:
+    """Return for whom a request is made: the caller's client, or the one that an admin names."""
+    visible = caller.visible_client()
+    if text is None:
+        if visible is None:
+            raise invalid("/clientId", "missing_field", "Name the client for whom this is: clientId.")
+        return visible
+    named = parse_id("client", text)
+    if named is None or (visible is not None and visible != named):
+        raise ClientNotFound("There is no client with this id.")
+    return ClientId((await clients.get_client(tx, ClientId(named))).id)
+
+
+def _as_is(view: QuoteView) -> Response[Any]:
+    return JsonResponse(view, status_code=200)
+
+
+async def _answer(request: AnyRequest, answer: Answer, db: Database, resources: Resources) -> Response[Any]:
+    """Answer a creation, or its result if the caller wants to wait and it ends in time."""
+    seconds = preferred_wait(request)
+    if answer.status != 202 or answer.replayed or not seconds or answer.location is None:
+        return created_response(answer)
+    request_id = RequestId(path_id("req", answer.location.split("/")[2]))
+    result = await _wait_for_result(db, resources, request_id, seconds)
+    if result is None:
+        return created_response(answer, headers={"Preference-Applied": f"wait={seconds:.0f}"})
+    headers = {
+        "Location": answer.location,
+        "X-Cost-Usd": f"{result.cost_usd:f}",
+        "Preference-Applied": f"wait={seconds:.0f}",
+    }
+    return JsonResponse(result, status_code=200, headers=headers)
+
+
+async def _wait_for_result(
+    db: Database, resources: Resources, request_id: RequestId, seconds: float
+) -> ResultView | None:
+    """Look at the execution by short transactions until it has ended or the time is over."""
+    pause = _FIRST_POLL_SECONDS
+    ends = anyio.current_time() + seconds
+    while (left := ends - anyio.current_time()) > 0:
+        await anyio.sleep(min(pause, left))
+        pause = min(pause * 1.5, _LONGEST_POLL_SECONDS)
+        async with db.begin() as tx:
+            latest = (await resources.latest_executions(tx, [request_id])).get(request_id)
+            if latest is not None and latest.state.final:
+                row = await service.get_request(tx, request_id=request_id, client_id=None)
+                return result_view(row, latest)
+    return None
+
+
+@get("/requests", roles=READERS, tags=["Requests"])
+async def list_requests(
+    db: NamedDependency[Database],
+    resources: NamedDependency[Resources],
+    principal: NamedDependency[Principal],
+    in_state: Annotated[ExecutionState | None, QueryParameter(name="state")] = None,
+    limit: FromQuery[int | None] = None,
+    cursor: FromQuery[str | None] = None,
+) -> Page[RequestView]:
+    """List requests, newest first, with their latest execution.
+
+    With ``state``: the executions in this state, each with its request.
+    """
+    page, visible = page_request(limit, cursor), principal.visible_client()
+    async with db.begin() as tx:
+        if in_state is not None:
+            return await _list_by_state(tx, resources, visible, in_state, page)
+        rows = await queries.list_requests(tx, client_id=visible, page=page)
+        latest = await resources.latest_executions(tx, [RequestId(row.id) for row in rows])
+    views = [request_view(row, latest.get(RequestId(row.id))) for row in rows]
+    return page_of(views, [row.id for row in rows], page)
+
+
+async def _list_by_state(
+    tx: Tx,
+    resources: Resources,
+    visible: ClientId | None,
+    state: ExecutionState,
+    page: PageRequest,
+) -> Page[RequestView]:
+    found = await resources.list_executions(tx, client_id=visible, state=state, page=page)
+    rows = await queries.load_requests(tx, [execution.request_id for execution in found.data])
+    views = [
+        request_view(rows[execution.request_id], execution)
+        for execution in found.data
+        if execution.request_id in rows
+    ]
+    return Page(data=views, has_more=found.has_more, next_cursor=found.next_cursor)
+
+
+@get("/requests/{request_id:str}", roles=READERS, tags=["Requests"])
+async def get_request(
+    request_id: FromPath[str],
+    db: NamedDependency[Database],
+    resources: NamedDependency[Resources],
+    principal: NamedDependency[Principal],
+) -> RequestDetail:
+    """Show a request with its parameters and its latest execution."""
+    wanted = RequestId(path_id("req", request_id))
+    async with db.begin() as tx:
+        row = await service.get_request(tx, request_id=wanted, client_id=principal.visible_client())
+        latest = await resources.latest_executions(tx, [wanted])
+    return request_detail(row, latest.get(wanted))
+
+
+@post(
+    "/requests/{request_id:str}/execute",
+    roles=WRITERS,
+    status_code=202,
+    tags=["Requests"],
+    request_max_body_size=MAX_SOURCE_BODY,
+    creates=True,
+    waits=True,
+    refusals=[402, 429],
+    also={200: ("With Prefer: wait, the result.", ResultView)},
+)
+async def execute_request(
+    request: AnyRequest,
+    request_id: FromPath[str],
+    data: JSONBody[ExecuteInput],
+    db: NamedDependency[Database],
+    resources: NamedDependency[Resources],
+    principal: NamedDependency[Principal],
+) -> Response[RequestView]:
+    """Execute a draft, or a request again whose execution has ended, with parameters over the stored ones."""
+    wanted = RequestId(path_id("req", request_id))
+    call = await creation_call(request, principal)
+    async with db.begin() as tx:
+
+        async def work() -> Answer:
+            row, template, submitted = await service.execute_request(
+                tx,
+                resources=resources,
+                request_id=wanted,
+                caller=principal,
+                parameters=data.parameters,
+            )
+            body = encode(submitted_view(row, template, submitted))
+            return Answer(status=202, body=body, location=f"/requests/{text_id('req', row.id)}")
+
+        answer = await once(tx, call, work)
+    return await _answer(request, answer, db, resources)
+
+
+@post("/requests/{request_id:str}/cancel", roles=WRITERS, status_code=200, tags=["Requests"])
+async def cancel_request(
+    request_id: FromPath[str],
+    db: NamedDependency[Database],
+    resources: NamedDependency[Resources],
+    principal: NamedDependency[Principal],
+) -> RequestView:
+    """End a request's execution now and give back what it holds; cancelling twice answers the same."""
+    wanted = RequestId(path_id("req", request_id))
+    async with db.begin() as tx:
+        row, execution = await service.cancel_request(
+            tx, resources=resources, request_id=wanted, client_id=principal.visible_client()
+        )
+        return request_view(row, execution)
+
+
+@get("/requests/{request_id:str}/status", roles=READERS, tags=["Requests"])
+async def get_request_status(
+    request_id: FromPath[str],
+    db: NamedDependency[Database],
+    resources: NamedDependency[Resources],
+    principal: NamedDependency[Principal],
+) -> RequestStatus:
+    """Say where a request is: its state, its stages, its progress and what it has cost so far."""
+    wanted = RequestId(path_id("req", request_id))
+    async with db.begin() as tx:
+        row = await service.get_request(tx, request_id=wanted, client_id=principal.visible_client())
+        latest = await resources.latest_executions(tx, [wanted])
+    return request_status(row, latest.get(wanted))
+
+
+@get("/requests/{request_id:str}/result", roles=READERS, tags=["Requests"], refusals=[409])
+async def get_request_result(
+    request_id: FromPath[str],
+    db: NamedDependency[Database],
+    resources: NamedDependency[Resources],
+    principal: NamedDependency[Principal],
+) -> Response[ResultView]:
+    """Show how a request ended and what it brought; 409 ``not_finished`` until then."""
+    wanted = RequestId(path_id("req", request_id))
+    async with db.begin() as tx:
+        row = await service.get_request(tx, request_id=wanted, client_id=principal.visible_client())
+        latest = (await resources.latest_executions(tx, [wanted])).get(wanted)
+    if latest is None or not latest.state.final:
+        state = DRAFT if latest is None else latest.state.value
+        raise RequestNotFinished(f"This request is {state}; there is no result yet.", current_state=state)
+    view = result_view(row, latest)
+    return JsonResponse(view, headers={"X-Cost-Usd": f"{view.cost_usd:f}"})
+
+
+ROUTES: list[HTTPRouteHandler] = [
+    list_master_templates,
+    create_master_template,
+    get_master_template,
+    list_master_template_versions,
+    replace_master_template,
+    create_request,
+    list_requests,
+    get_request,
+    execute_request,
+    cancel_request,
+    get_request_status,
+    get_request_result,
+]

@@ -1,0 +1,357 @@
+"""What master templates and requests take and give over HTTP: camelCase, text ids, dollars."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from aifactory.accounts.interface import DRAFT
+from aifactory.accounts.models import ClientRequestRow, MasterTemplateRow
+from aifactory.accounts.schemas import Input, Moment, Name, View
+from aifactory.kernel.ids import text_id
+from aifactory.kernel.money import usd
+from aifactory.resources.interface import (
+    Accuracy,
+    ExecutionView,
+    FlowStage,
+    NamedTemplate,
+    Quote,
+    Reason,
+    Submitted,
+    Tier,
+    Urgency,
+)
+
+TemplateName = Annotated[str, Meta(min_length=1, max_length=64)]
+
+# Master templates.
+
+Flow = Annotated[list[FlowStage], Meta(min_length=1, max_length=10)]
+LongText = Annotated[str, Meta(max_length=2000)]
+
+
+class NewTemplateInput(Input, frozen=True, kw_only=True):
+    """A master template to make."""
+
+    name: TemplateName
+    title: Name
+    description: LongText = ""
+    flow: Flow
+
+
+class TemplateInput(Input, frozen=True, kw_only=True):
+    """The next version of a master template."""
+
+    title: Name
+    description: LongText = ""
+    flow: Flow
+    active: bool = True
+
+
+class TemplateView(View, frozen=True, kw_only=True):
+    """A version of a master template."""
+
+    id: str
+    name: str
+    version: int
+    title: str
+    description: str
+    active: bool
+    flow: tuple[FlowStage, ...]
+    created_at: datetime
+
+
+class PricedTemplateView(TemplateView, frozen=True, kw_only=True):
+    """A template with what it needs and costs at the caller's tier; null where it can't run at present."""
+
+    required_tier: Tier | None
+    allowed: bool
+    estimated_cost_usd: Decimal | None
+    worst_cost_usd: Decimal | None
+
+
+def template_view(row: MasterTemplateRow, flow: tuple[FlowStage, ...]) -> TemplateView:
+    """Show a version of a template."""
+    return TemplateView(**_template_fields(row, flow))
+
+
+def priced_template_view(
+    row: MasterTemplateRow, flow: tuple[FlowStage, ...], tier: Tier, found: tuple[Tier, Quote] | None
+) -> PricedTemplateView:
+    """Show a template with its price for a tier."""
+    required, quote = found or (None, None)
+    return PricedTemplateView(
+        **_template_fields(row, flow),
+        required_tier=required,
+        allowed=required is not None and required.rank <= tier.rank,
+        estimated_cost_usd=None if quote is None else usd(quote.estimated_nano),
+        worst_cost_usd=None if quote is None else usd(quote.worst_nano),
+    )
+
+
+def _template_fields(row: MasterTemplateRow, flow: tuple[FlowStage, ...]) -> dict[str, Any]:
+    return {
+        "id": text_id("tpl", row.id),
+        "name": row.name,
+        "version": row.version,
+        "title": row.title,
+        "description": row.description,
+        "active": row.active,
+        "flow": flow,
+        "created_at": row.created_at,
+    }
+
+
+# Requests.
+
+Label = Annotated[str, Meta(max_length=500)]
+LabelName = Annotated[str, Meta(min_length=1, max_length=64)]
+Labels = Annotated[dict[LabelName, Label], Meta(max_length=16)]
+
+
+class NewRequestInput(Input, frozen=True, kw_only=True):
+    """A request. ``parameters.source``: ``{text | dataRef, format?, name?}``; an admin adds ``clientId``."""
+
+    template: TemplateName
+    parameters: dict[str, Any]
+    urgency: Urgency = Urgency.NORMAL
+    accuracy: Accuracy = Accuracy.NORMAL
+    run_after: Moment | None = None
+    deadline: Moment | None = None
+    timeout_ms: Annotated[int, Meta(ge=1000, le=7 * 86_400_000)] | None = None
+    metadata: Labels = {}  # noqa: RUF012 (msgspec copies it)
+    execute: bool = True
+    client_id: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class ExecuteInput(Input, frozen=True, kw_only=True):
+    """Parameters to put over the stored ones, key by key."""
+
+    parameters: dict[str, Any] = {}  # noqa: RUF012 (msgspec copies it)
+
+
+class QuoteView(View, frozen=True, kw_only=True):
+    """What a request would cost; nothing was stored."""
+
+    dry_run: bool
+    template: str
+    template_version: int
+    estimated_cost_usd: Decimal
+    worst_cost_usd: Decimal
+
+
+class RequestView(View, frozen=True, kw_only=True):
+    """A request and its latest execution; ``executionId`` null: a draft."""
+
+    id: str
+    client_id: str
+    execution_id: str | None
+    state: str
+    queue: str | None
+    template: str
+    template_version: int | None
+    urgency: Urgency
+    accuracy: Accuracy
+    estimated_cost_usd: Decimal | None
+    held_cost_usd: Decimal | None
+    cost_usd: Decimal | None
+    reasons: tuple[Reason, ...]
+    metadata: dict[str, str]
+    run_after: datetime | None
+    deadline: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class RequestDetail(RequestView, frozen=True, kw_only=True):
+    """A request with its parameters; a source's text is replaced by its reference."""
+
+    parameters: dict[str, Any]
+
+
+class StageStatus(View, frozen=True, kw_only=True):
+    """A stage of an execution."""
+
+    ordinal: int
+    worker: str
+    action: str
+    template: str
+    template_version: int
+    state: str
+    phase: str
+    jobs_done: int
+    jobs_total: int
+    reasons: tuple[Reason, ...]
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class Progress(View, frozen=True, kw_only=True):
+    """Jobs that have ended, of those known so far."""
+
+    jobs_done: int
+    jobs_total: int
+
+
+class RequestStatus(View, frozen=True, kw_only=True):
+    """Where a request is."""
+
+    id: str
+    execution_id: str | None
+    state: str
+    queue: str | None
+    progress: Progress
+    stages: list[StageStatus]
+    estimated_cost_usd: Decimal | None
+    held_cost_usd: Decimal | None
+    spent_usd: Decimal
+    reasons: tuple[Reason, ...]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class ResultView(View, frozen=True, kw_only=True):
+    """How a request ended, and what it brought."""
+
+    id: str
+    execution_id: str
+    state: str
+    reasons: tuple[Reason, ...]
+    result: dict[str, Any] | None
+    stages: list[dict[str, Any]]
+    cost_usd: Decimal
+    finished_at: datetime | None
+
+
+def _request_fields(row: ClientRequestRow) -> dict[str, Any]:
+    return {
+        "id": text_id("req", row.id),
+        "client_id": text_id("client", row.client_id),
+        "template": row.template,
+        "urgency": Urgency(row.urgency),
+        "accuracy": Accuracy(row.accuracy),
+        "metadata": row.labels,
+        "run_after": row.run_after,
+        "created_at": row.created_at,
+    }
+
+
+def _execution_fields(row: ClientRequestRow, execution: ExecutionView | None) -> dict[str, Any]:
+    if execution is None:
+        nothing = (
+            "execution_id", "queue", "template_version", "estimated_cost_usd", "held_cost_usd",
+            "cost_usd", "started_at", "finished_at",
+        )  # fmt: skip
+        return dict.fromkeys(nothing) | {"state": DRAFT, "reasons": (), "deadline": row.deadline}
+    return {
+        "execution_id": text_id("exec", execution.id),
+        "state": execution.state.value,
+        "queue": execution.queue,
+        "template_version": execution.template_version,
+        "estimated_cost_usd": usd(execution.estimated_nano),
+        "held_cost_usd": usd(execution.held_nano),
+        "cost_usd": usd(execution.spent_nano),
+        "reasons": execution.reasons,
+        "deadline": execution.deadline,
+        "started_at": execution.started_at,
+        "finished_at": execution.finished_at,
+    }
+
+
+def request_view(row: ClientRequestRow, execution: ExecutionView | None) -> RequestView:
+    """Show a request in a list."""
+    return RequestView(**_request_fields(row), **_execution_fields(row, execution))
+
+
+def request_detail(row: ClientRequestRow, execution: ExecutionView | None) -> RequestDetail:
+    """Show one request."""
+    fields = _request_fields(row) | _execution_fields(row, execution)
+    return RequestDetail(**fields, parameters=row.parameters)
+
+
+def submitted_view(
+    row: ClientRequestRow, template: NamedTemplate, submitted: Submitted | None
+) -> RequestView:
+    """Show a request that was just stored or submitted."""
+    fields = _request_fields(row) | _execution_fields(row, None) | {"template_version": template.version}
+    if submitted is not None:
+        fields |= {
+            "execution_id": text_id("exec", submitted.execution_id),
+            "state": submitted.state.value,
+            "queue": submitted.queue,
+            "estimated_cost_usd": usd(submitted.quote.estimated_nano),
+            "held_cost_usd": usd(submitted.quote.worst_nano),
+            "cost_usd": usd(0),
+        }
+    return RequestView(**fields)
+
+
+def quote_view(template: NamedTemplate, quote: Quote) -> QuoteView:
+    """Show what a request would cost."""
+    return QuoteView(
+        dry_run=True,
+        template=template.name,
+        template_version=template.version,
+        estimated_cost_usd=usd(quote.estimated_nano),
+        worst_cost_usd=usd(quote.worst_nano),
+    )
+
+
+def request_status(row: ClientRequestRow, execution: ExecutionView | None) -> RequestStatus:
+    """Show where a request is."""
+    fields = _execution_fields(row, execution)
+    stages = [] if execution is None else [
+        StageStatus(
+            ordinal=stage.ordinal,
+            worker=stage.worker,
+            action=stage.action,
+            template=stage.template,
+            template_version=stage.template_version,
+            state=stage.state.value,
+            phase=stage.phase,
+            jobs_done=stage.jobs_done,
+            jobs_total=stage.jobs_total,
+            reasons=stage.reasons,
+            started_at=stage.started_at,
+            finished_at=stage.finished_at,
+        )
+        for stage in execution.stages
+    ]  # fmt: skip
+    return RequestStatus(
+        id=text_id("req", row.id),
+        created_at=row.created_at,
+        progress=Progress(
+            jobs_done=sum(stage.jobs_done for stage in stages),
+            jobs_total=sum(stage.jobs_total for stage in stages),
+        ),
+        stages=stages,
+        spent_usd=fields["cost_usd"] or usd(0),
+        **{name: fields[name] for name in _STATUS_FIELDS},
+    )
+
+
+_STATUS_FIELDS = (
+    "execution_id", "state", "queue", "estimated_cost_usd", "held_cost_usd", "reasons", "started_at",
+    "finished_at",
+)  # fmt: skip
+
+
+def result_view(row: ClientRequestRow, execution: ExecutionView) -> ResultView:
+    """Show how a request ended: the last stage's outputs, and each stage's."""
+    return ResultView(
+        id=text_id("req", row.id),
+        execution_id=text_id("exec", execution.id),
+        state=execution.state.value,
+        reasons=execution.reasons,
+        result=execution.result,
+        stages=[
+            {"ordinal": stage.ordinal, "template": stage.template, "state": stage.state.value}
+            | {"outputs": stage.outputs or {}}
+            for stage in execution.stages
+        ],
+        cost_usd=usd(execution.spent_nano),
+        finished_at=execution.finished_at,
+    )

@@ -1,0 +1,236 @@
+"""Requests: fetch, decide, store. The caller's transaction, never a commit."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from aifactory.accounts import queries, templates
+from aifactory.accounts.interface import (
+    DRAFT,
+    DataNotFound,
+    RequestNotFound,
+    RequestNotStarted,
+    RequestRunning,
+)
+from aifactory.accounts.models import ClientRequestRow
+from aifactory.accounts.parameters import Source, check_parameters, read_source
+from aifactory.kernel import ids
+from aifactory.kernel.db import Tx
+from aifactory.kernel.errors import invalid
+from aifactory.kernel.ids import ClientId, DataId, KeyId, RequestId
+from aifactory.kernel.principal import Principal
+from aifactory.resources.interface import (
+    Accuracy,
+    ExecutionView,
+    NamedTemplate,
+    NewExecution,
+    NewRequest,
+    Quote,
+    Resources,
+    Submitted,
+    Urgency,
+)
+
+LONGEST_AHEAD = timedelta(days=366)
+
+
+class AccountsBook:
+    """Accounts as the Resource Manager sees them."""
+
+    def __init__(self, *, resources: Resources) -> None:
+        self.resources = resources
+
+    async def get_template(self, tx: Tx, name: str) -> NamedTemplate:
+        """Return the newest active version. Raises NotFound."""
+        return await templates.get_template(tx, name)
+
+    async def open_request(self, tx: Tx, new: NewRequest) -> NewExecution:
+        """Store a request (and its source text as data) and return what is to be submitted for it."""
+        row, template = await store_request(tx, resources=self.resources, new=new)
+        return as_execution(row, template, now=tx.now)
+
+
+class _Undone(Exception):
+    """Undoes a dry run."""
+
+
+async def store_request(
+    tx: Tx, *, resources: Resources, new: NewRequest, timeout_ms: int | None = None
+) -> tuple[ClientRequestRow, NamedTemplate]:
+    """Check and store a request. Raises TemplateNotFound, DataNotFound, Invalid or TooLarge."""
+    template = await templates.get_template(tx, new.template)
+    check_parameters(new.parameters)
+    _check_times(new.run_after, new.deadline, tx.now)
+    parameters, data_id = await _store_source(tx, resources, new.client_id, new.parameters)
+    row = ClientRequestRow(
+        id=ids.new_id(),
+        client_id=new.client_id,
+        key_id=new.key_id,
+        template=template.name,
+        parameters=parameters,
+        source_data_id=data_id,
+        urgency=new.urgency.value,
+        accuracy=new.accuracy.value,
+        run_after=new.run_after,
+        deadline=new.deadline,
+        timeout_ms=timeout_ms,
+        labels=dict(new.metadata),
+        created_at=tx.now,
+    )
+    tx.session.add(row)
+    await tx.flush()
+    return row, template
+
+
+async def submit_request(
+    tx: Tx, *, resources: Resources, new: NewRequest, timeout_ms: int | None, execute: bool
+) -> tuple[ClientRequestRow, NamedTemplate, Submitted | None]:
+    """Store a request and, unless it stays a draft, submit it."""
+    row, template = await store_request(tx, resources=resources, new=new, timeout_ms=timeout_ms)
+    if not execute:
+        return row, template, None
+    return row, template, await resources.submit(tx, as_execution(row, template, now=tx.now))
+
+
+async def quote_request(
+    tx: Tx, *, resources: Resources, new: NewRequest, timeout_ms: int | None
+) -> tuple[NamedTemplate, Quote]:
+    """Check and price a request exactly as a submission would, and leave nothing behind."""
+    try:
+        async with tx.savepoint():
+            row, template = await store_request(tx, resources=resources, new=new, timeout_ms=timeout_ms)
+            quote = await resources.quote(tx, as_execution(row, template, now=tx.now))
+            raise _Undone
+    except _Undone:
+        return template, quote
+
+
+async def execute_request(
+    tx: Tx, *, resources: Resources, request_id: RequestId, caller: Principal, parameters: dict[str, Any]
+) -> tuple[ClientRequestRow, NamedTemplate, Submitted]:
+    """Submit a stored request, with ``parameters`` over its own. Raises RequestRunning while one runs."""
+    check_parameters(parameters)
+    read_source(parameters)
+    row = await get_request(tx, request_id=request_id, client_id=caller.visible_client(), lock=True)
+    latest = (await resources.latest_executions(tx, [request_id])).get(request_id)
+    if latest is not None and not latest.state.final:
+        message = "Its execution has not ended; wait for it or cancel it."
+        raise RequestRunning(message, current_state=latest.state)
+    _check_times(None, row.deadline, tx.now)
+    template = await templates.get_template(tx, row.template)
+    added, data_id = await _store_source(tx, resources, ClientId(row.client_id), parameters)
+    merged = row.parameters | added
+    source = data_id if "source" in added else row.source_data_id
+    new = as_execution(row, template, now=tx.now, parameters=merged, source=source, key_id=caller.key_id)
+    return row, template, await resources.submit(tx, new)
+
+
+async def cancel_request(
+    tx: Tx, *, resources: Resources, request_id: RequestId, client_id: ClientId | None
+) -> tuple[ClientRequestRow, ExecutionView]:
+    """End a request's latest execution; one that has ended is returned unchanged."""
+    row, latest = await get_started_request(
+        tx, resources=resources, request_id=request_id, client_id=client_id
+    )
+    return row, await resources.cancel(tx, latest.id)
+
+
+async def get_request(
+    tx: Tx, *, request_id: RequestId, client_id: ClientId | None, lock: bool = False
+) -> ClientRequestRow:
+    """Return a request that the caller may see. Raises RequestNotFound."""
+    row = await queries.find_request(tx, request_id=request_id, client_id=client_id, lock=lock)
+    if row is None:
+        raise RequestNotFound("There is no request with this id.")
+    return row
+
+
+async def get_started_request(
+    tx: Tx, *, resources: Resources, request_id: RequestId, client_id: ClientId | None
+) -> tuple[ClientRequestRow, ExecutionView]:
+    """Return a request and its latest execution. Raises RequestNotFound or RequestNotStarted."""
+    row = await get_request(tx, request_id=request_id, client_id=client_id)
+    latest = (await resources.latest_executions(tx, [request_id])).get(request_id)
+    if latest is None:
+        raise RequestNotStarted("This request is a draft; POST …/execute starts it.", current_state=DRAFT)
+    return row, latest
+
+
+def as_execution(
+    row: ClientRequestRow,
+    template: NamedTemplate,
+    *,
+    now: datetime,
+    parameters: dict[str, Any] | None = None,
+    source: Any = msgspec.UNSET,
+    key_id: KeyId | None = None,
+) -> NewExecution:
+    """Return what is to be submitted for a stored request; its time-out counts from ``now``. Pure."""
+    data_id = row.source_data_id if source is msgspec.UNSET else source
+    deadline = row.deadline
+    if row.timeout_ms is not None:
+        start = max(now, row.run_after) if row.run_after else now
+        ends = start + timedelta(milliseconds=row.timeout_ms)
+        deadline = ends if deadline is None else min(ends, deadline)
+    return NewExecution(
+        request_id=RequestId(row.id),
+        client_id=ClientId(row.client_id),
+        key_id=key_id or (None if row.key_id is None else KeyId(row.key_id)),
+        template=template.name,
+        template_version=template.version,
+        flow=template.flow,
+        parameters=row.parameters if parameters is None else parameters,
+        source=None if data_id is None else DataId(data_id),
+        urgency=Urgency(row.urgency),
+        accuracy=Accuracy(row.accuracy),
+        run_after=row.run_after,
+        deadline=deadline,
+        metadata=row.labels,
+    )
+
+
+def _check_times(run_after: datetime | None, deadline: datetime | None, now: datetime) -> None:
+    if deadline is not None and deadline <= now:
+        raise invalid("/deadline", "in_the_past", "The deadline has passed already.")
+    for pointer, moment in (("/runAfter", run_after), ("/deadline", deadline)):
+        if moment is not None and moment > now + LONGEST_AHEAD:
+            raise invalid(pointer, "too_late", "At most 366 days ahead are taken.")
+    if run_after is not None and deadline is not None and run_after >= deadline:
+        raise invalid("/deadline", "before_run_after", "The deadline must be after runAfter.")
+
+
+async def _store_source(
+    tx: Tx, resources: Resources, client_id: ClientId, parameters: dict[str, Any]
+) -> tuple[dict[str, Any], DataId | None]:
+    """Return the parameters with the source's text replaced by a reference, and the reference."""
+    source = read_source(parameters)
+    if source is None:
+        return parameters, None
+    if source.text is not None:
+        name = source.name or "source"
+        data_id = await resources.store_data(
+            tx,
+            client_id=client_id,
+            name=name,
+            media_type=source.format.media_type,
+            content=source.text.encode(),
+        )
+    else:
+        name, data_id = await _find_source(tx, resources, client_id, source)
+    kept = {"dataRef": ids.text_id("data", data_id), "format": source.format.value, "name": name}
+    return parameters | {"source": kept}, data_id
+
+
+async def _find_source(
+    tx: Tx, resources: Resources, client_id: ClientId, source: Source
+) -> tuple[str, DataId]:
+    data_id = ids.parse_id("data", source.data_ref or "")
+    found = (
+        None
+        if data_id is None
+        else await resources.find_data(tx, client_id=client_id, data_id=DataId(data_id))
+    )
+    if found is None:
+        raise DataNotFound("There is no data with this reference; POST /api/data makes one.")
+    return source.name or found.name, found.id

@@ -99,7 +99,9 @@ class _Reader:
 
     def _skip_directive(self) -> None:
         self.at += 1
-        while self.at < len(self.lines) and (not self.lines[self.at].strip() or self.lines[self.at][0] in " \t"):
+        while self.at < len(self.lines) and (
+            not self.lines[self.at].strip() or self.lines[self.at][0] in " \t"
+        ):
             self.at += 1
 
     def _take_heading(self) -> bool:
@@ -145,7 +147,9 @@ class _Reader:
         while self.at < len(self.lines) and not self._ends_item(self.lines[self.at]):
             self.at += 1
         ordered = mark[0].isalnum()
-        number = int(mark.rstrip(".)")) if ordered and mark[0].isdigit() else ord(mark[0]) - 96 if ordered else 0
+        number = (
+            int(mark.rstrip(".)")) if ordered and mark[0].isdigit() else ord(mark[0]) - 96 if ordered else 0
+        )
         start, end = self.starts[first] + item.end(), self.starts[self.at] - 1
         self.blocks.append(
             Block(
@@ -183,7 +187,9 @@ class _Reader:
             return True
         # Books without blank lines open a paragraph by an indent after a full stop.
         opens = self._indent(self.at) >= self._indent(self.at - 1) + 2
-        return opens and self.at > first and self.lines[self.at - 1].rstrip().endswith((".", "!", "?", "”", '"'))
+        return (
+            opens and self.at > first and self.lines[self.at - 1].rstrip().endswith((".", "!", "?", "”", '"'))
+        )
 
     def _indent(self, at: int) -> int:
         line = self.lines[at].expandtabs(4)

@@ -5,17 +5,24 @@ from collections import Counter
 
 import msgspec
 
+from aifactory.granulation.offline.grammar import IMPERATIVES, OTHER_VERBS
 from aifactory.granulation.offline.reading import Line
+from aifactory.granulation.offline.wordlists import word_set
+from aifactory.granulation.offline.words import is_stop, stem
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’\-‑][^\W\d_]+)*|[^\s\w]|\d[\d.,]*")
-_DETERMINERS = frozenset("the a an this that these those its their his her our your my each every any some no".split())
-_BEFORE_VERB = frozenset(
-    """
-    to can could may might must shall should will would cannot not they we you it he she who which do does did
-    i please never always
-    """.split()
+_DETERMINERS = word_set("the a an this these those its their his her our your my each every any some no")
+_BEFORE_VERB = word_set("""
+    to can could may might must shall should will would cannot not they we you it he she who which that do does did
+    i please never always has have had been
+    """)
+_PREPOSITIONS = word_set("of in on by with from into for between through during under over without")
+# A determiner or pronoun after a word makes it a verb; a finite verb makes it a subject.
+_AFTER_VERB = word_set(
+    "the a an this these those its their his her our your it them him us you me each every"
 )
-_PREPOSITIONS = frozenset("of in on by with from into for between through during under over without".split())
+_AFTER_SUBJECT = word_set("is are was were has have can may must should will would does do")
+_OPENING = frozenset("\"'“‘(*")
 
 
 class Lexicon(msgspec.Struct, frozen=True):
@@ -25,13 +32,14 @@ class Lexicon(msgspec.Struct, frozen=True):
     as_noun: Counter[str]
     as_verb: Counter[str]
     articles: dict[str, Counter[str]]
+    language: str = "en"
 
     def usual(self, word: str) -> str:
         """A word as it is written in the middle of a sentence; lower case if only seen in front."""
         forms = self.casing.get(word.lower())
         if forms:
             return max(sorted(forms), key=lambda form: forms[form])
-        return word if word.isupper() and len(word) > 1 else word
+        return word.lower() if word[1:].islower() and self.language == "en" else word
 
     def is_proper(self, word: str) -> bool:
         """Whether a word is written with a capital in the middle of sentences."""
@@ -47,10 +55,23 @@ class Lexicon(msgspec.Struct, frozen=True):
         nouns, verbs = self.as_noun[low], self.as_verb[low]
         return nouns >= verbs if nouns or verbs else True
 
+    def is_verb(self, word: str) -> bool:
+        """Whether a word at the front of a phrase is rather its verb."""
+        low = word.lower()
+        nouns, verbs = self.as_noun[low], self.as_verb[low]
+        return verbs > nouns or (not nouns and stem(low) in _VERB_STEMS and not low.endswith(("ing", "ed")))
 
+    def is_sure_noun(self, word: str) -> bool:
+        """Whether a word may stand as a phrase by itself: seen as a noun, or built like one."""
+        low = word.lower()
+        known = self.as_noun[low] or self.is_proper(word) or _NOUN_ENDING.search(low) or self.language != "en"
+        return bool(known) and self.is_noun(word)
+
+
+_NOUN_ENDING = re.compile(r"(?:tion|ment|ness|ity|ism|ance|ence|ship|hood|logy|sis|graphy)s?$")
+_VERB_STEMS = frozenset(stem(verb) for verb in IMPERATIVES | OTHER_VERBS)
 _NOT_NOUN_ENDING = re.compile(r"(?:[^aeiou]ly|ously|ally|ously|ous|ful|less|able|ible|ish|wise)$")
-NOT_NOUNS = frozenset(
-    """
+NOT_NOUNS = word_set("""
     good better best bad worse worst great greater greatest small smaller smallest large larger largest big bigger
     biggest high higher highest low lower lowest long longer longest short shorter shortest old older oldest new
     newer newest young hot hotter cold colder warm warmer cool cooler wet dry hard harder soft softer strong
@@ -78,30 +99,34 @@ NOT_NOUNS = frozenset(
     million billion thousand order question questions answer answers word words name names note notes
     point points idea ideas problem problems matter matters place places moment start starts
     itself themselves work works working look looks looking
-    """.split()
-)
+    """)
 
 
-def build_lexicon(lines: tuple[Line, ...]) -> Lexicon:
+def build_lexicon(lines: tuple[Line, ...], language: str = "en") -> Lexicon:
     """Count casing, neighbours and articles over the lines of a text."""
-    casing: dict[str, Counter[str]] = {}
-    as_noun: Counter[str] = Counter()
-    as_verb: Counter[str] = Counter()
-    articles: dict[str, Counter[str]] = {}
+    counts = Lexicon({}, Counter(), Counter(), {}, language)
     for line in lines:
-        before = ""
-        for token in _TOKEN.findall(line.shown):
-            low = token.lower()
-            if not token[0].isalpha():
-                before = token if token not in "\"'“”‘’(" else before
-                continue
-            if before and before not in ".!?:":
-                casing.setdefault(low, Counter())[token] += 1
-            if before in _DETERMINERS or before in _PREPOSITIONS:
-                as_noun[low] += 1
-            elif before in _BEFORE_VERB:
-                as_verb[low] += 1
-            article = before if before in ("the", "a", "an") else ""
-            articles.setdefault(low, Counter())[article] += 1
-            before = low
-    return Lexicon(casing, as_noun, as_verb, articles)
+        tokens = _TOKEN.findall(line.shown)
+        for at, token in enumerate(tokens):
+            if token[0].isalpha():
+                before = next((t for t in tokens[at - 1 : at] if t not in _OPENING), "")
+                after = tokens[at + 1] if at + 1 < len(tokens) else "."
+                _count(counts, before, token, after.lower())
+    return counts
+
+
+def _count(counts: Lexicon, before: str, token: str, after: str) -> None:
+    low, previous = token.lower(), before.lower()
+    if before and before not in ".!?:":
+        counts.casing.setdefault(low, Counter())[token] += 1
+    ends_phrase = not after[0].isalpha() or is_stop(after, counts.language)
+    if previous in _BEFORE_VERB:
+        counts.as_verb[low] += 1
+    elif after in _AFTER_VERB and previous not in _DETERMINERS:
+        counts.as_verb[low] += 1
+    elif ends_phrase and (previous in _DETERMINERS or previous in _PREPOSITIONS):
+        counts.as_noun[low] += 1
+    elif after in _AFTER_SUBJECT and not is_stop(low, counts.language):
+        counts.as_noun[low] += 1
+    article = previous if previous in ("the", "a", "an") else ""
+    counts.articles.setdefault(low, Counter())[article] += 1

@@ -9,6 +9,7 @@ import msgspec
 
 from aifactory.granulation.offline.lexicon import Lexicon
 from aifactory.granulation.offline.reading import Line
+from aifactory.granulation.offline.wordlists import word_set
 from aifactory.granulation.offline.words import WORD, is_stop, stem
 
 _MAX_WORDS = 3
@@ -74,8 +75,10 @@ class PhraseBook:
         if not self.lexicon.is_noun(head) or len(head) < 3:
             return False
         if len(words) == 1:
-            return len(head) >= 4 or head.isupper()
+            return (len(head) >= 4 or head.isupper()) and self.lexicon.is_sure_noun(head)
         first = words[0].lower()
+        if self.lexicon.is_verb(first) or (len(words) == 3 and self.lexicon.is_verb(words[1])):
+            return False
         if first.endswith("ly") or any(len(word) < 2 for word in words):
             return False
         return first not in _WEAK_FIRST and not (len(words) == 3 and words[1].lower() in _WEAK_FIRST)
@@ -92,7 +95,7 @@ class PhraseBook:
         for key, count in counts.items():
             tally = self.tallies[key]
             if len(key) > 1 and tally.count < 2 and not _is_capitalised(tally.forms):
-                weight = 0.35
+                weight = 0.7
             else:
                 weight = _LENGTH_BONUS[len(key)]
             outside = (tally.count - count) / max(1, self.total - size)
@@ -104,7 +107,9 @@ class PhraseBook:
         scored.sort()
         return self._without_nested(scored, limit)
 
-    def _without_nested(self, scored: list[tuple[float, int, tuple[str, ...], int]], limit: int) -> list[Phrase]:
+    def _without_nested(
+        self, scored: list[tuple[float, int, tuple[str, ...], int]], limit: int
+    ) -> list[Phrase]:
         kept: list[Phrase] = []
         for score, first, key, count in scored:
             if any(set(key) <= set(other.stems) or set(other.stems) <= set(key) for other in kept):
@@ -117,14 +122,12 @@ class PhraseBook:
         return kept
 
 
-_WEAK_FIRST = frozenset(
-    """
+_WEAK_FIRST = word_set("""
     good better best bad great small smaller large larger big high higher low lower long longer short new old
     same different similar certain main important common single whole entire full real typical simple extra
     more most many much several few other another next last first second third final total average
     adding making taking giving using keeping getting add keep put leave let gives makes takes
-    """.split()
-)
+    """)
 
 
 def _runs(shown: str, language: str) -> list[list[str]]:

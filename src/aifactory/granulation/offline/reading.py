@@ -5,13 +5,13 @@ from collections import Counter
 import msgspec
 
 from aifactory.granulation.offline.digest import Digest, Procedure, Section, Sentence
-from aifactory.granulation.offline.sentences import clean, is_prose, stands_alone
+from aifactory.granulation.offline.sentences import clean, is_prose, stands_alone, without_connective
 from aifactory.granulation.offline.words import stems_of, words_of
 from aifactory.granulation.tree import Span
 
 
 class Line(msgspec.Struct, frozen=True):
-    """A sentence, bullet or step as shown, with its content stems."""
+    """A sentence, bullet or step as shown, with its content stems; ``told`` lacks a leading connective."""
 
     index: int
     start: int
@@ -20,6 +20,7 @@ class Line(msgspec.Struct, frozen=True):
     section: int
     kind: str
     shown: str
+    told: str
     stems: tuple[str, ...]
     words: int
     alone: bool
@@ -56,6 +57,7 @@ def read_lines(text: str, sentences: tuple[Sentence, ...], language: str) -> tup
     block_before = -1
     for index, sentence in enumerate(sentences):
         shown = clean(text[sentence.start : sentence.end])
+        told = without_connective(shown)
         lines.append(
             Line(
                 index=index,
@@ -65,9 +67,10 @@ def read_lines(text: str, sentences: tuple[Sentence, ...], language: str) -> tup
                 section=sentence.section,
                 kind=sentence.kind,
                 shown=shown,
+                told=told,
                 stems=tuple(stems_of(shown, language)),
                 words=len(words_of(shown)),
-                alone=is_prose(shown) and stands_alone(shown),
+                alone=is_prose(told) and stands_alone(told),
                 opens_block=sentence.block != block_before,
             )
         )

@@ -4,13 +4,11 @@ After Utiyama and Isahara (2001): a segment costs the code length of its words u
 counts, plus ``prior`` × log of the text's length. Dynamic programming finds the cheapest cut.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from math import log
 
 _COSTLY = 250_000
-_LEAST_UNITS = 3
 
 
 @lru_cache(maxsize=65_536)
@@ -25,42 +23,54 @@ def cut(
     prior: float = 0.7,
     least: int = 1,
     most: int | None = None,
-    fewest_units: int = 1,
+    fewest: int = 1,
+    sizes: Sequence[int] | None = None,
 ) -> list[int]:
     """Indexes at which new segments begin (without 0), for units given as their stems.
 
-    ``least``/``most`` bound the number of segments; no segment has fewer than ``fewest_units`` units where
-    that is possible.
+    ``least``/``most`` bound the number of segments where that is possible; no segment is smaller than
+    ``fewest``, counted in ``sizes`` (default 1 per unit).
     """
     total = len(units)
-    if total < 2 * fewest_units or total < 2:
+    sizes = sizes or [1] * total
+    if total < 2 or sum(sizes) < 2 * fewest:
         return []
-    costs = _segment_costs(units, fewest_units)
+    costs = _segment_costs(units, sizes, fewest)
     free = _cheapest(costs, total, prior * log(max(2, sum(len(unit) for unit in units))))
-    ceiling = max(1, total // fewest_units)
-    wanted = max(min(least, ceiling), min(len(free) + 1, most or ceiling, ceiling))
-    return free if wanted == len(free) + 1 else _cheapest_of(costs, total, wanted)
+    ceiling = min(most or total, max(1, sum(sizes) // fewest), total)
+    wanted = max(min(least, ceiling), min(len(free) + 1, ceiling))
+    if wanted == len(free) + 1:
+        return free
+    for pieces in range(wanted, 1, -1):
+        if found := _cheapest_of(costs, total, pieces):
+            return found
+    return []
 
 
-def _segment_costs(units: Sequence[Sequence[str]], fewest: int) -> list[list[tuple[int, float]]]:
-    """For each start the possible ends with their cost; longer than a window only where the end is the text's."""
+def _segment_costs(
+    units: Sequence[Sequence[str]], sizes: Sequence[int], fewest: int
+) -> list[list[tuple[int, float]]]:
+    """For each start the possible ends with their cost."""
     total = len(units)
     vocabulary = len({word for unit in units for word in unit})
     tokens = sum(len(unit) for unit in units)
-    window = total if total * tokens <= 2 * _COSTLY else max(4 * fewest, 2 * _COSTLY // max(1, tokens))
+    # A window keeps long texts linear; it is far wider than any segment that could be cheapest there.
+    window = total if total * tokens <= 2 * _COSTLY else max(40, 8 * _COSTLY // max(1, tokens))
     costs: list[list[tuple[int, float]]] = []
     for start in range(total):
-        counts: Counter[str] = Counter()
-        saved, size = 0.0, 0
+        counts: dict[str, int] = {}
+        saved, length, size = 0.0, 0, 0
         ends: list[tuple[int, float]] = []
         for end in range(start + 1, min(total, start + window) + 1):
-            for word in units[end - 1]:
-                seen = counts[word]
+            unit = units[end - 1]
+            for word in unit:
+                seen = counts.get(word, 0)
                 saved += _gain(seen)
                 counts[word] = seen + 1
-                size += 1
-            if end - start >= fewest:
-                ends.append((end, size * log(size + vocabulary + 1) - saved))
+            length += len(unit)
+            size += sizes[end - 1]
+            if size >= fewest:
+                ends.append((end, length * log(length + vocabulary + 1) - saved))
         costs.append(ends)
     return costs
 
@@ -108,12 +118,17 @@ def _walk_back(came: list[int], total: int) -> list[int]:
     return cuts[::-1]
 
 
-def snap(cuts: Sequence[int], breaks: frozenset[int], total: int, *, reach: int = 1) -> list[int]:
+def snap(
+    cuts: Sequence[int], breaks: frozenset[int], sizes: Sequence[int], *, fewest: int = 3, reach: int = 1
+) -> list[int]:
     """Move cuts to a paragraph break at most ``reach`` units away; drop those that would leave a scrap."""
     moved: list[int] = []
+    total = len(sizes)
     for at in cuts:
-        near = min((b for b in range(at - reach, at + reach + 1) if b in breaks), key=lambda b: abs(b - at), default=at)
+        near = [b for b in range(max(1, at - reach), min(total, at + reach + 1)) if b in breaks]
         low = moved[-1] if moved else 0
-        if near - low >= _LEAST_UNITS and total - near >= _LEAST_UNITS:
-            moved.append(near)
+        for choice in [*sorted(near, key=lambda b: abs(b - at)), at]:
+            if sum(sizes[low:choice]) >= fewest and sum(sizes[choice:]) >= fewest:
+                moved.append(choice)
+                break
     return moved

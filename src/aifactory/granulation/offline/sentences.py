@@ -3,19 +3,21 @@
 import re
 from collections.abc import Iterator
 
-_ABBREVIATIONS = frozenset(
-    """
-    e.g i.e cf vs approx ca etc dr mr mrs ms prof st jr sr inc ltd co corp no nos fig figs eq eqs sec ch vol ed
-    eds pp p al dept est min max temp avg jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri
-    sat sun a.m p.m u.s u.k u.n d.c b.c a.d z.b d.h u.a usw bzw ca nr str evtl ggf vgl tzv tj např č apod atd
-    p.ej sra dra ud uds pág av ex env m mm cm
-    """.split()
-)
+from aifactory.granulation.offline.wordlists import word_set
+
+_ABBREVIATIONS = word_set("""
+    e.g i.e cf vs approx ca etc dr mr mrs ms prof st jr sr inc ltd co corp vs ed eds al dept est min max temp avg jan feb apr aug sept oct nov dec a.m p.m u.s u.k u.n d.c b.c a.d z.b d.h u.a usw bzw ca str evtl ggf vgl tzv tj např č apod atd
+    p.ej sra dra ud uds av env m mm cm
+    """)
+# These only shorten a word in front of a number.
+_BEFORE_NUMBER = word_set("no nos fig figs eq eqs sec ch vol pp p nr pág cap s")
 # After these an upper-case word may well open the next sentence.
-_ENDS_OFTEN = frozenset({"etc", "a.m", "p.m", "u.s", "u.k", "u.n", "usw", "atd", "apod", "al", "m", "mm", "cm", "min"})
+_ENDS_OFTEN = frozenset(
+    {"etc", "a.m", "p.m", "u.s", "u.k", "u.n", "usw", "atd", "apod", "al", "m", "mm", "cm", "min"}
+)
 _END = re.compile(r"[.!?…]+[\"'”’»)\]*_`]*(?=\s)|[。！？]+")
 _OPENERS = "\"'“‘«([*_`¿¡"
-_STARTERS = frozenset("The A An In It This These That Those There They We You He She If When For But And As".split())
+_STARTERS = word_set("The A An In It This These That Those There They We You He She If When For But And As")
 
 _MARKUP: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"<!--.*?-->", re.S), " "),
@@ -27,7 +29,12 @@ _MARKUP: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"</?[a-zA-Z][^<>]{0,300}>"), ""),
     (re.compile(r":[\w-]{1,20}:`([^`<]{1,200}?)(?:\s*<[^`>]{0,200}>)?`"), r"\1"),
     (re.compile(r"`{1,2}([^`]{1,300}?)`{1,2}_{0,2}"), r"\1"),
-    (re.compile(r"(?<![\w*])\*{1,3}(?=\S)([^*\n]{1,400}?(?:\n[^*\n]{1,400}?){0,3})(?<=\S)\*{1,3}(?![\w*])"), r"\1"),
+    (
+        re.compile(
+            r"(?<![\w*])\*{1,3}(?=\S)([^*\n]{1,400}?(?:\n[^*\n]{1,400}?){0,3})(?<=\S)\*{1,3}(?![\w*])"
+        ),
+        r"\1",
+    ),
     (re.compile(r"(?<!\w)_{1,3}(?=\S)([^_]{1,400}?)(?<=\S)_{1,3}(?!\w)"), r"\1"),
     (re.compile(r"\n[ \t]*>[ \t]?"), "\n"),
     (re.compile(r"^[ \t]*(?:>[ \t]?)+"), ""),
@@ -35,7 +42,15 @@ _MARKUP: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b\u200e\u200f\ufeff\u00ad]"), ""),
 )
 _MAYBE_MARKUP = re.compile(r"[\[\]<>`*_\n\x00-\x1f\x7f\u200b\u200e\u200f\ufeff\u00ad]|:\w+:")
-_ENTITIES = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&nbsp;": " ", "&#39;": "'", "&mdash;": "—"}
+_ENTITIES = {
+    "&amp;": "&",
+    "&lt;": "<",
+    "&gt;": ">",
+    "&quot;": '"',
+    "&nbsp;": " ",
+    "&#39;": "'",
+    "&mdash;": "—",
+}
 _SPACE = re.compile(r"\s+")
 
 
@@ -86,7 +101,7 @@ def _is_end(text: str, begin: int, stop: re.Match[str], end: int) -> bool:
     low = word.lower()
     if low in _ENDS_OFTEN:
         return after.split()[0].strip(",") in _STARTERS or low in ("etc", "m", "mm", "cm", "min")
-    if low in _ABBREVIATIONS:
+    if low in _ABBREVIATIONS or (low in _BEFORE_NUMBER and head.isdigit()):
         return False
     # An initial ("J. Smith") or a number that only counts ("1. First").
     if len(word) == 1 and word.isupper() and word != "I":
@@ -94,15 +109,13 @@ def _is_end(text: str, begin: int, stop: re.Match[str], end: int) -> bool:
     return not (word.isdigit() and len(word) <= 2 and stop.start() - begin <= 3)
 
 
-_ANAPHORS = frozenset(
-    """
+_ANAPHORS = word_set("""
     this that these those it they he she its their his her such both neither either another others however
     therefore thus hence moreover furthermore consequently nevertheless nonetheless similarly likewise meanwhile
     otherwise instead accordingly additionally also but and or so yet then still again first second third fourth
     secondly thirdly finally lastly next later afterwards here now we i my our as same former latter too even
     nor conversely besides yes no well perhaps
-    """.split()
-)
+    """)
 _LEANING = re.compile(
     r"^(?:for (?:example|instance|this|that|these)|in (?:addition|this|that|these|contrast|fact|other words"
     r"|short|both|such|turn|practice)|as a (?:result|consequence)|on the (?:other|one) hand|at (?:this|that)"
@@ -132,10 +145,13 @@ _CONNECTIVE = re.compile(
 )
 
 
-def connective_length(shown: str) -> int:
-    """Length of a connective that can be cut off the front of a sentence, 0 if there is none."""
+def without_connective(shown: str) -> str:
+    """A sentence without a "However," or "In addition," in front; the next word gets the capital."""
     found = _CONNECTIVE.match(shown)
-    return found.end() if found else 0
+    if not found:
+        return shown
+    rest = shown[found.end() :]
+    return rest[:1].upper() + rest[1:]
 
 
 def stands_alone(shown: str) -> bool:

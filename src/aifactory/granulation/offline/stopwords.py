@@ -1,5 +1,7 @@
 """Stop words of the languages the generator knows."""
 
+from aifactory.granulation.offline.wordlists import word_set
+
 _EN = """
 a about above across after again against all almost along already also although always am among an and any
 anyone anything are aren't around as at away back be became because become becomes been before being below
@@ -56,9 +58,9 @@ toho tom tomu tu ty u už v vám ve více však vy z za zde ze že
 """
 
 STOP_WORDS: dict[str, frozenset[str]] = {
-    "en": frozenset(_EN.split()),
-    "es": frozenset(_ES.split()),
-    "de": frozenset(_DE.split()),
-    "fr": frozenset(_FR.split()),
-    "cs": frozenset(_CS.split()),
+    "en": word_set(_EN),
+    "es": word_set(_ES),
+    "de": word_set(_DE),
+    "fr": word_set(_FR),
+    "cs": word_set(_CS),
 }

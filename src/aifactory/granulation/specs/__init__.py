@@ -8,6 +8,7 @@ from aifactory.granulation.specs.model import (
     FieldSpec,
     FieldType,
     LevelSpec,
+    Presence,
     StructureSpec,
     Use,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "FieldSpec",
     "FieldType",
     "LevelSpec",
+    "Presence",
     "SpecError",
     "StructureSpec",
     "Use",

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 # What a spec may switch on. The checks behind the names live in validation and scoring.
 TREE_RULES = frozenset({"alignment", "order", "redundancy", "coherence", "glossary", "blueprint"})
-LEVEL_RULES = frozenset({"leafMinutes", "conceptLoad", "ownTitle"})
+LEVEL_RULES = frozenset({"leafMinutes", "conceptLoad"})
 SUB_SCORES = (
     "coverage",
     "alignment",
@@ -37,6 +37,14 @@ class FieldType(StrEnum):
     CONCEPT = "concept"
     ITEM = "item"
     REFERENCE = "reference"
+
+
+class Presence(StrEnum):
+    """How much a text is wanted: without a required one is an error, without an expected one a warning."""
+
+    REQUIRED = "required"
+    EXPECTED = "expected"
+    OPTIONAL = "optional"
 
 
 class Use(StrEnum):
@@ -82,7 +90,7 @@ class LevelSpec(SpecPart, frozen=True, kw_only=True):
     title: Annotated[str, Meta(min_length=1, max_length=60)]
     min: Annotated[int, Meta(ge=1, le=100)]
     max: Annotated[int, Meta(ge=1, le=1500)]
-    summary_required: bool = False
+    summary: Presence = Presence.OPTIONAL
     fields: dict[Name, FieldSpec] = {}
     rules: tuple[str, ...] = ()
 

@@ -1,0 +1,24 @@
+"""What an item says: its right answers, and everything in it. Pure."""
+
+from aifactory.granulation.tree import Item, ItemKind
+
+CHOICE_KINDS = frozenset({ItemKind.SINGLE, ItemKind.MULTI})
+
+
+def key_texts(item: Item) -> tuple[str, ...]:
+    """The texts of the right answer, as far as it is one text: right options, the first accepted spelling."""
+    if item.kind in CHOICE_KINDS:
+        return tuple(option.text for option in item.options if option.correct)
+    return item.accepted[:1] if item.kind in (ItemKind.SHORT, ItemKind.CLOZE) else ()
+
+
+def answer_texts(item: Item) -> tuple[str, ...]:
+    """All texts of the right answer, steps and pairs too."""
+    pairs = tuple(f"{pair.left} {pair.right}" for pair in item.pairs)
+    return key_texts(item) + item.steps + pairs
+
+
+def item_text(item: Item) -> str:
+    """Everything that an item says, for comparison with a source."""
+    options = (option.text for option in item.options)
+    return "\n".join((item.stem, item.feedback, *answer_texts(item), *item.accepted, *options))

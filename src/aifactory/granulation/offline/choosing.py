@@ -1,0 +1,83 @@
+"""Which items of those that a source supports go into a tree: sound ones that don't spoil each other."""
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from aifactory.granulation.item_rules import check_item
+from aifactory.granulation.offline.items import Draft
+from aifactory.granulation.offline.words import stems_of
+from aifactory.granulation.tree import Option
+
+_ALIKE = 0.55
+_GIVEN = 0.4
+_QUOTED = re.compile(r"“([^”]*)”")
+
+
+class Chooser:
+    """Takes drafts one by one; remembers keys, stems and passages used anywhere in the tree."""
+
+    def __init__(self, language: str) -> None:
+        self._language = language
+        self._lines: set[int] = set()
+        self._keys: set[str] = set()
+        self._taken: list[tuple[frozenset[str], frozenset[str]]] = []
+        self._places: dict[int, list[int]] = {}
+
+    def choose(self, drafts: Iterable[Draft], most: int, *, per_kind: int) -> list[Draft]:
+        """At most ``most`` drafts, at most ``per_kind`` of a kind, in the order given."""
+        chosen: list[Draft] = []
+        kinds: dict[str, int] = {}
+        for draft in drafts:
+            if len(chosen) >= most:
+                break
+            if kinds.get(draft.kind, 0) >= per_kind or not self._is_free(draft) or not self._is_sound(draft):
+                continue
+            kinds[draft.kind] = kinds.get(draft.kind, 0) + 1
+            chosen.append(self._take(draft))
+        return chosen
+
+    def _is_sound(self, draft: Draft) -> bool:
+        return not check_item(draft.as_item("o", draft.bloom, ""), self._language)
+
+    def _is_free(self, draft: Draft) -> bool:
+        """Whether its passage and key are unused, and neither it nor an earlier item gives the other away."""
+        if draft.line in self._lines or (draft.key and draft.key.casefold() in self._keys):
+            return False
+        stem, key = self._asked(draft), frozenset(stems_of(draft.key, self._language))
+        for other, other_key in self._taken:
+            if len(stem & other) > _ALIKE * min(len(stem), len(other)):
+                return False
+            if _gives_away(other, key, stem - key) or _gives_away(stem, other_key, other - other_key):
+                return False
+        return True
+
+    def _asked(self, draft: Draft) -> frozenset[str]:
+        """Stems of what an item says, without the words that all items of its kind share."""
+        quoted = " ".join(_QUOTED.findall(draft.stem)) or draft.stem
+        return frozenset(stems_of(" ".join((quoted, draft.key, *draft.steps)), self._language))
+
+    def _take(self, draft: Draft) -> Draft:
+        self._lines.add(draft.line)
+        self._taken.append((self._asked(draft), frozenset(stems_of(draft.key, self._language))))
+        if draft.key:
+            self._keys.add(draft.key.casefold())
+        return self._with_place(draft) if draft.options else draft
+
+    def _with_place(self, draft: Draft) -> Draft:
+        """Move the key to the place that has had fewest keys so far, so that no place is favoured."""
+        options = list(draft.options)
+        at = next(place for place, option in enumerate(options) if option.correct)
+        counts = self._places.setdefault(len(options), [0] * len(options))
+        # Its own place breaks ties: it follows from the passage, not from the order of the items.
+        best = min(range(len(options)), key=lambda place: (counts[place], (place - at) % len(options)))
+        counts[best] += 1
+        key: Option = options.pop(at)
+        options.insert(best, key)
+        return msgspec.structs.replace(draft, options=tuple(options))
+
+
+def _gives_away(stem: frozenset[str], key: frozenset[str], asked: frozenset[str]) -> bool:
+    """Whether a stem holds another item's key together with much of what that item asks."""
+    return bool(key) and key <= stem and len(asked & stem) >= max(2, _GIVEN * len(asked))

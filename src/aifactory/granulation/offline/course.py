@@ -1,0 +1,342 @@
+"""A course out of a source: modules, lessons, activities."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from aifactory.granulation.offline.activities import Task, minutes_for, tasks_of
+from aifactory.granulation.offline.choosing import Chooser
+from aifactory.granulation.offline.digest import Definition
+from aifactory.granulation.offline.identity import shares, short_hash
+from aifactory.granulation.offline.items import Draft, drafts_of
+from aifactory.granulation.offline.objectives import Aim, aims_of, outcome_of
+from aifactory.granulation.offline.outline import Chunk, outline
+from aifactory.granulation.offline.procedures import title_of
+from aifactory.granulation.offline.study import Study
+from aifactory.granulation.offline.summary import Point, key_points, summarise, told
+from aifactory.granulation.offline.titles import Titles, fit_title, same_title
+from aifactory.granulation.tree import Bloom, Concept, Item, Node, NodeState, Objective, Span
+
+_MOST_OBJECTIVES = 5
+_MOST_OUTCOMES = 8
+_MOST_CONCEPTS = 4
+_MOST_NEEDS = 5
+_MOST_ITEMS = 5
+_MOST_POINTS = 6
+_TAGS = 3
+_BLOOM_RANK = {bloom: rank for rank, bloom in enumerate(Bloom)}
+
+
+class Lesson(msgspec.Struct, frozen=True, kw_only=True):
+    """A lesson while its module is made."""
+
+    chunk: Chunk
+    title: str
+    aims: tuple[Aim, ...]
+    objectives: tuple[Objective, ...] = ()
+
+
+class CourseMaker:
+    """Makes the nodes of one course; knows what has been introduced and asked so far."""
+
+    def __init__(self, study: Study, per_level: tuple[int, ...]) -> None:
+        self._study = study
+        self._per_level = per_level
+        self._titles = Titles(study)
+        self._chooser = Chooser(study.language)
+        self._introduced: dict[str, str] = {}
+        self._outcomes: list[Objective] = []
+        self._glossary: list[Definition] = []
+
+    def make(self) -> tuple[tuple[Node, ...], dict[str, Any]]:
+        """The modules, and the fields of the root."""
+        depth = len(self._per_level)
+        lessons_most = self._per_level[1] if depth > 1 else 3
+        plan = outline(
+            self._study, most=self._per_level[0], inner=lessons_most, inner_least=min(2, lessons_most)
+        )
+        taken: list[str] = []
+        nodes: list[Node] = []
+        weights = shares([parts[0].last - parts[0].first for parts in plan])
+        for position, (parts, weight) in enumerate(zip(plan, weights, strict=True), 1):
+            title = self._titles.of(parts[0], taken, self._study.digest.title)
+            taken.append(title)
+            nodes.append(self._module(str(position), title, parts, weight))
+        glossary = sorted(self._glossary, key=lambda definition: definition.term.casefold())
+        return tuple(nodes), {
+            "outcomes": msgspec.to_builtins(self._outcomes),
+            "glossary": msgspec.to_builtins([self._concept(definition) for definition in glossary]),
+        }
+
+    def _module(self, path: str, title: str, parts: list[Chunk], weight: int) -> Node:
+        study, part = self._study, parts[0]
+        summary = summarise(study, part.first, part.last)
+        node_id = "n_" + short_hash(path, title)
+        lessons = self._plan_lessons(path, title, parts[1:] or [part])
+        outcome = self._outcome(path, part, title, lessons)
+        lessons = _with_objectives(path, lessons, outcome.id if outcome else "")
+        objectives = [objective for lesson in lessons for objective in lesson.objectives]
+        needs: Counter[str] = Counter()
+        children = []
+        for position, lesson in enumerate(lessons, 1):
+            node, used = self._lesson(f"{path}.{position}", position, lesson, summary, node_id)
+            children.append(node)
+            needs.update(used)
+        if len(self._per_level) < 2:
+            children = []
+        requires = [name for name, count in needs.most_common() if name != node_id and count >= 2][:2]
+        applied = any(_BLOOM_RANK[objective.bloom] >= 2 for objective in objectives)
+        return Node(
+            id=node_id,
+            kind="module",
+            level=1,
+            ordinal=int(path),
+            title=title,
+            summary=told(summary),
+            minutes=sum(child.minutes or 0 for child in children) or minutes_for(_words(study, part)),
+            tags=self._tags(part),
+            sources=_spans(study, summary, part),
+            state=NodeState.OK,
+            fields={
+                "objectives": msgspec.to_builtins(objectives),
+                "requires": sorted(requires),
+                "assessment": {
+                    "kind": "assignment" if applied else "quiz",
+                    "weight": weight,
+                    "objectiveIds": [objective.id for objective in objectives],
+                },
+            },
+            children=tuple(children),
+        )
+
+    def _plan_lessons(self, path: str, above: str, pieces: Sequence[Chunk]) -> list[Lesson]:
+        taken: list[str] = []
+        lessons = []
+        for piece in pieces:
+            title = self._lesson_title(piece, taken, above)
+            taken.append(title)
+            lessons.append(Lesson(chunk=piece, title=title, aims=tuple(aims_of(self._study, piece, title))))
+        return lessons
+
+    def _lesson_title(self, piece: Chunk, taken: list[str], above: str) -> str:
+        """A heading, else the lead-in of steps that fill the lesson, else phrases."""
+        if not piece.title and not piece.merged:
+            for procedure in self._study.procedures_between(piece.first, piece.last):
+                title = fit_title(title_of(self._study, procedure))
+                if title and 2 * len(procedure.steps) >= piece.last - piece.first and title not in taken:
+                    return title
+        return self._titles.of(piece, taken, above)
+
+    def _outcome(self, path: str, part: Chunk, title: str, lessons: Sequence[Lesson]) -> Objective | None:
+        if len(self._outcomes) >= _MOST_OUTCOMES:
+            return self._outcomes[-1]
+        purposes = [aim.purpose for lesson in lessons for aim in lesson.aims]
+        aim = outcome_of(self._study, part, title, len(self._outcomes), purposes)
+        outcome = Objective(id="oc_" + short_hash(path, aim.text), text=aim.text, bloom=aim.bloom)
+        self._outcomes.append(outcome)
+        return outcome
+
+    def _lesson(
+        self, path: str, position: int, lesson: Lesson, above: Sequence[Point], module: str
+    ) -> tuple[Node, list[str]]:
+        """A lesson's node, and the modules whose concepts it uses, one entry per mention."""
+        study, chunk = self._study, lesson.chunk
+        taken = frozenset(point.line.index for point in above)
+        summary = summarise(
+            study, chunk.first, chunk.last, most=1 if chunk.last - chunk.first < 7 else 2, avoid=taken
+        )
+        summary = summary or summarise(study, chunk.first, chunk.last, most=1)
+        points = key_points(
+            study,
+            chunk.first,
+            chunk.last,
+            most=_MOST_POINTS,
+            avoid=frozenset(point.line.index for point in summary),
+        )
+        needs = self._needs(chunk)
+        introduces = self._introduce(chunk, module)
+        items = self._items(path, lesson)
+        activities = self._activities(path, lesson, points)
+        words = _words(study, chunk)
+        node = Node(
+            id="n_" + short_hash(path, lesson.title),
+            kind="lesson",
+            level=2,
+            ordinal=position,
+            title=lesson.title,
+            summary=told(summary) or told(points[:1]) or study.lines[chunk.first].shown[:400],
+            minutes=sum(child.minutes or 0 for child in activities) or minutes_for(words, 1),
+            tags=self._tags(chunk),
+            sources=_spans(study, [*summary, *points[:2]], chunk),
+            state=NodeState.OK,
+            fields={
+                "objectiveIds": [objective.id for objective in lesson.objectives],
+                "keyPoints": [point.text for point in points],
+                "introduces": introduces,
+                "needs": [term for term, _ in needs],
+                "items": msgspec.to_builtins(items),
+            },
+            children=tuple(activities),
+        )
+        return node, [self._introduced[term] for term, count in needs for _ in range(count)]
+
+    def _needs(self, chunk: Chunk) -> list[tuple[str, int]]:
+        """Terms of earlier lessons that this one uses, with the number of lines."""
+        counts = [
+            (term, self._study.mentions.between(term, chunk.first, chunk.last)) for term in self._introduced
+        ]
+        used = sorted((pair for pair in counts if pair[1]), key=lambda pair: (-pair[1], pair[0]))
+        return used[:_MOST_NEEDS]
+
+    def _introduce(self, chunk: Chunk, module: str) -> list[str]:
+        found = self._study.defined_between(chunk.first, chunk.last)
+        fresh = [definition for definition in found if definition.term not in self._introduced][
+            :_MOST_CONCEPTS
+        ]
+        fresh.sort(key=lambda definition: definition.start)
+        for definition in fresh:
+            self._introduced[definition.term] = module
+            self._glossary.append(definition)
+        return [definition.term for definition in fresh]
+
+    def _items(self, path: str, lesson: Lesson) -> list[Item]:
+        def suits(draft: Draft) -> bool:
+            return _objective_for(draft, lesson) is not None
+
+        drafts = filter(suits, drafts_of(self._study, lesson.chunk.first, lesson.chunk.last))
+        items = []
+        for draft in self._chooser.choose(
+            drafts, min(_MOST_ITEMS, 1 + (lesson.chunk.last - lesson.chunk.first) // 4), per_kind=2
+        ):
+            found = _objective_for(draft, lesson)
+            if found:
+                items.append(
+                    draft.as_item(found.id, max(draft.bloom, found.bloom, key=_BLOOM_RANK.__getitem__), path)
+                )
+        return items
+
+    def _activities(self, path: str, lesson: Lesson, points: Sequence[Point]) -> list[Node]:
+        if len(self._per_level) < 3:
+            return []
+        tasks = tasks_of(self._study, lesson.chunk, lesson.title, lesson.aims, points, self._per_level[2])
+        nodes: list[Node] = []
+        for task in tasks:
+            title = fit_title(task.title)
+            if not any(same_title(title, node.title) for node in nodes):
+                nodes.append(_activity(f"{path}.{len(nodes) + 1}", len(nodes) + 1, title, task, lesson))
+        return _all_practised(nodes, lesson)
+
+    def _concept(self, definition: Definition) -> Concept:
+        line = self._study.lines[definition.sentence]
+        text = self._study.reading.text
+        span = Span(start=definition.start, end=definition.end, quote=text[definition.start : definition.end])
+        if definition.form == "this":
+            before = self._study.lines[max(0, definition.sentence - 1)]
+            return Concept(term=definition.term, definition=f"{before.shown} {line.shown}", sources=(span,))
+        phrase = definition.phrase.rstrip(".")
+        shown = line.told if definition.form == "called" else phrase[:1].upper() + phrase[1:] + "."
+        return Concept(term=definition.term, definition=shown, sources=(span,))
+
+    def _tags(self, chunk: Chunk) -> tuple[str, ...]:
+        best = self._study.book.best(chunk.first, chunk.last, limit=_TAGS, boost=self._study.focus)
+        return tuple(phrase.text for phrase in best)
+
+
+def _with_objectives(path: str, lessons: Sequence[Lesson], outcome: str) -> list[Lesson]:
+    """Give every lesson an objective, then a second one while the module has room."""
+    chosen: list[list[Aim]] = [[_first_aim(lesson.aims)] for lesson in lessons]
+    room = max(0, _MOST_OBJECTIVES - len(lessons))
+    for lesson, aims in zip(lessons, chosen, strict=True):
+        rest = [aim for aim in lesson.aims if aim not in aims]
+        if room and rest:
+            aims.append(rest[0])
+            room -= 1
+    used: set[str] = set()
+    made = []
+    for lesson, aims in zip(lessons, chosen, strict=True):
+        objectives = []
+        for aim in aims:
+            if aim.text in used:
+                continue
+            used.add(aim.text)
+            objectives.append(
+                Objective(
+                    id="ob_" + short_hash(path, aim.text),
+                    text=aim.text,
+                    bloom=aim.bloom,
+                    outcome_ids=(outcome,) if outcome else (),
+                )
+            )
+        made.append(msgspec.structs.replace(lesson, aims=tuple(aims), objectives=tuple(objectives)))
+    return made
+
+
+def _first_aim(aims: Sequence[Aim]) -> Aim:
+    """What the lesson is for: its explanation, unless it is all about doing something."""
+    return next((aim for aim in aims if aim.purpose in ("steps", "formula")), None) or next(
+        aim for aim in aims if aim.purpose == "explain"
+    )
+
+
+def _objective_for(draft: Draft, lesson: Lesson) -> Objective | None:
+    """The lesson's objective that an item tests: the same purpose, else a level that it can reach."""
+    pairs = list(zip(lesson.aims, lesson.objectives, strict=False))
+    for aim, objective in pairs:
+        if aim.purpose == draft.purpose:
+            return objective
+    for _, objective in sorted(pairs, key=lambda pair: _BLOOM_RANK[pair[1].bloom]):
+        if (
+            0 <= _BLOOM_RANK[objective.bloom] - _BLOOM_RANK[draft.bloom] <= 1
+            and objective.bloom <= Bloom.UNDERSTAND
+        ):
+            return objective
+    return None
+
+
+def _activity(path: str, position: int, title: str, task: Task, lesson: Lesson) -> Node:
+    same = [
+        objective.id
+        for aim, objective in zip(lesson.aims, lesson.objectives, strict=False)
+        if aim.purpose == task.purpose
+    ]
+    ids = same or [objective.id for objective in lesson.objectives[:1]]
+    fields: dict[str, Any] = {
+        "activityKind": task.kind,
+        "instructions": task.instructions,
+        "objectiveIds": ids,
+    }
+    if task.deliverable:
+        fields["deliverable"] = task.deliverable
+    return Node(
+        id="n_" + short_hash(path, title),
+        kind="activity",
+        level=3,
+        ordinal=position,
+        title=title,
+        summary=task.summary,
+        minutes=task.minutes,
+        sources=task.sources,
+        state=NodeState.OK,
+        fields=fields,
+    )
+
+
+def _all_practised(nodes: list[Node], lesson: Lesson) -> list[Node]:
+    """Let the first activity serve the objectives that no other one does."""
+    served = {name for node in nodes for name in node.fields["objectiveIds"]}
+    missing = [objective.id for objective in lesson.objectives if objective.id not in served]
+    if nodes and missing:
+        fields = {**nodes[0].fields, "objectiveIds": [*nodes[0].fields["objectiveIds"], *missing]}
+        nodes[0] = msgspec.structs.replace(nodes[0], fields=fields)
+    return nodes
+
+
+def _words(study: Study, chunk: Chunk) -> int:
+    return study.reading.words_between(chunk.first, chunk.last)
+
+
+def _spans(study: Study, points: Sequence[Point], chunk: Chunk) -> tuple[Span, ...]:
+    lines = {point.line.index: point.line for point in points} or {0: study.lines[chunk.first]}
+    return tuple(study.reading.span(line) for line in list(lines.values())[:3])

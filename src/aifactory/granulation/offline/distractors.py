@@ -1,0 +1,103 @@
+"""Wrong options that a learner could believe: of the same kind as the key, and never also right."""
+
+from collections.abc import Sequence
+from math import log
+
+from aifactory.granulation.offline.concepts import mentions, term_key
+from aifactory.granulation.offline.digest import Definition
+from aifactory.granulation.offline.reading import Line
+from aifactory.granulation.offline.study import Study
+from aifactory.granulation.offline.summary import shorten
+from aifactory.granulation.offline.words import count_words, stem, words_of
+
+MOST_WORDS = 22
+_WANTED = 3
+
+
+def is_plural(term: str) -> bool:
+    """Whether a term's head looks like a plural."""
+    words = words_of(term)
+    last = words[-1].lower() if words else ""
+    return last.endswith("s") and not last.endswith(("ss", "us", "is"))
+
+
+def short_phrase(definition: Definition) -> str:
+    """The words that define a term, cut at a clause, without a full stop."""
+    return shorten(definition.phrase, MOST_WORDS).rstrip(". ")
+
+
+def says_its_term(definition: Definition, phrase: str) -> bool:
+    """Whether a defining phrase uses the term's own words, so that it would give the term away."""
+    own = {stem(word)[:6] for word in words_of(definition.term) if len(word) > 3}
+    return any(stem(word)[:6] in own for word in words_of(phrase))
+
+
+def terms_beside(study: Study, key: Definition, line: Line) -> list[str]:
+    """Other terms that could stand in the key's place, most alike first, at most three."""
+    key_stems = set(term_key(key.term, study.language))
+    scored = []
+    for other in study.definitions:
+        stems = set(term_key(other.term, study.language))
+        if not stems or stems <= key_stems or key_stems <= stems:
+            continue
+        if is_plural(other.term) != is_plural(key.term) or mentions(
+            line.stems, tuple(term_key(other.term, study.language))
+        ):
+            continue
+        if key.term[0].isupper() != other.term[0].isupper() and not key.term.isupper():
+            continue
+        scored.append((-_likeness(key, other), other.start, other.term))
+    scored.sort()
+    return [term for _, _, term in scored[:_WANTED]]
+
+
+def _likeness(key: Definition, other: Definition) -> float:
+    frequency = 1.0 / (1.0 + abs(log(max(1, key.mentions)) - log(max(1, other.mentions))))
+    length = 1.0 / (1.0 + abs(len(key.term) - len(other.term)) / 5)
+    ending = 0.6 if key.term[-3:] == other.term[-3:] else 0.0
+    head = 0.6 if words_of(key.term)[-1:] == words_of(other.term)[-1:] else 0.0
+    first_word = key.phrase.split()[:1] == other.phrase.split()[:1]
+    genus = 0.5 if key.phrase.split()[1:2] == other.phrase.split()[1:2] and first_word else 0.0
+    near = 0.4 / (1.0 + abs(key.sentence - other.sentence) / 20)
+    return frequency + length + ending + head + genus + near
+
+
+def phrases_beside(study: Study, key: Definition, text: str) -> list[tuple[str, str]]:
+    """Defining phrases of other terms, of about the key's length: (phrase, its term), at most three."""
+    size = count_words(text)
+    opener = text.split()[0].lower()
+    key_stems = set(term_key(key.term, study.language))
+    scored = []
+    for other in study.definitions:
+        if (
+            other.term == key.term
+            or other.form not in ("is", "means")
+            or is_plural(other.term) != is_plural(key.term)
+        ):
+            continue
+        phrase = short_phrase(other)
+        words = count_words(phrase)
+        if not phrase or words > MOST_WORDS + 2 or words * 3 < size * 2 or says_its_term(other, phrase):
+            continue
+        if key_stems & set(map(stem, words_of(phrase))) or other.sentence == key.sentence:
+            continue
+        alike = phrase.split()[0].lower() == opener
+        scored.append((abs(words - size) - 2 * alike, other.start, phrase, other.term))
+    scored.sort()
+    return [(phrase, term) for _, _, phrase, term in scored[:_WANTED]]
+
+
+def fits_in_place(study: Study, term: str, before: str, after: str) -> bool:
+    """Whether the text itself has a term between the same neighbours, so that it might also be right."""
+    joined = f"{before} {term} {after}".strip().lower()
+    return any(joined in study.lines[index].shown.lower() for index in study.mentions.of(term))
+
+
+def same_class(one: str, two: str) -> bool:
+    """Whether two terms agree in number and in casing."""
+    return is_plural(one) == is_plural(two) and one[:1].isupper() == two[:1].isupper()
+
+
+def by_line(definitions: Sequence[Definition]) -> dict[int, Definition]:
+    """The definitions by the line that holds them."""
+    return {definition.sentence: definition for definition in definitions}

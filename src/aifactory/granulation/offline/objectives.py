@@ -1,0 +1,282 @@
+"""Objectives: one measurable verb, what it is done to, and under which condition."""
+
+import re
+from collections.abc import Sequence
+from itertools import combinations
+
+import msgspec
+
+from aifactory.granulation.offline.articles import with_article
+from aifactory.granulation.offline.digest import Definition, Procedure
+from aifactory.granulation.offline.outline import Chunk
+from aifactory.granulation.offline.procedures import name_of
+from aifactory.granulation.offline.study import Study
+from aifactory.granulation.offline.titles import gerund_base, in_sentence, is_structural, kind_of_title
+from aifactory.granulation.tree import Bloom
+
+_NUMBER_WORDS = (
+    "no",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
+_CONTRAST = re.compile(
+    r"\b(?:whereas|unlike|in contrast|by contrast|compared (?:with|to)|differs? from|different from|rather than|while"
+    r"|on the other hand|more than|less than|\w+er than)\b",
+    re.IGNORECASE,
+)
+_FORMULA = re.compile(
+    r"\b(?:divided by|multiplied by|times the|minus the|plus the|percentage of|as a percentage|ratio of|per unit|equals"
+    r"|the sum of|subtract(?:ed|ing)?)\b|="
+)
+_FIGURE = re.compile(r"(?<![\w.])\d[\d.,]*\s?(?:%|°|[^\W\d_]{1,})")
+_LEAST_FIGURES = 3
+_MOST_WORDS = 25
+
+
+class Aim(msgspec.Struct, frozen=True):
+    """An objective before it has an id, and what it is about."""
+
+    text: str
+    bloom: Bloom
+    purpose: str
+    terms: tuple[str, ...] = ()
+    line: int = -1
+
+
+def fitting(*wordings: str) -> str:
+    """The first of some wordings that is short enough for an objective, else the shortest."""
+    lengths = [len(wording.split()) for wording in wordings]
+    return next(
+        (w for w, n in zip(wordings, lengths, strict=True) if n <= _MOST_WORDS),
+        wordings[lengths.index(min(lengths))],
+    )
+
+
+def number_word(number: int) -> str:
+    """Small numbers in words."""
+    return _NUMBER_WORDS[number] if number < len(_NUMBER_WORDS) else str(number)
+
+
+def listed(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def subject_of(study: Study, chunk: Chunk, title: str) -> str:
+    """What a part is about, as words that can follow "Explain"."""
+    if is_structural(title) or (chunk.title and kind_of_title(title) == "place"):
+        names = [phrase.text for phrase in study.book.best(chunk.first, chunk.last, limit=2)]
+        return listed([with_article(study, name) for name in names]) if names else f"“{title}”"
+    if not chunk.title and not chunk.merged:
+        return _generated_subject(study, chunk, title)
+    if chunk.merged:
+        return _joined([clause_of(study, child.title) for child in chunk.children if child.title], title)
+    return clause_of(study, title)
+
+
+def _generated_subject(study: Study, chunk: Chunk, title: str) -> str:
+    """A title made of phrases: as it is if they are terms defined here, else with a cautious frame."""
+    inside = in_sentence(title, study.lexicon)
+    if kind_of_title(title) == "question":
+        return inside
+    names = inside.split(" and ")
+    terms = [d.term.lower() for d in study.defined_between(chunk.first, chunk.last)]
+    named = listed([with_article(study, name) for name in names])
+    return named if any(name.lower() in terms for name in names) else f"what the source says about {named}"
+
+
+def _joined(clauses: list[str], title: str) -> str:
+    return listed(clauses) if 1 <= len(clauses) <= 2 else f"the main points of “{title}”"
+
+
+def topic_of(study: Study, chunk: Chunk, title: str) -> str:
+    """What a part is about, as words that can follow "on"."""
+    if chunk.merged:
+        names = [child.title for child in chunk.children if child.title]
+        plain = all(kind_of_title(name) in ("doing", "name") for name in names)
+        return (
+            listed([_topic(study, name) for name in names])
+            if plain and 1 <= len(names) <= 2
+            else f"“{title}”"
+        )
+    if chunk.title:
+        if is_structural(title) or kind_of_title(title) == "place":
+            return subject_of(study, chunk, title)
+        return _topic(study, title)
+    return subject_of(study, chunk, title).removeprefix("what the source says about ")
+
+
+def _topic(study: Study, title: str) -> str:
+    kind = kind_of_title(title)
+    if kind == "doing":
+        return in_sentence(title, study.lexicon)
+    return clause_of(study, title) if kind == "name" and ":" not in title else f"“{title}”"
+
+
+def clause_of(study: Study, title: str) -> str:
+    """A title as the object of "Explain": how to …, why …, a name with its article, or quoted."""
+    inside = in_sentence(title.rstrip("…"), study.lexicon)
+    kind = kind_of_title(title)
+    if kind == "name" and ":" not in title and ";" not in title:
+        return with_article(study, inside)
+    if kind == "doing":
+        return _how_to(inside)
+    if kind == "command" and "," not in inside:
+        return f"how to {inside}"
+    if kind == "question" and not title.endswith("?"):
+        return inside
+    return f"the point made under “{title}”" if not title.endswith("?") else f"the answer to “{title}”"
+
+
+def _how_to(doing: str) -> str:
+    words = doing.split()
+    base = gerund_base(words[0])
+    if not base:
+        return doing if len(words) < 2 or words[1] in ("and", "or") else f"the main points of {doing}"
+    for at in range(2, len(words)):
+        if words[at - 1] in ("and", "or") and words[at].endswith("ing"):
+            second = gerund_base(words[at])
+            if not second:
+                return f"the main points of {doing}"
+            words[at] = second
+    return f"how to {' '.join([base, *words[1:]])}"
+
+
+def aims_of(study: Study, chunk: Chunk, title: str) -> list[Aim]:
+    """What a learner can do after one lesson, the best supported first."""
+    first, last = chunk.first, chunk.last
+    terms = study.defined_between(first, last)
+    aims: list[Aim] = []
+    for procedure in study.procedures_between(first, last)[:1]:
+        aims.append(_procedure_aim(study, procedure, title))
+    if formula := next((d for d in terms if _FORMULA.search(d.phrase)), None):
+        aims.append(_formula_aim(formula))
+    if contrast := _contrast(study, terms, first, last):
+        aims.append(contrast)
+    aims.append(_explain_aim(study, chunk, title, terms))
+    if terms:
+        aims.append(_define_aim(terms))
+    figures = sum(bool(_FIGURE.search(line.shown)) for line in study.lines[first:last])
+    if figures >= _LEAST_FIGURES and not terms:
+        aims.append(_figures_aim(study, chunk, title))
+    return aims
+
+
+def _procedure_aim(study: Study, procedure: Procedure, title: str) -> Aim:
+    count = number_word(len(procedure.steps))
+    name = name_of(study, procedure, title)
+    return Aim(
+        f"Perform the {count} steps {name} without leaving one out or swapping two.", Bloom.APPLY, "steps"
+    )
+
+
+def _formula_aim(term: Definition) -> Aim:
+    return Aim(
+        f"Calculate {term.term} correctly from given figures, using the formula in the lesson.",
+        Bloom.APPLY,
+        "formula",
+        (term.term,),
+    )
+
+
+def _contrast(study: Study, terms: list[Definition], first: int, last: int) -> Aim | None:
+    """Two terms that a sentence of the part sets against each other."""
+    own = [d.term for d in terms]
+    names = [*own, *(d.term for d in study.definitions if d not in terms)]
+    near = [name for name in names if study.mentions.between(name, first, last)][:12]
+    for line in study.lines[first:last]:
+        if not line.usable or not _CONTRAST.search(line.told):
+            continue
+        inside = [name for name in near if line.index in study.mentions.of(name)]
+        for one, two in combinations(inside, 2):
+            if one in own and one not in two and two not in one and _are_parted(line.told, one, two):
+                return Aim(
+                    f"Compare {with_article(study, one)} with {with_article(study, two)}, naming at least two "
+                    "differences given in the lesson.",
+                    Bloom.ANALYZE,
+                    "contrast",
+                    (one, two),
+                    line.index,
+                )
+    return None
+
+
+def _are_parted(sentence: str, one: str, two: str) -> bool:
+    """Whether the contrast stands between the two terms, and not beside them."""
+    low = sentence.lower()
+    left, right = sorted((low.find(one.lower()), low.find(two.lower())))
+    return left >= 0 and bool(_CONTRAST.search(sentence[left:right]) or _CONTRAST.match(sentence))
+
+
+def _explain_aim(study: Study, chunk: Chunk, title: str, terms: list[Definition]) -> Aim:
+    subject = subject_of(study, chunk, title)
+    low = subject.lower()
+    names = [d.term for d in terms if d.term.lower() not in low][:2]
+    phrases = [
+        p.text for p in study.book.best(chunk.first, chunk.last, limit=8) if p.count > 1 or len(p.stems) > 1
+    ]
+    for phrase in phrases:
+        if phrase.lower() not in low and all(phrase not in name and name not in phrase for name in names):
+            names.append(phrase)
+    names = names[:2]
+    verb = (
+        "Explain" if terms or subject.startswith(("how ", "why ", "what ", "when ", "where ")) else "Describe"
+    )
+    if subject.startswith("what the source says"):
+        verb = "Summarize"
+    if not names:
+        text = f"{verb} {subject} in your own words, giving at least two facts from the lesson."
+        return Aim(text, Bloom.UNDERSTAND, "explain")
+    word = "term" if len(names) == 1 else "terms"
+    text = fitting(
+        f"{verb} {subject} in your own words, correctly using the {word} {listed(names)}.",
+        f"{verb} {subject} in your own words, correctly using the term {names[0]}.",
+        f"{verb} {subject} in your own words.",
+    )
+    return Aim(text, Bloom.UNDERSTAND, "explain", tuple(names))
+
+
+def _define_aim(terms: list[Definition]) -> Aim:
+    names = tuple(d.term for d in sorted(terms[:3], key=lambda d: d.start))
+    word, each = ("term", "in one sentence") if len(names) == 1 else ("terms", "in one sentence each")
+    return Aim(f"Define the {word} {listed(names)} {each}, without notes.", Bloom.REMEMBER, "define", names)
+
+
+def _figures_aim(study: Study, chunk: Chunk, title: str) -> Aim:
+    topic = topic_of(study, chunk, title)
+    text = (
+        f"State at least three figures that the lesson gives on {topic}, with their units and without notes."
+    )
+    return Aim(text, Bloom.REMEMBER, "figures")
+
+
+def outcome_of(study: Study, chunk: Chunk, title: str, position: int, purposes: Sequence[str]) -> Aim:
+    """What a learner can do after a whole module."""
+    subject = subject_of(study, chunk, title)
+    low = subject.lower()
+    terms = [d.term for d in study.defined_between(chunk.first, chunk.last) if d.term.lower() not in low][:3]
+    if "steps" in purposes:
+        text = f"Carry out the procedures on {topic_of(study, chunk, title)} in a real case, leaving out no step."
+        return Aim(text, Bloom.APPLY, "outcome")
+    if terms and position % 2 == 0:
+        text = fitting(
+            f"Explain {subject} to a beginner in your own words, using terms such as {listed(terms)}.",
+            f"Explain {subject} to a beginner in your own words, using terms such as {terms[0]}.",
+            f"Explain {subject} to a beginner in your own words.",
+        )
+        return Aim(text, Bloom.UNDERSTAND, "outcome")
+    if "contrast" in purposes:
+        text = f"Analyze {subject}, using at least two comparisons made in the source."
+        return Aim(text, Bloom.ANALYZE, "outcome")
+    text = f"Summarize {subject} in five sentences, using facts and terms from the source."
+    return Aim(text, Bloom.UNDERSTAND, "outcome")

@@ -1,0 +1,196 @@
+"""The plan of a tree: the source's headings where there are some, else where the subject changes."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import pairwise
+
+import msgspec
+
+from aifactory.granulation.offline.segmentation import cut, snap
+from aifactory.granulation.offline.study import Study
+
+# Quotable sentences that a lesson wants: three key points and a summary.
+SENTENCES_PER_LESSON = 4
+_LEAST_SENTENCES = 2
+_LONG = 400
+_PRIORS = (1.0, 0.7)
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """A part of the source: lines from ``first`` up to, without, ``last``; no title if it has no heading."""
+
+    title: str
+    first: int
+    last: int
+    children: tuple["Chunk", ...] = ()
+    merged: bool = False
+
+
+def outline(study: Study, *, most: int, inner: int, inner_least: int = 2) -> list[list[Chunk]]:
+    """Parts, each followed by its pieces; at most ``most`` × ``inner``, ``inner_least`` pieces where they fit.
+
+    Short sources get smaller pieces before they get fewer parts.
+    """
+    total = study.weight(0, len(study.lines))
+    piece = max(_LEAST_SENTENCES, min(SENTENCES_PER_LESSON, total // (min(3, most) * inner_least)))
+    parts = _parts(study, most, piece * inner_least)
+    return [[part, *_pieces(study, part, inner, inner_least, piece)] for part in parts]
+
+
+def _parts(study: Study, most: int, least: int) -> list[Chunk]:
+    chunks = _unwrap(_heading_tree(study), len(study.lines))
+    chunks = _fit(study, chunks, most=max(most, 1), least=least)
+    wanted = min(3, most, max(1, study.weight(0, len(study.lines)) // least))
+    while len(chunks) < wanted:
+        widest = max(
+            range(len(chunks)), key=lambda at: (study.weight(chunks[at].first, chunks[at].last), -at)
+        )
+        pieces = _split(study, chunks[widest], most - len(chunks) + 1, wanted - len(chunks) + 1, least)
+        if len(pieces) < 2:
+            break
+        chunks[widest : widest + 1] = pieces
+    return chunks
+
+
+def _split(study: Study, chunk: Chunk, most: int, wanted: int, least: int) -> list[Chunk]:
+    """A chunk in two or more: by its headings if it has several, else by subject."""
+    below = _fit(study, _with_intro(chunk), most=most, least=least)
+    if len(below) > 1:
+        return below
+    bounds = cut_range(
+        study, chunk.first, chunk.last, prior=_PRIORS[0], least=wanted, most=most, fewest=least
+    )
+    return [Chunk("", first, last) for first, last in bounds]
+
+
+def _pieces(study: Study, part: Chunk, most: int, least: int, smallest: int) -> list[Chunk]:
+    pieces = _fit(study, _with_intro(part), most=most, least=smallest)
+    if len(pieces) >= least or most < least:
+        return pieces
+    # Smaller pieces before too few; a list is cut only when nothing else is left.
+    for fewest, whole in ((smallest, True), (_LEAST_SENTENCES, True), (1, True), (_LEAST_SENTENCES, False)):
+        bounds = cut_range(
+            study, part.first, part.last, prior=_PRIORS[1], least=least, most=most, fewest=fewest, whole=whole
+        )
+        if len(bounds) >= least:
+            return [Chunk("", first, last) for first, last in bounds]
+    return pieces
+
+
+def _heading_tree(study: Study) -> list[Chunk]:
+    """Chunks of the sections, nested by level; sections without lines keep a place only for their children."""
+    first_of = [line.section for line in study.lines]
+    spans = [
+        (section, bisect_left(first_of, at), bisect_left(first_of, at + 1))
+        for at, section in enumerate(study.reading.sections)
+    ]
+    position = 0
+
+    def siblings(above: int) -> list[Chunk]:
+        nonlocal position
+        found: list[Chunk] = []
+        while position < len(spans) and spans[position][0].level > above:
+            section, first, last = spans[position]
+            position += 1
+            # Deeper than six levels is a damaged text, not an outline.
+            children = siblings(section.level) if section.level < 7 else []
+            end = children[-1].last if children else last
+            if end > first:
+                found.append(Chunk(section.title, first, end, tuple(children)))
+        return found
+
+    return siblings(-1)
+
+
+def _unwrap(chunks: list[Chunk], total: int) -> list[Chunk]:
+    """Open a single heading above everything (the document's title)."""
+    if not chunks:
+        return [Chunk("", 0, total)]
+    if chunks[0].title == "" and len(chunks) == 1:
+        chunks = [*_with_intro(chunks[0])]
+    while len(chunks) == 1 and chunks[0].children:
+        chunks = _with_intro(chunks[0])
+    if len(chunks) == 2 and not chunks[0].title and chunks[1].children:
+        chunks = [chunks[0], *_with_intro(chunks[1])]
+    return chunks
+
+
+def _with_intro(chunk: Chunk) -> list[Chunk]:
+    """A chunk's children, and before them what stands under its own heading."""
+    if not chunk.children:
+        return [msgspec.structs.replace(chunk, children=())]
+    start = chunk.children[0].first
+    intro = [Chunk("", chunk.first, start)] if start > chunk.first else []
+    return [*intro, *chunk.children]
+
+
+def _fit(study: Study, chunks: Sequence[Chunk], *, most: int, least: int) -> list[Chunk]:
+    """Merge neighbours until none is too small and there are not too many."""
+    fitted = list(chunks)
+    sizes = [study.weight(chunk.first, chunk.last) for chunk in fitted]
+    while len(fitted) > 1:
+        small = min(range(len(fitted)), key=lambda at: (sizes[at], at))
+        if sizes[small] < least:
+            # A scrap without a heading leads into what follows; others join the smaller neighbour.
+            after = small + 1 < len(fitted) and (
+                not small or not fitted[small].title or sizes[small + 1] < sizes[small - 1]
+            )
+            at = small if after else small - 1
+        elif len(fitted) > most:
+            at = min(range(len(fitted) - 1), key=lambda i: (sizes[i] + sizes[i + 1], i))
+        else:
+            break
+        fitted[at : at + 2] = [_merge(fitted[at], fitted[at + 1])]
+        sizes[at : at + 2] = [sizes[at] + sizes[at + 1]]
+    return fitted
+
+
+def _merge(left: Chunk, right: Chunk) -> Chunk:
+    if not left.title and not left.merged and right.title:
+        # An introduction goes into the section that follows it.
+        children = right.children
+        return msgspec.structs.replace(right, first=left.first, children=children)
+    pieces = [*(left.children if left.merged else [left]), *(right.children if right.merged else [right])]
+    return Chunk("", left.first, right.last, tuple(pieces), merged=True)
+
+
+def cut_range(
+    study: Study,
+    first: int,
+    last: int,
+    *,
+    prior: float,
+    least: int,
+    most: int,
+    fewest: int,
+    whole: bool = True,
+) -> list[tuple[int, int]]:
+    """Cut lines by subject, on paragraph breaks where one is near; a list stays ``whole`` with its lead-in."""
+    starts = (
+        _unit_starts(study, first, last, by_block=last - first > _LONG) if whole else list(range(first, last))
+    )
+    ends = [*starts[1:], last]
+    units = [
+        [stem for line in study.lines[start:end] for stem in line.stems]
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    sizes = [study.weight(start, end) for start, end in zip(starts, ends, strict=True)]
+    cuts = cut(units, prior=prior, least=least, most=most, fewest=fewest, sizes=sizes)
+    breaks = frozenset(at for at, start in enumerate(starts) if study.lines[start].opens_block)
+    bounds = [first, *(starts[at] for at in snap(cuts, breaks, sizes, fewest=fewest)), last]
+    return list(pairwise(bounds))
+
+
+def _unit_starts(study: Study, first: int, last: int, *, by_block: bool) -> list[int]:
+    """Where units begin: every sentence, or every paragraph of a long text; never inside a list."""
+    starts = [first]
+    most = max(1, (last - first) // 600)
+    for at in range(first + 1, last):
+        line, before = study.lines[at], study.lines[at - 1]
+        if line.kind in "bn" and before.kind in "bnl":
+            continue
+        if by_block and not line.opens_block and at - starts[-1] < max(6, most):
+            continue
+        if at - starts[-1] >= most or line.section != before.section:
+            starts.append(at)
+    return starts

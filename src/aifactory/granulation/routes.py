@@ -1,0 +1,114 @@
+"""HTTP of granulation: trees (called jobs in the paths, an older name), their structure, checks, exports."""
+
+from typing import Annotated, Any
+
+from litestar import Response, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, QueryParameter
+
+from aifactory.granulation import queries, schemas
+from aifactory.granulation.exports import EXPORTS
+from aifactory.granulation.queries import StoredTree
+from aifactory.kernel.db import Database, Tx
+from aifactory.kernel.errors import NotFound, invalid
+from aifactory.kernel.http import path_id
+from aifactory.kernel.ids import ExecutionId, TreeId, parse_id
+from aifactory.kernel.page import Page, page_request
+from aifactory.kernel.principal import READERS, Principal
+
+
+class TreeNotFound(NotFound):
+    """Unknown, or another client's."""
+
+    code, title = "tree_not_found", "There is no such tree"
+
+
+async def _find(tx: Tx, text: str, caller: Principal) -> StoredTree:
+    found = await queries.find_tree(
+        tx, client_id=caller.visible_client(), tree_id=TreeId(path_id("tree", text))
+    )
+    if found is None:
+        raise TreeNotFound("There is no tree with this id.")
+    return found
+
+
+@get("/api/jobs", roles=READERS, tags=["Granulation"])
+async def list_jobs(
+    db: NamedDependency[Database],
+    principal: NamedDependency[Principal],
+    execution_id: Annotated[str | None, QueryParameter(name="executionId")] = None,
+    limit: FromQuery[int | None] = None,
+    cursor: FromQuery[str | None] = None,
+) -> Page[schemas.TreeSummary]:
+    """List trees, newest first, of one execution with ``executionId``."""
+    page = page_request(limit, cursor)
+    wanted = None if execution_id is None else parse_id("exec", execution_id)
+    if execution_id is not None and wanted is None:
+        raise invalid("/executionId", "bad_id", "executionId is an id like exec_….")
+    async with db.begin() as tx:
+        found = await queries.list_trees(
+            tx,
+            client_id=principal.visible_client(),
+            execution_id=None if wanted is None else ExecutionId(wanted),
+            page=page,
+        )
+    return Page(
+        data=[schemas.summary_of(stored) for stored in found.data],
+        has_more=found.has_more,
+        next_cursor=found.next_cursor,
+    )
+
+
+@get("/api/jobs/{tree_id:str}", roles=READERS, tags=["Granulation"])
+async def get_job(
+    tree_id: FromPath[str], db: NamedDependency[Database], principal: NamedDependency[Principal]
+) -> schemas.TreeSummary:
+    """Show a tree: what it is, its score with sub-scores, what was checked."""
+    async with db.begin() as tx:
+        return schemas.summary_of(await _find(tx, tree_id, principal))
+
+
+@get("/api/jobs/{tree_id:str}/structure", roles=READERS, tags=["Granulation"])
+async def get_job_structure(
+    tree_id: FromPath[str], db: NamedDependency[Database], principal: NamedDependency[Principal]
+) -> schemas.Structure:
+    """Show a tree as an outline."""
+    async with db.begin() as tx:
+        tree = await queries.load_tree(tx, await _find(tx, tree_id, principal))
+    return schemas.structure_of(tree_id, tree)
+
+
+@get("/api/jobs/{tree_id:str}/validations", roles=READERS, tags=["Granulation"])
+async def get_job_validations(
+    tree_id: FromPath[str], db: NamedDependency[Database], principal: NamedDependency[Principal]
+) -> schemas.Validations:
+    """Show every broken rule of a tree, gates first."""
+    async with db.begin() as tx:
+        rows = await queries.violations_of(tx, (await _find(tx, tree_id, principal)).id)
+    return schemas.Validations(id=tree_id, violations=[schemas.violation_of(row) for row in rows])
+
+
+@get("/api/jobs/{tree_id:str}/export", roles=READERS, tags=["Granulation"])
+async def export_job(
+    tree_id: FromPath[str],
+    db: NamedDependency[Database],
+    principal: NamedDependency[Principal],
+    export_format: Annotated[str, QueryParameter(name="format")] = "json",
+) -> Response[Any]:
+    """Export a tree as ``json`` (complete) or ``markdown``; ``X-Export-Losses`` counts what is dropped."""
+    export = EXPORTS.get(export_format)
+    if export is None:
+        raise invalid("/format", "unknown_format", f"Known formats: {', '.join(sorted(EXPORTS))}.")
+    async with db.begin() as tx:
+        tree = await queries.load_tree(tx, await _find(tx, tree_id, principal))
+    return Response(
+        export.write(tree),
+        media_type=export.media_type,
+        headers={
+            "Content-Disposition": f'inline; filename="{tree_id}.{export.extension}"',
+            "X-Export-Losses": str(len(export.losses(tree))),
+        },
+    )
+
+
+ROUTES = [list_jobs, get_job, get_job_structure, get_job_validations, export_job]

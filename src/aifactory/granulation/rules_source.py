@@ -1,0 +1,181 @@
+"""Rules against the source and the brief: spans exist and support, leaves on topic, objects there. Pure."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from aifactory.granulation.index import ROOT, PlacedItem, TreeIndex
+from aifactory.granulation.tree import Span
+from aifactory.granulation.violations import Severity, Violation
+from aifactory.granulation.words import content_stems, normalized, sentences, stems_of, words
+
+# Quotes below this many words are too short to stand for a claim.
+MIN_QUOTE_WORDS = 3
+# Weighted share of the shorter side's words that a node and its quote must share. Of 975 citations made by
+# hand and by the offline generator 99.6 % reach it; of 4,284 swapped ones 95 % do not.
+MIN_SUPPORT = 0.3
+ON_TOPIC_WITH_SOURCE = 0.3
+ON_TOPIC_WITHOUT_SOURCE = 0.2
+MIN_STEMS_FOR_TOPIC = 4
+
+
+class MandatoryObject(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """Something that must appear: ``where`` is a node's path, a level's kind, or empty for anywhere."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=120)]
+    kind: Annotated[str, Meta(max_length=60)] = ""
+    where: Annotated[str, Meta(max_length=60)] = ""
+
+
+def is_exact(span: Span, text: str) -> bool:
+    """The quote is what the text holds at its offsets."""
+    return 0 <= span.start < span.end <= len(text) and text[span.start : span.end] == span.quote
+
+
+class Evidence:
+    """Which nodes' spans are exact and support what the nodes say."""
+
+    def __init__(self, index: TreeIndex, text: str) -> None:
+        self.index = index
+        self.text = text
+        self._stems: dict[tuple[int, int], frozenset[str]] = {}
+        self._items: dict[int, list[PlacedItem]] = {}
+        for placed in index.items:
+            self._items.setdefault(placed.owner, []).append(placed)
+        # Rarity is that in the source, so that editing one node does not change another's support.
+        passages = [frozenset(content_stems(one, index.language)) for one in sentences(text)]
+        spread = Counter(stem for passage in passages for stem in passage)
+        total = len(passages) + 1
+        self._idf = {stem: math.log(total / count) for stem, count in spread.items()}
+
+    @property
+    def spans(self) -> int:
+        """How many spans the tree has in all."""
+        found = sum(len(entry.node.sources) for entry in self.index.entries)
+        found += sum(len(placed.item.sources) for placed in self.index.items)
+        return found + sum(len(placed.concept.sources) for placed in self.index.concepts)
+
+    def supports(self, span: Span, said: frozenset[str]) -> bool:
+        """An exact quote of a few words that shares enough of its rarer words with what is said."""
+        if not is_exact(span, self.text):
+            return False
+        quoted = self._quote_stems(span)
+        if len(span.quote.split()) < MIN_QUOTE_WORDS or not quoted:
+            return False
+        smaller = min(self._weight(quoted), self._weight(said))
+        return smaller > 0 and self._weight(quoted & said) / smaller >= MIN_SUPPORT
+
+    def verified(self, owner: int) -> bool:
+        """The node, or the item that it consists of, has at least one span, exact and about what is said."""
+        entry = self.index.entries[owner]
+        spans = [(span, self.index.said(owner)) for span in entry.node.sources]
+        for placed in self._items.get(owner, []):
+            if placed.is_content:
+                spans += [(span, placed.stems) for span in placed.item.sources]
+        return any(self.supports(span, said) for span, said in spans)
+
+    def _quote_stems(self, span: Span) -> frozenset[str]:
+        key = (span.start, span.end)
+        if key not in self._stems:
+            self._stems[key] = frozenset(content_stems(span.quote, self.index.language))
+        return self._stems[key]
+
+    def _weight(self, stems: frozenset[str]) -> float:
+        # Words that the source does not know can't be shared; fsum does not depend on the set's order.
+        return math.fsum(self._idf.get(stem, 0.0) for stem in stems)
+
+
+def check_spans(index: TreeIndex, text: str) -> Iterator[Violation]:
+    """Every span's quote stands in the text at its place, and says something about its node."""
+    evidence = Evidence(index, text)
+    for owner, entry in enumerate(index.entries):
+        said = index.said(owner)
+        yield from _check(evidence, owner, f"{entry.pointer}/sources", entry.node.sources, said)
+    for placed in index.items:
+        pointer = f"{placed.pointer}/sources"
+        yield from _check(evidence, placed.owner, pointer, placed.item.sources, placed.stems)
+    for concept in index.concepts:
+        said = frozenset(
+            content_stems(f"{concept.concept.term} {concept.concept.definition}", index.language)
+        )
+        pointer = f"{concept.pointer}/sources"
+        yield from _check(evidence, concept.owner, pointer, concept.concept.sources, said)
+
+
+def _check(
+    evidence: Evidence, owner: int, pointer: str, spans: tuple[Span, ...], said: frozenset[str]
+) -> Iterator[Violation]:
+    for position, span in enumerate(spans):
+        where = f"{pointer}/{position}"
+        if not is_exact(span, evidence.text):
+            message = f"The source does not say this at {span.start}–{span.end}"
+            yield evidence.index.violation("span.mismatch", Severity.ERROR, message, owner, where)
+        elif said and not evidence.supports(span, said):
+            message = "The quote has next to nothing to do with what it is cited for"
+            yield evidence.index.violation("span.unsupported", Severity.WARNING, message, owner, where)
+
+
+def off_topic_leaves(index: TreeIndex, text: str | None) -> list[int]:
+    """Leaves whose words occur neither in the source nor, without one, anywhere else in the tree."""
+    language = index.language
+    spread: Counter[str] = Counter()
+    for entry in index.entries:
+        spread.update(frozenset(entry.stems))
+    root = frozenset(content_stems(f"{index.tree.title}\n{index.tree.summary}", language))
+    known = root | (frozenset(stems_of(frozenset(words(text)), language)) if text else frozenset())
+    terms: dict[int, frozenset[str]] = {owner: frozenset() for owner in index.children}
+    for reference in index.introduced:
+        terms[reference.owner] |= frozenset(content_stems(reference.target, language))
+    limit = ON_TOPIC_WITH_SOURCE if text else ON_TOPIC_WITHOUT_SOURCE
+    found: list[int] = []
+    for owner in index.leaves:
+        stems, parent = index.said(owner), index.entries[owner].parent
+        named = frozenset(index.entries[parent].title_stems) if parent != ROOT else root
+        # Instructions share few words with anything; naming what the parent is about is enough.
+        if len(stems) < MIN_STEMS_FOR_TOPIC or stems & (named | terms[parent]):
+            continue
+        shared = sum(stem in known or (not text and spread[stem] > 1) for stem in stems)
+        if shared < limit * len(stems):
+            found.append(owner)
+    return found
+
+
+def check_topic(index: TreeIndex, text: str | None) -> Iterator[Violation]:
+    """No leaf is about something else."""
+    for owner in off_topic_leaves(index, text):
+        message = "Nothing else in the tree or the source is about this"
+        pointer = index.entries[owner].pointer
+        yield index.violation("coherence.off_topic", Severity.WARNING, message, owner, pointer)
+
+
+def check_objects(index: TreeIndex, objects: tuple[MandatoryObject, ...]) -> Iterator[Violation]:
+    """Every mandatory object is named where it was asked for."""
+    for wanted in objects:
+        name = normalized(wanted.name)
+        places = [
+            entry
+            for entry in index.entries
+            if not wanted.where
+            or entry.node.kind == wanted.where
+            or entry.path == wanted.where
+            or entry.path.startswith(f"{wanted.where}.")
+        ]
+        said = [
+            normalized(f"{entry.node.title}\n{entry.node.summary}\n" + "\n".join(entry.body))
+            for entry in places
+        ]
+        if not any(f" {name} " in f" {one} " for one in said):
+            where = f" in {wanted.where}" if wanted.where else ""
+            message = f"The {wanted.kind or 'object'} {wanted.name!r} does not appear{where}"
+            yield index.violation("object.missing", Severity.ERROR, message, ROOT, "")

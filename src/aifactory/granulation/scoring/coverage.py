@@ -1,0 +1,130 @@
+"""Coverage: how much of what matters in the source, or was promised, the nodes are about. Pure."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from aifactory.granulation.index import TreeIndex
+from aifactory.granulation.rules_learning import own_objectives
+from aifactory.granulation.scoring.evidence import Keyphrase, Material
+from aifactory.granulation.words import STOP_WORDS, bigram_similarity, content_stems
+
+TOP_PHRASES = 30
+SOFT_MATCH = 0.6
+SAME_WORD = 0.75
+# A sentence that is a list of keywords has hardly any function words; prose has 30 to 50 %.
+MIN_FUNCTION_WORDS = 0.15
+LIST_LENGTH = 8
+# One sentence or key point is about a few things; more names in it are stuffing.
+PHRASES_PER_UNIT = 3
+
+
+def coverage(material: Material) -> tuple[float, str]:
+    """Weighted share of the top keyphrases that a title, sentence or key point is about.
+
+    Leaves that are off topic take their share away. Each unit of text and each node vouches for a few
+    phrases only, and keyword lists for none, so that stuffing gains nothing.
+    """
+    index = material.index
+    phrases = _phrases(material)
+    if not phrases or not index.entries:
+        return 0.0, "nothing to cover" if not phrases else "no nodes"
+    found = _covered([phrase for phrase, _ in phrases], index)
+    total = math.fsum(weight for _, weight in phrases)
+    share = math.fsum(phrases[position][1] for position in sorted(found)) / total
+    off_topic = material.by_rule["coherence.off_topic"] / len(index.leaves)
+    detail = f"{len(found)} of {len(phrases)} phrases"
+    if off_topic:
+        detail += f", {off_topic:.0%} of the leaves off topic"
+    return share * (1 - off_topic), detail
+
+
+def _phrases(material: Material) -> list[Keyphrase]:
+    given = [(phrase, weight) for phrase, weight in material.keyphrases if weight > 0 and phrase.strip()]
+    if given:
+        return sorted(given, key=lambda one: (-one[1], one[0]))[:TOP_PHRASES]
+    return promises(material.index)[:TOP_PHRASES]
+
+
+def promises(index: TreeIndex) -> list[Keyphrase]:
+    """What a tree itself promises: its outcomes (or objectives) and glossary terms, equally weighted."""
+    stated = [placed for placed in index.objectives if placed.space == "outcome"] or own_objectives(index)
+    texts = [placed.objective.text for placed in stated]
+    texts += [placed.concept.term for placed in index.concepts]
+    return [(text, 1.0) for text in texts if text.strip()]
+
+
+def _covered(phrases: Sequence[str], index: TreeIndex) -> set[int]:
+    """The phrases that some node is about, each node vouching for a limited number."""
+    wanted = [frozenset(content_stems(phrase, index.language)) for phrase in phrases]
+    owners, units = _units(index)
+    candidates = _matching_units(wanted, units)
+    per_node = max(PHRASES_PER_UNIT, math.ceil(2 * len(phrases) / len(index.entries)))
+    node_room = dict.fromkeys(owners, per_node)
+    unit_room = dict.fromkeys(range(len(owners)), PHRASES_PER_UNIT)
+    found: set[int] = set()
+    # The phrases with the fewest places choose first.
+    for phrase in sorted(range(len(phrases)), key=lambda one: (len(candidates[one]), one)):
+        free = [unit for unit in candidates[phrase] if unit_room[unit] and node_room[owners[unit]]]
+        if free:
+            unit = max(free, key=lambda one: (node_room[owners[one]], unit_room[one], -one))
+            unit_room[unit] -= 1
+            node_room[owners[unit]] -= 1
+            found.add(phrase)
+    return found
+
+
+def _units(index: TreeIndex) -> tuple[list[int], list[list[str]]]:
+    """Titles, sentences and body texts: the owner and the stems of each."""
+    owners: list[int] = []
+    units: list[list[str]] = []
+    stop = STOP_WORDS.get(index.language)
+    for owner, entry in enumerate(index.entries):
+        owners.append(owner)
+        units.append(entry.title_stems)
+        for sentence in entry.sentences:
+            if not _is_word_list(sentence.words, stop):
+                owners.append(owner)
+                units.append(sentence.stems)
+    return owners, units
+
+
+def _matching_units(wanted: Sequence[frozenset[str]], units: Sequence[list[str]]) -> list[list[int]]:
+    """For each set of stems, the units that hold enough of it, spelling slips allowed."""
+    meanings = _spellings(frozenset().union(*wanted), frozenset().union(*units))
+    phrases_of: dict[str, list[int]] = {}
+    for phrase, stems in enumerate(wanted):
+        for stem in stems:
+            phrases_of.setdefault(stem, []).append(phrase)
+    found: list[list[int]] = [[] for _ in wanted]
+    for unit, said in enumerate(units):
+        held = {meaning for stem in said if stem in meanings for meaning in meanings[stem]}
+        hits = Counter(phrase for stem in held for phrase in phrases_of[stem])
+        for phrase, count in hits.items():
+            if count >= SOFT_MATCH * len(wanted[phrase]):
+                found[phrase].append(unit)
+    return found
+
+
+def _spellings(wanted: frozenset[str], vocabulary: frozenset[str]) -> dict[str, list[str]]:
+    """The wanted stems that each stem of the vocabulary stands for: itself, or one spelt nearly the same."""
+    by_opening: dict[str, list[str]] = {}
+    for stem in sorted(wanted):
+        if len(stem) >= 5:
+            by_opening.setdefault(stem[:4], []).append(stem)
+    meanings: dict[str, list[str]] = {}
+    for stem in vocabulary:
+        near = [
+            other for other in by_opening.get(stem[:4], ()) if bigram_similarity(stem, other) >= SAME_WORD
+        ]
+        if stem in wanted and stem not in near:
+            near.append(stem)
+        if near:
+            meanings[stem] = near
+    return meanings
+
+
+def _is_word_list(found: Sequence[str], stop: frozenset[str] | None) -> bool:
+    if stop is None or len(found) < LIST_LENGTH:
+        return False
+    return sum(word in stop for word in found) < MIN_FUNCTION_WORDS * len(found)

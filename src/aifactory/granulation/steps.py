@@ -1,0 +1,113 @@
+"""The local steps of a granulation, each a function of bytes that runs in a worker process. Pure.
+
+read: source → digest · write: source, digest → tree · assess: source, digest, tree → tree, assessment.
+Words are what these steps are charged for: read in, written out.
+"""
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from aifactory.granulation.offline.brief import Brief
+from aifactory.granulation.offline.digest import Digest, SourceError
+from aifactory.granulation.offline.generate import generate
+from aifactory.granulation.offline.source import decode_source, read_source
+from aifactory.granulation.parameters import SourceFormat
+from aifactory.granulation.rules_source import MandatoryObject
+from aifactory.granulation.scoring import assess
+from aifactory.granulation.sizes import Counts
+from aifactory.granulation.specs import StructureSpec
+from aifactory.granulation.tree import Tree, walk
+
+NODE_WORDS_LIMIT = 400
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """A source that cannot be used: a stable code and what to do."""
+
+    code: str
+    message: str
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """What a step made: named bytes, and the words it read and wrote."""
+
+    artifacts: dict[str, bytes]
+    words_read: int
+    words_written: int
+
+
+def read(source: bytes, source_format: SourceFormat, name: str) -> Made | Refused:
+    """Read a source: headings, sentences, keyphrases, concepts, as offsets into the text."""
+    try:
+        digest = read_source(decode_source(source), format=source_format.value, name=name)
+    except SourceError as error:
+        return Refused(code=error.code, message=str(error))
+    return Made(
+        artifacts={"digest": msgspec.json.encode(digest)}, words_read=len(source.split()), words_written=0
+    )
+
+
+def write(source: bytes, digest: bytes, brief: Brief) -> Made | Refused:
+    """Write the tree with the offline generator."""
+    tree = generate(msgspec.json.decode(digest, type=Digest), decode_source(source), brief)
+    if not tree.nodes:
+        return Refused(
+            code="source_too_thin",
+            message="The source holds too little connected prose to build on. Use a longer text, or one with "
+            "fewer tables and lists.",
+        )
+    encoded = msgspec.json.encode(tree)
+    return Made(
+        artifacts={"tree": encoded}, words_read=len(source.split()), words_written=len(encoded.split())
+    )
+
+
+def score(
+    source: bytes,
+    digest: bytes,
+    tree: bytes,
+    spec: StructureSpec,
+    counts: Counts,
+    objects: tuple[MandatoryObject, ...],
+) -> Made:
+    """Validate and score the tree against its type, its size and its source."""
+    read_digest = msgspec.json.decode(digest, type=Digest)
+    made = msgspec.json.decode(tree, type=Tree)
+    assessment = assess(
+        made,
+        spec,
+        text=decode_source(source),
+        keyphrases=[(phrase.text, phrase.weight) for phrase in read_digest.keyphrases],
+        counts=counts,
+        objects=objects,
+    )
+    return Made(
+        artifacts={"tree": tree, "assessment": msgspec.json.encode(assessment)},
+        words_read=len(source.split()) + len(tree.split()),
+        words_written=0,
+    )
+
+
+def run_undisturbed(
+    step: Callable[..., Made | Refused], arguments: tuple[Any, ...]
+) -> Made | Refused:
+    """Run a step in a worker process; a Ctrl-C in the terminal is the parent's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return step(*arguments)
+
+
+def counts_by_kind(tree: Tree) -> dict[str, int]:
+    """Return how many nodes of each kind a tree has, and how many objectives and items."""
+    counted: dict[str, int] = {}
+    objectives = len(tree.fields.get("objectives", ()))
+    items = 0
+    for _, node in walk(tree):
+        counted[node.kind] = counted.get(node.kind, 0) + 1
+        objectives += len(node.objectives)
+        items += len(node.items) if node.kind != "item" else 0
+    counted["objective"] = objectives
+    counted["item"] = counted.get("item", 0) + items
+    return counted

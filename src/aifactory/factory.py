@@ -1,0 +1,93 @@
+"""Everything that one process needs, wired and opened in order: database, domains, engine."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import anyio
+import anyio.to_thread
+import msgspec
+import structlog
+
+from aifactory.accounts.service import AccountsBook
+from aifactory.granulation.service import Granulation
+from aifactory.kernel.db import Database
+from aifactory.kernel.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from aifactory.kernel.migrations import migrate
+from aifactory.resources.engine import Engine
+from aifactory.resources.interface import Worker
+from aifactory.resources.service import ResourceService
+from aifactory.settings import Settings
+
+log = structlog.get_logger()
+
+WATCH_SECONDS = 1.0
+
+
+class Factory(msgspec.Struct, frozen=True, kw_only=True):
+    """One process's parts. The engine runs only inside ``engine.start()``."""
+
+    settings: Settings
+    database: Database
+    resources: ResourceService
+    book: AccountsBook
+    engine: Engine
+
+
+@contextlib.asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """Give the configured database, or an embedded one that is started, watched and stopped here; migrated.
+
+    Raises EmbeddedPostgresError, DatabaseUnavailable or MigrationRefused, each of which says what to do.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        url = settings.database_url
+        if url is None:
+            url = await stack.enter_async_context(_embedded(settings))
+        database = Database(url=url, pool_size=settings.pool_size)
+        stack.push_async_callback(database.close)
+        await migrate(database)
+        yield database
+
+
+@contextlib.asynccontextmanager
+async def _embedded(settings: Settings) -> AsyncIterator[str]:
+    server = EmbeddedPostgres(folder=settings.data_dir.absolute() / "postgres")
+    dsn = await anyio.to_thread.run_sync(server.start)
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_watch, server)
+            yield dsn
+            tasks.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(server.stop)
+
+
+async def _watch(server: EmbeddedPostgres) -> None:
+    """Start the server again when the process that owned it has gone."""
+    while True:
+        await anyio.sleep(WATCH_SECONDS)
+        try:
+            await server.ensure_running()
+        except EmbeddedPostgresError as error:
+            log.error("embedded_postgres.not_running", error=str(error))
+
+
+def build_factory(settings: Settings, database: Database) -> Factory:
+    """Wire the domains; pure but for reading the clock and making ids."""
+    workers: dict[str, Worker] = {"granulation": Granulation(processes=settings.local_workers)}
+    engine = Engine(
+        database=database,
+        workers=workers,
+        slots=settings.max_in_flight,
+        local_slots=settings.local_workers,
+        grace_seconds=settings.grace_seconds,
+    )
+    resources = ResourceService(workers=workers, wake=engine.wake, abort=engine.abort)
+    return Factory(
+        settings=settings,
+        database=database,
+        resources=resources,
+        book=AccountsBook(resources=resources),
+        engine=engine,
+    )

@@ -1,0 +1,77 @@
+# Every target sets itself up: Python 3.11 or newer, make and git are all it needs.
+
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python3.14; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+CODE := src tests alembic
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run migrate seed audit test lint fmt openapi lock clean
+
+help: ## show the targets
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.runtime ## a real document becomes a priced course: make demo [FILE=your.md] [TYPE=course|quiz]
+	@$(BIN)/aifactory demo $(if $(FILE),"$(FILE)") --type "$(or $(TYPE),course)"
+
+run: $(VENV)/.runtime ## serve the API and run the scheduler
+	@exec $(BIN)/aifactory serve
+
+migrate: $(VENV)/.runtime ## bring the database to this version's schema
+	@$(BIN)/aifactory migrate
+
+seed: $(VENV)/.runtime ## make the admin and the demo client, and print their secrets once
+	@$(BIN)/aifactory seed
+
+audit: $(VENV)/.runtime ## rebuild every balance from the ledger and print the differences
+	@$(BIN)/aifactory audit
+
+test: $(VENV)/.dev ## run all tests
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.dev ## ruff, mypy strict, import-linter, the committed OpenAPI document
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/aifactory openapi | diff -u docs/openapi.json - || (echo "run: make openapi" && exit 1)
+
+fmt: $(VENV)/.dev ## format the code
+	$(BIN)/ruff check --fix-only $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+openapi: $(VENV)/.runtime ## write docs/openapi.json
+	$(BIN)/aifactory openapi > docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
+
+lock: $(VENV)/.dev ## pin what pyproject.toml asks for, with hashes
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--no-header --no-emit-index-url pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--no-header --no-emit-index-url pyproject.toml --group dev -o requirements-dev.txt
+
+clean: ## remove the environment; the data in .aifactory stays
+	rm -rf $(VENV)
+
+# uv installs in seconds what takes pip half a minute; where it can't be had, pip does it.
+define install
+	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv \
+		|| echo "uv could not be installed; pip does the work"
+	@if $(BIN)/python -m uv --version >/dev/null 2>&1; \
+	then $(BIN)/python -m uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1) \
+		&& $(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps -e .; \
+	else $(BIN)/python -m pip install --quiet --require-hashes -r $(1) \
+		&& $(BIN)/python -m pip install --quiet --no-deps -e .; fi
+	@touch $@
+endef
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || (echo "Python 3.11 or newer is needed and was not found; set PYTHON=..." && exit 1)
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.txt pyproject.toml | $(BIN)/python
+	$(call install,requirements.txt)
+
+$(VENV)/.dev: requirements-dev.txt pyproject.toml | $(BIN)/python
+	$(call install,requirements-dev.txt)
+	@touch $(VENV)/.runtime

@@ -12,7 +12,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ControllerRouterHandler
 
 import aifactory
-from aifactory.accounts import request_routes, routes
+from aifactory.accounts import request_routes, routes, template_routes
 from aifactory.accounts.auth import AccountsAuthenticator
 from aifactory.accounts.sessions import LoginLimits
 from aifactory.kernel.db import Database
@@ -97,7 +97,7 @@ def create_app(
     return app
 
 
-_ACCOUNTS = [*routes.ROUTES, *request_routes.ROUTES]
+_ACCOUNTS = [*routes.ROUTES, *template_routes.ROUTES, *request_routes.ROUTES]
 
 
 def _provide(value: Any) -> Provide:

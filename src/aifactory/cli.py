@@ -18,10 +18,12 @@ from aifactory import demo_view
 from aifactory.accounts.seeds import FirstSecrets, seed_first_start
 from aifactory.demo import DemoRefused, run_demo
 from aifactory.factory import build_factory, open_database
+from aifactory.kernel.db import Database
 from aifactory.kernel.embedded_postgres import EmbeddedPostgresError
 from aifactory.kernel.errors import AppError
 from aifactory.kernel.logs import configure_logs
 from aifactory.kernel.migrations import MigrationRefused, head_revision
+from aifactory.kernel.openapi import openapi_document
 from aifactory.resources.audit import Report, audit
 from aifactory.resources.interface import ExecutionState
 from aifactory.server import build_app, serve
@@ -45,12 +47,11 @@ def serve_command() -> int:
 
 def _announce(settings: Settings, secrets: FirstSecrets | None) -> None:
     address = f"http://{settings.host}:{settings.port}"
-    out.print(
-        f"AI Factory {aifactory.__version__} on {address}   (API reference: {address}/docs, Ctrl-C stops)"
-    )
+    name = f"AI Factory {aifactory.__version__}"
+    out.print(f"{name} on {address} · API reference: {address}/docs · Ctrl-C stops", soft_wrap=True)
     if secrets is None:
         return
-    out.print(demo_view.first_start(address, secrets), soft_wrap=True)
+    out.print(demo_view.first_start(address, secrets, _request_file()), soft_wrap=True)
 
 
 @app.command(name="demo")
@@ -110,7 +111,7 @@ def seed_command() -> int:
             out.print("There are users already; nothing was changed.")
         else:
             address = f"http://{settings.host}:{settings.port}"
-            out.print(demo_view.first_start(address, secrets), soft_wrap=True)
+            out.print(demo_view.first_start(address, secrets, _request_file()), soft_wrap=True)
 
     return _run(run, settings)
 
@@ -136,12 +137,11 @@ def audit_command(*, as_json: Json = False) -> int:
 @app.command(name="openapi")
 def openapi_command() -> int:
     """Print the API's OpenAPI document."""
-    from aifactory.kernel.db import Database
-
     settings = _settings()
     database = Database(url="postgresql://nowhere/none", pool_size=1)
-    document = build_app(build_factory(settings, database)).openapi_schema.to_schema()
-    sys.stdout.write(json.dumps(document, indent=1, sort_keys=True) + "\n")
+    document = openapi_document(build_app(build_factory(settings, database)))
+    text = msgspec.json.Encoder(order="deterministic", decimal_format="number").encode(document)
+    sys.stdout.write(msgspec.json.format(text, indent=1).decode() + "\n")
     return OK
 
 
@@ -152,11 +152,17 @@ def example_folder() -> Path:
     return shipped if shipped.is_dir() else package.parent.parent / "examples"
 
 
+def _request_file() -> str:
+    """Return the example request, as short as it can be named from here."""
+    path = example_folder() / "course-request.json"
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 def _settings() -> Settings:
     try:
         settings = read_settings(os.environ)
     except SettingsError as error:
-        err.print(f"[red]{error}[/red]")
+        err.print(str(error), style="red", markup=False, soft_wrap=True)
         raise SystemExit(USAGE) from error
     configure_logs(level=settings.log_level)
     return settings
@@ -181,7 +187,7 @@ def _call(main: Callable[..., Coroutine[Any, Any, Any]], settings: Settings, **n
         code, text = _refusal(cause)
         if text is None:
             raise
-        err.print(f"[red]{text}[/red]", soft_wrap=True)
+        err.print(text, style="red", markup=False, soft_wrap=True)
         return code, None
 
 
@@ -200,8 +206,3 @@ def _refusal(error: BaseException) -> tuple[int, str | None]:
     if isinstance(error, EmbeddedPostgresError | MigrationRefused):
         return SERVER, str(error)
     return SERVER, None
-
-
-def main() -> None:
-    """Run the command line."""
-    raise SystemExit(app())

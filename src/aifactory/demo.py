@@ -12,7 +12,7 @@ from aifactory.accounts import queries as account_queries
 from aifactory.factory import Factory, build_factory, open_database
 from aifactory.granulation import queries as tree_queries
 from aifactory.granulation.exports import EXPORTS
-from aifactory.granulation.offline.source import SourceError, decode_source
+from aifactory.granulation.offline.source import LEAST_WORDS, SourceError, decode_source
 from aifactory.granulation.queries import StoredTree
 from aifactory.granulation.tree import Tree
 from aifactory.kernel.db import Tx
@@ -57,13 +57,16 @@ def read_file(path: Path) -> str:
             raise DemoRefused(f"{path} is a folder; name a text file in it.")
         if path.stat().st_size > LARGEST_SOURCE_BYTES:
             raise DemoRefused(f"{path} has more than 5 MiB; split it or shorten it.")
-        return decode_source(path.read_bytes())
+        text = decode_source(path.read_bytes())
     except FileNotFoundError as error:
         raise DemoRefused(f"There is no file {path}.") from error
     except OSError as error:
         raise DemoRefused(f"{path} can't be read: {error.strerror or error}.") from error
     except SourceError as error:
         raise DemoRefused(f"{path}: {error}") from error
+    if (words := len(text.split())) < LEAST_WORDS:
+        raise DemoRefused(f"{path} has {words} words; at least {LEAST_WORDS} are needed.")
+    return text
 
 
 async def run_demo(
@@ -79,7 +82,7 @@ async def run_demo(
     tell("opening the database")
     async with open_database(settings) as database:
         factory = build_factory(settings, database)
-        async with factory.engine.start():
+        async with factory.run():
             tell("submitting the request")
             execution_id = await _submit(factory, path, text, TEMPLATES[structure_type])
             execution = await _wait(factory, execution_id, tell)

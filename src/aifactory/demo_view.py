@@ -32,8 +32,10 @@ def show(out: Console, result: DemoResult) -> None:
     for reason in result.execution.reasons:
         out.print(f"[yellow]{reason.code}[/yellow]: {escape(reason.message)}")
     for path in result.exports:
-        out.print(f"written: {path}", soft_wrap=True)
-    out.print("next: make run (serve it) · make demo FILE=your.md TYPE=quiz · docs/architecture.md")
+        out.print(f"written: {path}", markup=False, soft_wrap=True)
+    out.print(
+        "next: make run (serve it) · make demo FILE=your.md TYPE=quiz · docs/architecture.md", soft_wrap=True
+    )
 
 
 def _branches(tree: Tree) -> Branches:
@@ -106,21 +108,16 @@ def as_json(result: DemoResult) -> dict[str, Any]:
     }
 
 
-def first_start(address: str, secrets: FirstSecrets) -> str:
+def first_start(address: str, secrets: FirstSecrets, request_file: str) -> str:
     """Return the first start's secrets, with a request that is ready to be pasted."""
-    body = (
-        '{"template": "content_granulation_course", "parameters": {"source": '
-        '{"name": "drinking-water.md", "text": %s}}}'
-    )
     return "\n".join(
         (
             "First start. These secrets are shown this once:",
-            f"  admin log-in   {secrets.login} / {secrets.password}",
-            f"  API key of client {secrets.client_name!r}   {secrets.api_key}",
+            f"  admin log-in: {secrets.login} / {secrets.password}",
+            f"  API key of client {secrets.client_name}: {secrets.api_key}",
             "Try it:",
-            f"  python3 -c 'import json; print({body!r} % json.dumps(open(\"examples/drinking-water.md\").read()))' "
-            f"| curl -sS {address}/requests -H 'X-API-Key: {secrets.api_key}' "
-            "-H 'Content-Type: application/json' -H 'Prefer: wait=30' -d @-",
+            f"  curl -sS {address}/requests -H 'X-API-Key: {secrets.api_key}' "
+            f"-H 'Content-Type: application/json' -H 'Prefer: wait=30' -d @{request_file}",
         )
     )
 

@@ -31,6 +31,15 @@ class Factory(msgspec.Struct, frozen=True, kw_only=True):
     resources: ResourceService
     book: AccountsBook
     engine: Engine
+    granulation: Granulation
+
+    @contextlib.asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Run the engine, with its worker processes warming up meanwhile."""
+        async with self.engine.start(), anyio.create_task_group() as tasks:
+            tasks.start_soon(self.granulation.warm_up)
+            yield
+            tasks.cancel_scope.cancel()
 
 
 @contextlib.asynccontextmanager
@@ -75,7 +84,8 @@ async def _watch(server: EmbeddedPostgres) -> None:
 
 def build_factory(settings: Settings, database: Database) -> Factory:
     """Wire the domains; pure but for reading the clock and making ids."""
-    workers: dict[str, Worker] = {"granulation": Granulation(processes=settings.local_workers)}
+    granulation = Granulation(processes=settings.local_workers)
+    workers: dict[str, Worker] = {granulation.name: granulation}
     engine = Engine(
         database=database,
         workers=workers,
@@ -90,4 +100,5 @@ def build_factory(settings: Settings, database: Database) -> Factory:
         resources=resources,
         book=AccountsBook(resources=resources),
         engine=engine,
+        granulation=granulation,
     )

@@ -23,7 +23,7 @@ def build_app(factory: Factory) -> Litestar:
     async def run_engine(_: Litestar) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
             if factory.settings.scheduler:
-                await stack.enter_async_context(factory.engine.start())
+                await stack.enter_async_context(factory.run())
             yield
 
     return create_app(

@@ -1,10 +1,24 @@
-"""Everything that can be configured, read once from ``AIFACTORY_*``."""
+"""Everything that can be configured, read once from ``AIFACTORY_*``; ``.env.example`` comes from here."""
 
 import os
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
+from typing import Annotated, get_args
 
 import msgspec
+from msgspec import Meta
+
+PREFIX = "AIFACTORY_"
+
+
+class LogLevel(StrEnum):
+    """The least important messages that are logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 def _local_workers() -> int:
@@ -14,33 +28,58 @@ def _local_workers() -> int:
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of one process."""
 
-    database_url: str | None = None  #: any PostgreSQL 15 or newer; unset: an embedded one below data_dir
-    data_dir: Path = Path(".aifactory")  #: where the embedded database lives
-    host: str = "127.0.0.1"  #: address that `serve` listens on
-    port: int = 8400  #: port that `serve` listens on
-    max_in_flight: int = 64  #: calls that one process runs at once
-    local_workers: int = msgspec.field(default_factory=_local_workers)  #: worker processes for local jobs
-    pool_size: int = 20  #: database connections of one process
-    grace_seconds: int = 4  #: how long a stopping process waits for running jobs
-    scheduler: bool = True  #: whether this process runs the scheduler loop
-    log_level: str = "info"  #: debug, info, warning or error
-    environment: str = "development"  #: development or production
+    database_url: Annotated[
+        str | None,
+        Meta(description="any PostgreSQL 15 or newer; unset: an embedded one below the data folder"),
+    ] = None
+    data_dir: Annotated[Path, Meta(description="where the embedded database and the demo's results live")] = (
+        Path(".aifactory")
+    )
+    host: Annotated[str, Meta(description="the address that `serve` listens on")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535, description="the port that `serve` listens on")] = 8400
+    max_in_flight: Annotated[int, Meta(ge=1, le=10_000, description="calls that a process runs at once")] = 64
+    local_workers: Annotated[
+        int,
+        Meta(ge=1, le=256, description="worker processes for local steps; default: cores − 1, at least 1"),
+    ] = msgspec.field(default_factory=_local_workers)
+    pool_size: Annotated[int, Meta(ge=4, le=200, description="database connections of a process")] = 20
+    grace_seconds: Annotated[
+        int, Meta(ge=0, le=600, description="how long a stopping process waits for running steps")
+    ] = 4
+    scheduler: Annotated[bool, Meta(description="whether this process runs the scheduler")] = True
+    log_level: Annotated[LogLevel, Meta(description="debug, info, warning or error")] = LogLevel.INFO
 
 
 class SettingsError(Exception):
-    """A variable has a value that can't be used."""
+    """A variable has a value that can't be used; the text names it."""
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
-    """Read ``AIFACTORY_*``; raises SettingsError naming the variable."""
+    """Read the settings. Raises SettingsError for a bad value, and for a variable that is no setting."""
+    fields = {f"{PREFIX}{field.name.upper()}": field for field in msgspec.structs.fields(Settings)}
     values: dict[str, object] = {}
-    for field in msgspec.structs.fields(Settings):
-        name = f"AIFACTORY_{field.name.upper()}"
-        if environ.get(name):
-            try:
-                values[field.name] = msgspec.convert(
-                    environ[name], field.type, strict=False, dec_hook=lambda kind, value: kind(value)
-                )
-            except (msgspec.ValidationError, ValueError) as error:
-                raise SettingsError(f"{name}: {error}") from error
+    for name, text in environ.items():
+        if not name.startswith(PREFIX) or name.startswith(f"{PREFIX}TEST_"):
+            continue
+        if name not in fields:
+            raise SettingsError(f"{name} is no setting; known are: {', '.join(sorted(fields))}.")
+        if text:
+            values[fields[name].name] = _convert(name, text, fields[name].type)
     return Settings(**values)  # type: ignore[arg-type]
+
+
+def _convert(name: str, text: str, kind: object) -> object:
+    try:
+        return msgspec.convert(text, type=kind, strict=False, dec_hook=lambda wanted, value: wanted(value))
+    except (msgspec.ValidationError, ValueError) as error:
+        raise SettingsError(f"{name}={text}: {error}.") from error
+
+
+def example_environment() -> str:
+    """Return ``.env.example``: every variable with its meaning and its default."""
+    lines = []
+    for field in msgspec.structs.fields(Settings):
+        meta = next(part for part in get_args(field.type) if isinstance(part, Meta))
+        default = "" if field.default in (None, msgspec.NODEFAULT) else str(field.default)
+        lines += [f"# {meta.description}", f"#{PREFIX}{field.name.upper()}={default}", ""]
+    return "\n".join(lines)

@@ -1,38 +1,32 @@
-"""HTTP of master templates and requests."""
+"""HTTP of requests."""
 
 from typing import Annotated, Any
 
 import anyio
-from litestar import Request, Response, get, post, put
+from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from aifactory.accounts import clients, queries, service, templates
+from aifactory.accounts import clients, queries, service
 from aifactory.accounts.interface import DRAFT, ClientNotFound, RequestNotFinished
 from aifactory.accounts.request_schemas import (
     ExecuteInput,
     NewRequestInput,
-    NewTemplateInput,
-    PricedTemplateView,
     QuoteView,
     RequestDetail,
     RequestStatus,
     RequestView,
     ResultView,
-    TemplateInput,
-    TemplateView,
-    priced_template_view,
     quote_view,
     request_detail,
     request_status,
     request_view,
     result_view,
     submitted_view,
-    template_view,
 )
 from aifactory.kernel.db import Database, Tx
-from aifactory.kernel.errors import AppError, invalid
+from aifactory.kernel.errors import invalid
 from aifactory.kernel.http import (
     MAX_SOURCE_BODY,
     JsonResponse,
@@ -45,148 +39,11 @@ from aifactory.kernel.http import (
 from aifactory.kernel.idempotency import Answer, once
 from aifactory.kernel.ids import ClientId, RequestId, parse_id, text_id
 from aifactory.kernel.page import Page, PageRequest, page_of, page_request
-from aifactory.kernel.principal import OPERATORS, READERS, WRITERS, Principal
-from aifactory.resources.interface import ExecutionState, NewRequest, Quote, Resources, Tier
+from aifactory.kernel.principal import READERS, WRITERS, Principal
+from aifactory.resources.interface import ExecutionState, NewRequest, Resources
 
 AnyRequest = Request[Any, Any, Any]
 _FIRST_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.1, 0.5
-
-
-# Master templates.
-
-
-@get("/api/master-templates", roles=READERS, tags=["Master templates"])
-async def list_master_templates(
-    db: NamedDependency[Database],
-    resources: NamedDependency[Resources],
-    principal: NamedDependency[Principal],
-    limit: FromQuery[int | None] = None,
-    cursor: FromQuery[str | None] = None,
-) -> Page[PricedTemplateView]:
-    """List templates with the tier that each needs and its estimated cost at the caller's tier."""
-    page = page_request(limit, cursor)
-    async with db.begin() as tx:
-        tier = await _tier_of(tx, resources, principal)
-        rows = await queries.list_templates(tx, page)
-        views = []
-        for row in rows:
-            flow = templates.read_flow(row.flow)
-            found = await _describe(tx, resources, flow, tier)
-            views.append(priced_template_view(row, flow, tier, found))
-    return page_of(views, [row.id for row in rows], page)
-
-
-async def _tier_of(tx: Tx, resources: Resources, caller: Principal) -> Tier:
-    if caller.client_id is None:
-        return Tier.ENTERPRISE
-    return (await resources.get_client(tx, caller.client_id)).tier
-
-
-async def _describe(tx: Tx, resources: Resources, flow: Any, tier: Tier) -> tuple[Tier, Quote] | None:
-    """Return what a flow needs and costs, or None when it can't run at present."""
-    try:
-        async with tx.savepoint():
-            return await resources.describe_flow(tx, flow, tier)
-    except AppError as error:
-        if error.status >= 500:
-            raise
-        return None
-
-
-@post("/api/master-templates", roles=OPERATORS, status_code=201, tags=["Master templates"], creates=True)
-async def create_master_template(
-    request: AnyRequest,
-    data: JSONBody[NewTemplateInput],
-    db: NamedDependency[Database],
-    resources: NamedDependency[Resources],
-    principal: NamedDependency[Principal],
-) -> Response[TemplateView]:
-    """Make a template. Its flow is checked, with the workers that it names."""
-    new = templates.NewTemplate(
-        name=data.name, title=data.title, description=data.description, flow=tuple(data.flow)
-    )
-    call = await creation_call(request, principal)
-    async with db.begin() as tx:
-
-        async def work() -> Answer:
-            row = await templates.create_template(tx, resources=resources, new=new, actor=principal)
-            view = template_view(row, new.flow)
-            return Answer(status=201, body=encode(view), location=f"/api/master-templates/{row.name}")
-
-        answer = await once(tx, call, work)
-    return created_response(answer)
-
-
-@get("/api/master-templates/{name:str}", roles=READERS, tags=["Master templates"])
-async def get_master_template(
-    name: FromPath[str],
-    db: NamedDependency[Database],
-    resources: NamedDependency[Resources],
-    principal: NamedDependency[Principal],
-    version: FromQuery[int | None] = None,
-) -> Response[PricedTemplateView]:
-    """Show a template, by default its newest active version, with its price at the caller's tier."""
-    if version is not None and not 1 <= version < 2**31:
-        raise invalid("/version", "out_of_range", "version is a positive number.")
-    async with db.begin() as tx:
-        row = await templates.get_template_row(tx, name, version)
-        tier = await _tier_of(tx, resources, principal)
-        flow = templates.read_flow(row.flow)
-        found = await _describe(tx, resources, flow, tier)
-    view = priced_template_view(row, flow, tier, found)
-    return JsonResponse(view, headers={"ETag": f'"{row.version}"'})
-
-
-@get("/api/master-templates/{name:str}/versions", roles=READERS, tags=["Master templates"])
-async def list_master_template_versions(
-    name: FromPath[str],
-    db: NamedDependency[Database],
-    limit: FromQuery[int | None] = None,
-    cursor: FromQuery[str | None] = None,
-) -> Page[TemplateView]:
-    """List the versions of a template, newest first; a running execution keeps its own."""
-    page = page_request(limit, cursor)
-    async with db.begin() as tx:
-        if await queries.find_newest_template(tx, name) is None:
-            await templates.get_template_row(tx, name)
-        rows = await queries.list_template_versions(tx, name, page)
-    views = [template_view(row, templates.read_flow(row.flow)) for row in rows]
-    return page_of(views, [row.id for row in rows], page)
-
-
-@put("/api/master-templates/{name:str}", roles=OPERATORS, tags=["Master templates"], refusals=[412])
-async def replace_master_template(
-    request: AnyRequest,
-    name: FromPath[str],
-    data: JSONBody[TemplateInput],
-    db: NamedDependency[Database],
-    resources: NamedDependency[Resources],
-    principal: NamedDependency[Principal],
-) -> Response[TemplateView]:
-    """Store the next version of a template. ``If-Match`` with the ETag of the newest guards against races."""
-    new = templates.NewTemplate(
-        name=name,
-        title=data.title,
-        description=data.description,
-        flow=tuple(data.flow),
-        active=data.active,
-    )
-    expected = _expected_version(request.headers.get("if-match"))
-    async with db.begin() as tx:
-        row = await templates.replace_template(
-            tx, resources=resources, new=new, expected=expected, actor=principal
-        )
-    return JsonResponse(template_view(row, new.flow), headers={"ETag": f'"{row.version}"'})
-
-
-def _expected_version(if_match: str | None) -> int | None:
-    if if_match is None or if_match.strip() == "*":
-        return None
-    text = if_match.strip().strip('"')
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-
-
-# Requests.
 
 
 @post(
@@ -449,11 +306,6 @@ async def get_request_result(
 
 
 ROUTES: list[HTTPRouteHandler] = [
-    list_master_templates,
-    create_master_template,
-    get_master_template,
-    list_master_template_versions,
-    replace_master_template,
     create_request,
     list_requests,
     get_request,

@@ -60,6 +60,8 @@ class Granulation:
         """See ``Worker.resolve``."""
         if stage.action not in ACTIONS:
             raise NotFound(f"Granulation has no action {stage.action!r}; it has {', '.join(ACTIONS)}.")
+        if stage.input_mapping:
+            raise invalid("/flow", "no_mapped_inputs", "Granulation takes its source from the request only.")
         template = await queries.find_template(tx, stage.template_ref)
         if template is None:
             raise await _unknown_template(tx, stage.template_ref)
@@ -109,6 +111,12 @@ class Granulation:
         return await anyio.to_process.run_sync(
             steps.run_undisturbed, call.function, call.arguments, cancellable=True, limiter=self._limiter
         )
+
+    async def warm_up(self) -> None:
+        """Start the worker processes, so that the first step does not wait for them."""
+        async with anyio.create_task_group() as tasks:
+            for _ in range(int(self._limiter.total_tokens)):
+                tasks.start_soon(self._in_process, _Call(function=steps.ready, arguments=()))
 
     async def record(self, tx: Tx, job: EndedJob, outcome: Outcome) -> list[NewJob]:
         """See ``Worker.record``: a scored tree is stored with its nodes and violations."""
@@ -175,7 +183,7 @@ def _call(job: Job, spec: StructureSpec, parameters: Parameters) -> _Call:
     if job.kind == "read":
         given = parameters.source
         assert given is not None
-        return _Call(function=steps.read, arguments=(source, given.format, given.name))
+        return _Call(function=steps.read, arguments=(source, given.format.value, given.name))
     if job.kind == "write":
         return _Call(function=steps.write, arguments=(source, job.data["digest"], brief_of(parameters, spec)))
     arguments = (source, job.data["digest"], job.data["tree"], spec, counts_of(parameters, spec))

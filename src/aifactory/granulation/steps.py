@@ -11,10 +11,9 @@ from typing import Any
 import msgspec
 
 from aifactory.granulation.offline.brief import Brief
-from aifactory.granulation.offline.digest import Digest, SourceError
+from aifactory.granulation.offline.digest import Digest, SourceError, SourceFormat
 from aifactory.granulation.offline.generate import generate
 from aifactory.granulation.offline.source import decode_source, read_source
-from aifactory.granulation.parameters import SourceFormat
 from aifactory.granulation.rules_source import MandatoryObject
 from aifactory.granulation.scoring import assess
 from aifactory.granulation.sizes import Counts
@@ -42,7 +41,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 def read(source: bytes, source_format: SourceFormat, name: str) -> Made | Refused:
     """Read a source: headings, sentences, keyphrases, concepts, as offsets into the text."""
     try:
-        digest = read_source(decode_source(source), format=source_format.value, name=name)
+        digest = read_source(decode_source(source), format=source_format, name=name)
     except SourceError as error:
         return Refused(code=error.code, message=str(error))
     return Made(
@@ -91,9 +90,12 @@ def score(
     )
 
 
-def run_undisturbed(
-    step: Callable[..., Made | Refused], arguments: tuple[Any, ...]
-) -> Made | Refused:
+def ready() -> Made:
+    """Do nothing: a process that has done it has loaded everything that the steps need."""
+    return Made(artifacts={}, words_read=0, words_written=0)
+
+
+def run_undisturbed(step: Callable[..., Made | Refused], arguments: tuple[Any, ...]) -> Made | Refused:
     """Run a step in a worker process; a Ctrl-C in the terminal is the parent's to answer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return step(*arguments)

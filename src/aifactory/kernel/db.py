@@ -142,7 +142,7 @@ class Database:
                     finally:
                         await tx._close()
                     if await raw.execute("COMMIT") != "COMMIT":
-                        raise RuntimeError("A failed statement was swallowed: the transaction was rolled back.")
+                        raise RuntimeError("A failed statement was swallowed; all was rolled back.")
                 finally:
                     if raw.is_closed():
                         await connection.invalidate()

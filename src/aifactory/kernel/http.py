@@ -335,8 +335,8 @@ class RequestContext:
         request_id = _request_id(scope)
         scope["state"]["request_id"] = request_id
         is_head, is_options = scope["method"] == "HEAD", scope["method"] == "OPTIONS"
-        if is_head:
-            scope["method"] = "GET"
+        if is_head:  # a copy: the server must go on knowing that it was asked for the head only
+            scope = {**scope, "method": "GET"}
         ended = False
 
         async def answer(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""Identifiers: UUIDv7 inside; outside a prefix and 26 base32hex characters, whose text order is time order."""
+"""Identifiers: UUIDv7 inside; outside a prefix and 26 base32hex characters, so text order is time order."""
 
 from typing import NewType
 from uuid import UUID

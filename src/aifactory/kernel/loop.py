@@ -61,4 +61,5 @@ async def run_loop(
             health.failures += 1
             rest = min(5.0, 0.1 * 2 ** min(health.failures, 6)) * random.uniform(0.5, 1.0)
             log.exception("loop.round_failed", loop=health.name, failures=health.failures)
-        await wake.wait(rest)
+        if not stop.is_set():
+            await wake.wait(rest)

@@ -1,4 +1,4 @@
-"""``aifactory audit``: rebuild every balance and counter from what it is made of, and print the differences."""
+"""``aifactory audit``: rebuild every balance and counter from what it is made of; print the differences."""
 
 from typing import Any
 
@@ -25,48 +25,45 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 # Each statement returns (object_id, stored, rebuilt) for every figure that it rebuilds.
+_HELD = "sum(CASE 'held' WHEN to_account THEN amount_nano WHEN from_account THEN -amount_nano ELSE 0 END)"
+_SPENT = "sum(CASE 'spent' WHEN to_account THEN amount_nano WHEN from_account THEN -amount_nano ELSE 0 END)"
 CHECKS: dict[str, str] = {
-    "budget.held": """
-        SELECT b.id, b.held_nano, coalesce(sum(CASE WHEN c.to_account = 'held' THEN c.amount_nano
-            WHEN c.from_account = 'held' THEN -c.amount_nano END), 0)
-        FROM budgets b LEFT JOIN cost_tracking c ON b.id = ANY(c.budget_ids)
-            AND 'held' IN (c.from_account, c.to_account)
-        GROUP BY b.id
+    "budget.held": f"""
+        SELECT b.id, b.held_nano, coalesce(c.amount, 0) FROM budgets b LEFT JOIN (
+            SELECT budget_id, {_HELD} AS amount FROM cost_tracking, unnest(budget_ids) AS budget_id
+            GROUP BY budget_id) c ON c.budget_id = b.id
         """,
-    "budget.spent": """
-        SELECT b.id, b.spent_nano, coalesce(sum(CASE WHEN c.to_account = 'spent' THEN c.amount_nano
-            WHEN c.from_account = 'spent' THEN -c.amount_nano END), 0)
-        FROM budgets b LEFT JOIN cost_tracking c ON b.id = ANY(c.budget_ids)
-            AND 'spent' IN (c.from_account, c.to_account)
-        GROUP BY b.id
+    "budget.spent": f"""
+        SELECT b.id, b.spent_nano, coalesce(c.amount, 0) FROM budgets b LEFT JOIN (
+            SELECT budget_id, {_SPENT} AS amount FROM cost_tracking, unnest(budget_ids) AS budget_id
+            GROUP BY budget_id) c ON c.budget_id = b.id
         """,
     "budget.unfinished": """
         SELECT b.id, b.unfinished, count(e.id)
         FROM budgets b LEFT JOIN executions e ON b.id = ANY(e.budget_ids) AND e.finished_at IS NULL
         GROUP BY b.id
         """,
-    "execution.held": """
-        SELECT e.id, e.free_hold_nano + coalesce((SELECT sum(j.hold_nano) FROM jobs j
-                WHERE j.execution_id = e.id), 0),
-            coalesce((SELECT sum(CASE WHEN c.to_account = 'held' THEN c.amount_nano
-                WHEN c.from_account = 'held' THEN -c.amount_nano END)
-                FROM cost_tracking c WHERE c.execution_id = e.id), 0)
-        FROM executions e
+    "execution.held": f"""
+        SELECT e.id, e.free_hold_nano + coalesce(j.amount, 0), coalesce(c.amount, 0) FROM executions e
+        LEFT JOIN (SELECT execution_id, sum(hold_nano) AS amount FROM jobs GROUP BY execution_id) j
+            ON j.execution_id = e.id
+        LEFT JOIN (SELECT execution_id, {_HELD} AS amount FROM cost_tracking GROUP BY execution_id) c
+            ON c.execution_id = e.id
         """,
-    "execution.spent": """
-        SELECT e.id, e.spent_nano, coalesce((SELECT sum(c.amount_nano) FROM cost_tracking c
-            WHERE c.execution_id = e.id AND c.to_account = 'spent'), 0)
-        FROM executions e
+    "execution.spent": f"""
+        SELECT e.id, e.spent_nano, coalesce(c.amount, 0) FROM executions e
+        LEFT JOIN (SELECT execution_id, {_SPENT} AS amount FROM cost_tracking GROUP BY execution_id) c
+            ON c.execution_id = e.id
         """,
     "execution.free_hold": """
-        SELECT e.id, e.free_hold_nano, coalesce((SELECT sum(l.remaining * l.worst_nano)
-            FROM execution_lines l WHERE l.execution_id = e.id), 0)
-        FROM executions e
+        SELECT e.id, e.free_hold_nano, coalesce(l.amount, 0) FROM executions e LEFT JOIN (
+            SELECT execution_id, sum(remaining * worst_nano) AS amount FROM execution_lines
+            GROUP BY execution_id) l ON l.execution_id = e.id
         """,
-    "job.cost": """
-        SELECT j.id, j.cost_nano, coalesce((SELECT sum(c.amount_nano) FROM cost_tracking c
-            WHERE c.subject_id = j.id AND c.to_account = 'spent'), 0)
-        FROM jobs j
+    "job.cost": f"""
+        SELECT j.id, j.cost_nano, coalesce(c.amount, 0) FROM jobs j
+        LEFT JOIN (SELECT subject_id, {_SPENT} AS amount FROM cost_tracking GROUP BY subject_id) c
+            ON c.subject_id = j.id
         """,
     "stage.open_jobs": """
         SELECT s.id, s.open_jobs, (SELECT count(*) FROM jobs j

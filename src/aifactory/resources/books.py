@@ -37,6 +37,8 @@ FINAL_JOB_STATES = frozenset(
     {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED, JobState.POISONED}
 )
 NO_MONEY = JobFault(code="no_money", message="The budget did not allow a larger hold for this step.")
+NO_LINE = JobFault(code="no_line", message="This step was not part of what was held for.")
+REFUSED = (NO_MONEY, NO_LINE)
 
 
 class Account(StrEnum):
@@ -324,43 +326,48 @@ class Books:
         )
 
     def open_job(self, stage: StageBook, new: NewJob) -> JobBook:
-        """Open a job that a line pays for, or extend the hold; without money it is failed: no_money.
-
-        Raises ValueError when the worker names a line that is unknown or used up, or gives no bounds.
-        """
+        """Open a job that a line pays for, or extend the hold; what nothing pays for is failed at once."""
         execution = self.executions[stage.execution_id]
-        line = self._draw(stage, new) if new.line is not None else None
+        line = self.lines.get((execution.id, stage.ordinal, new.line)) if new.line is not None else None
         job = self._job_book(execution, stage, new, line)
-        if line is None and not self._extend(execution, job, EntryKind.HOLD, self.worst_of(job)):
-            job.state, job.fault, job.finished_at = JobState.FAILED, NO_MONEY, self.now
-        else:
+        job.fault = (
+            self._draw(execution, job, line) if new.line is not None else self._fund(execution, job, new)
+        )
+        if job.fault is None:
             stage.open_jobs += 1
             self.queued[job.id] = job
+        else:
+            job.state, job.finished_at = JobState.FAILED, self.now
         self.jobs[job.id] = self.new_jobs[job.id] = job
         return job
+
+    def _draw(self, execution: ExecutionBook, job: JobBook, line: LineBook | None) -> JobFault | None:
+        """Move one worst case from a line to a job."""
+        if line is None or line.remaining < 1:
+            return NO_LINE
+        line.remaining -= 1
+        execution.free_hold_nano -= line.worst_nano
+        job.hold_nano = line.worst_nano
+        return None
+
+    def _fund(self, execution: ExecutionBook, job: JobBook, new: NewJob) -> JobFault | None:
+        """Hold what a job outside the lines may cost."""
+        if new.route is None or new.input_bound is None or new.output_limit is None:
+            return NO_LINE
+        return None if self._extend(execution, job, EntryKind.HOLD, self.worst_of(job)) else NO_MONEY
 
     def postpone(self, job: JobBook, due_at: datetime) -> None:
         """Queue an opened job for later."""
         job.state, job.due_at = JobState.SCHEDULED, due_at
-
-    def _draw(self, stage: StageBook, new: NewJob) -> LineBook:
-        line = self.lines.get((stage.execution_id, stage.ordinal, new.line or ""))
-        if line is None or line.remaining < 1:
-            raise ValueError(f"no line {new.line!r} is left for a job {new.kind!r}")
-        line.remaining -= 1
-        self.executions[stage.execution_id].free_hold_nano -= line.worst_nano
-        return line
 
     def _job_book(
         self, execution: ExecutionBook, stage: StageBook, new: NewJob, line: LineBook | None
     ) -> JobBook:
         if line is not None:
             route_id, input_bound, output_limit = line.route_id, line.input_bound, line.output_limit
-        elif new.route is None or new.input_bound is None or new.output_limit is None:
-            raise ValueError(f"a job {new.kind!r} without a line needs a route and bounds")
         else:
-            route_id = self.route_ids[new.route]
-            input_bound, output_limit = new.input_bound, new.output_limit
+            route_id = self.route_ids[new.route] if new.route else next(iter(self.routes))
+            input_bound, output_limit = new.input_bound or 0, new.output_limit or 0
         return JobBook(
             id=JobId(new_id()),
             stage_id=stage.id,
@@ -370,12 +377,12 @@ class Books:
             kind=new.kind,
             line=new.line,
             state=JobState.READY,
-            max_attempts=new.max_attempts,
+            max_attempts=min(new.max_attempts, stage.spec.retries + 1),
             timeout_seconds=new.timeout_seconds,
             route_id=route_id,
             input_bound=input_bound,
             output_limit=output_limit,
-            hold_nano=line.worst_nano if line is not None else 0,
+            hold_nano=0,
             payload=new.payload,
             data=dict(new.data),
             created_at=self.now,
@@ -428,10 +435,13 @@ class Books:
         return paid
 
     def _correct_units(self, job: JobBook, run: Run, used: int) -> None:
-        pool = run.hop.pool
-        self.pool_units[pool] = self.pool_units.get(pool, 0) + run.units - used
-        key = (job.client_id, pool)
+        self._return_units(job, run, run.units - used)
+        key = (job.client_id, run.hop.pool)
         self.usage_units[key] = self.usage_units.get(key, 0) + max(1, used) - max(1, run.units)
+
+    def _return_units(self, job: JobBook, run: Run, units: int) -> None:
+        for pool in (run.hop.pool, *self.routes[job.route_id].further_pools):
+            self.pool_units[pool] = self.pool_units.get(pool, 0) + units
 
     def end_run(self, job: JobBook, run: Run, outcome: str, usage: Usage | None, cost_nano: int) -> None:
         """Close an attempt's record and free its running row."""
@@ -448,16 +458,16 @@ class Books:
             )
         )
 
-    def drop_run(self, run: Run) -> None:
-        """Undo a claim whose call never began: the pool gets all of its units back."""
+    def drop_run(self, job: JobBook, run: Run) -> None:
+        """Undo a claim whose call never began: the pools get all of its units back."""
         self.ended_runs.append(run)
-        self.pool_units[run.hop.pool] = self.pool_units.get(run.hop.pool, 0) + run.units
+        self._return_units(job, run, run.units)
 
-    def waste(self, job: JobBook, run: Run, usage: Usage) -> None:
+    def waste(self, job: JobBook, run: Run, usage: Usage, unreconciled_nano: int) -> None:
         """Book the real cost of an answer that came too late: reverse what stood for it, add the waste."""
         execution = self.executions[job.execution_id]
         price = price_of(run.hop, self.prices)
-        self.enter(execution, job.id, run.attempt, EntryKind.RECONCILED, self.worst_of(job), run.hop)
+        self.enter(execution, job.id, run.attempt, EntryKind.RECONCILED, unreconciled_nano, run.hop)
         self.enter(
             execution, job.id, run.attempt, EntryKind.WASTE, price.cost_of(usage), run.hop, usage, price
         )
@@ -486,9 +496,13 @@ class Books:
         job.state, job.finished_at, job.due_at = state, self.now, None
         self.queued.pop(job.id, None)
         stage.open_jobs -= 1
+
+    def tell_job(self, job: JobBook) -> None:
+        """Emit how a job ended, unless its execution has ended too."""
+        execution = self.executions[job.execution_id]
         if execution.finished_at is None:
             told = {"jobId": text_id("job", job.id), "kind": job.kind, "attempt": job.attempt}
-            self.emit(execution, f"job.{state}", told)
+            self.emit(execution, f"job.{job.state}", told)
 
     # Ending stages and executions.
 

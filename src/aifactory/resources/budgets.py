@@ -1,6 +1,6 @@
 """Budget periods and the words of a refusal. Pure."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -26,7 +26,8 @@ def month_of(now: datetime, time_zone: str) -> Period:
     local = now.astimezone(ZoneInfo(time_zone))
     start = local.replace(day=1, hour=0, minute=0, second=0, microsecond=0, fold=0)
     year, month = (start.year + 1, 1) if start.month == 12 else (start.year, start.month + 1)
-    return Period(start=start, end=start.replace(year=year, month=month))
+    end = start.replace(year=year, month=month)
+    return Period(start=start.astimezone(UTC), end=end.astimezone(UTC))
 
 
 class BudgetLevel(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +38,11 @@ class BudgetLevel(msgspec.Struct, frozen=True, kw_only=True):
     spent_nano: int
     unfinished: int
     period_end: datetime
+
+    def allows(self, wanted_nano: int) -> bool:
+        """Whether a hold would fit now."""
+        free = self.limit_nano - self.spent_nano - self.held_nano
+        return wanted_nano <= free and self.unfinished < MAX_UNFINISHED
 
 
 def refusal(level: BudgetLevel, wanted_nano: int) -> AppError:

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 
 import anyio
 import anyio.abc
@@ -19,6 +20,7 @@ from aifactory.resources.scheduler import Scheduler, Tick
 from aifactory.resources.settlement import Settled
 
 MAINTENANCE_SECONDS = 1.0
+LAST_ROUNDS_SECONDS = 3.0
 
 
 class Engine:
@@ -40,7 +42,9 @@ class Engine:
         self.runner = Runner(
             database=database, workers=workers, lease=self.lease, on_settled=self._after_settle
         )
-        self.maintenance = Maintenance(database=database, workers=workers, lease=self.lease)
+        self.maintenance = Maintenance(
+            database=database, workers=workers, lease=self.lease, known_tokens=lambda: self.runner.tokens
+        )
         self.lease.taken = self.runner.cancel_all
         self.healths = {
             name: LoopHealth(name=name, stale_after=timedelta(seconds=seconds))
@@ -80,28 +84,32 @@ class Engine:
     async def start(self) -> AsyncIterator[None]:
         """Run the loops; on leaving: claim nothing more, give running jobs grace, hand the rest back."""
         claiming, working = anyio.Event(), anyio.Event()
-        idle = Wake()
+        wakes = {name: Wake() for name in self.healths} | {"scheduler": self._wake}
+        await self.lease.round()  # so that the first round of the scheduler may start something
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
-            tasks.start_soon(self._loop, "lease", self.lease.round, idle, working)
-            tasks.start_soon(self._loop, "scheduler", self._schedule, self._wake, claiming)
-            tasks.start_soon(self._loop, "settler", self.runner.settle_round, Wake(), working)
-            tasks.start_soon(self._loop, "maintenance", self._maintain, Wake(), claiming)
+            for name, round_, stop in (
+                ("lease", self.lease.round, working),
+                ("scheduler", self._schedule, claiming),
+                ("settler", self.runner.settle_round, working),
+                ("maintenance", self._maintain, claiming),
+            ):
+                loop = partial(run_loop, health=self.healths[name], wake=wakes[name], stop=stop)
+                tasks.start_soon(loop, round_)
             try:
                 yield
             finally:
                 with anyio.CancelScope(shield=True):
                     claiming.set()
-                    self._wake.set()
                     async with self._ticking:
                         await self.runner.stop(self.grace_seconds)
                     working.set()
-                    tasks.cancel_scope.cancel()
+                    for wake in wakes.values():
+                        wake.set()
+                    # Each loop ends after its round: cutting one would cut its transaction.
+                    tasks.cancel_scope.deadline = anyio.current_time() + LAST_ROUNDS_SECONDS
         with anyio.CancelScope(shield=True):
             await self.lease.release()
-
-    async def _loop(self, name: str, round_: object, wake: Wake, stop: anyio.Event) -> None:
-        await run_loop(round_, health=self.healths[name], wake=wake, stop=stop)  # type: ignore[arg-type]
 
     async def _schedule(self) -> float:
         tick = await self.tick()

@@ -290,7 +290,10 @@ class Worker(Protocol):
         ...
 
     def estimate(self, resolved: ResolvedStage, inputs: StageInputs | None) -> list[Line]:
-        """Bound the stage's jobs from the request alone. Pure. None: inputs of a later stage."""
+        """Bound the stage's jobs from the request alone. Pure. None: nothing is known of the inputs yet.
+
+        Raises Invalid when the inputs can't be used.
+        """
         ...
 
     def plan(self, resolved: ResolvedStage, inputs: StageInputs) -> Phase:
@@ -301,8 +304,8 @@ class Worker(Protocol):
         """Do the work: network, or CPU in a worker process. No transaction is open."""
         ...
 
-    async def record(self, tx: Tx, job: EndedJob) -> list[NewJob]:
-        """Store what a job brought; return follow-up jobs of the same phase. Database only."""
+    async def record(self, tx: Tx, job: EndedJob, outcome: Outcome) -> list[NewJob]:
+        """Store what a final job brought; return follow-up jobs of the same phase. Database only."""
         ...
 
     async def advance(self, tx: Tx, stage: RunningStage) -> Phase | StageResult:

@@ -2,8 +2,10 @@
 
 import os
 import socket
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -13,11 +15,12 @@ from aifactory.kernel.ids import JobId, ProcessId
 from aifactory.resources.interface import ExecutionState, Reason, Worker
 from aifactory.resources.lease import Lease
 from aifactory.resources.queries import processes, queue, tick
-from aifactory.resources.settlement import LOST, Ended, end_executions, settle
+from aifactory.resources.settlement import LOST, Ended, end_executions, settle_group
 
 log = structlog.get_logger()
 
 YOUNG = timedelta(seconds=60)
+FORGOTTEN_AFTER = timedelta(seconds=10)
 EXPIRED = Reason(code="deadline", message="The deadline passed before the work was done.")
 
 
@@ -33,10 +36,18 @@ class Upkeep(msgspec.Struct, frozen=True, kw_only=True):
 class Maintenance:
     """One process's share of the upkeep; every process does all of it, the locks keep it single."""
 
-    def __init__(self, *, database: Database, workers: dict[str, Worker], lease: Lease) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        workers: dict[str, Worker],
+        lease: Lease,
+        known_tokens: Callable[[], set[UUID]],
+    ) -> None:
         self.database = database
         self.workers = workers
         self.lease = lease
+        self.known_tokens = known_tokens
 
     async def round(self) -> Upkeep:
         """Do one round."""
@@ -49,35 +60,40 @@ class Maintenance:
         return Upkeep(rescued=rescued, expired=expired, closed_lanes=closed, unwanted=tuple(unwanted))
 
     async def rescue(self) -> int:
-        """Settle as lost what dead processes ran; keeps the jobs' age. Returns how many jobs."""
+        """Settle as lost what dead processes ran; keeps the jobs' age. Returns how many jobs.
+
+        A dead process is struck off first: from then on nobody else can think that it owns its runs.
+        """
         async with self.database.begin() as tx:
-            if not await tick.try_decider_lock(tx):
+            if not await processes.try_rescue_lock(tx):
                 return 0
             await tick.read_control(tx)
-            lost = await self._lost_runs(tx)
-            if lost:
-                await settle(tx, lost, self.workers)
-                log.warning("maintenance.rescued", jobs=len(lost))
+            lost = [*await self._orphaned(tx), *await self._forgotten(tx), *await self._of_dead(tx)]
+        if lost:
+            log.warning("maintenance.rescue", jobs=len(lost))
+            await settle_group(self.database, lost, self.workers)
         return len(lost)
 
-    async def _lost_runs(self, tx: Tx) -> list[Ended]:
-        dead = await self._dead(tx)
-        runs = await processes.orphaned_runs(tx)
-        lost = [Ended(job_id=row["job_id"], token=row["token"], outcome=LOST) for row in runs]
-        for process in dead:
+    async def _orphaned(self, tx: Tx) -> list[Ended]:
+        """Return runs of processes that were struck off without being settled."""
+        return [_lost(row) for row in await processes.orphaned_runs(tx)]
+
+    async def _forgotten(self, tx: Tx) -> list[Ended]:
+        """Return runs of this process that it knows nothing of: the answer to its claim never came."""
+        rows = await processes.runs_of(tx, self.lease.process_id, tx.now - FORGOTTEN_AFTER)
+        known = self.known_tokens()
+        return [_lost(row) for row in rows if row["token"] not in known]
+
+    async def _of_dead(self, tx: Tx) -> list[Ended]:
+        """Strike dead processes off and return what they ran.
+
+        A process that dies young again and again may be killed by one of its jobs.
+        """
+        lost = []
+        for process in await self._dead(tx):
             young = process["lease_until"] - processes.LEASE - process["started_at"] < YOUNG
-            rows = await processes.runs_of(tx, [process["id"]])
-            attempts = {row["job_id"]: row["attempt"] for row in rows}
-            lost += [
-                Ended(
-                    job_id=row["job_id"],
-                    token=row["token"],
-                    outcome=LOST,
-                    # A process that dies young again and again may be killed by one of its jobs.
-                    crashed=young and attempts[row["job_id"]] > 1,
-                )
-                for row in rows
-            ]
+            rows = await processes.runs_of(tx, ProcessId(process["id"]), tx.now)
+            lost += [_lost(row, crashed=young and row["attempt"] > 1) for row in rows]
             await processes.remove(tx, ProcessId(process["id"]))
         return lost
 
@@ -100,6 +116,10 @@ class Maintenance:
             if late:
                 await end_executions(tx, late, ExecutionState.EXPIRED, EXPIRED)
         return len(late)
+
+
+def _lost(row: Any, *, crashed: bool = False) -> Ended:
+    return Ended(job_id=row["job_id"], token=row["token"], outcome=LOST, crashed=crashed)
 
 
 def _seen_dead(process: Any) -> bool:

@@ -1,7 +1,8 @@
 """Who starts next: ``plan(snapshot, now) -> Decision``. Pure; live, in explanations and in simulation.
 
 Within one plan every gate only gets tighter (units, caps and slots are only taken), so a lane found closed
-stays closed, and a client's key in a heap only gets worse; that is what makes the lazy heaps exact.
+stays closed, and a client's key in a heap only gets worse; that is what makes the lazy heaps exact. The one
+exception: when a big job starts, the lanes that it held up are opened again.
 """
 
 import heapq
@@ -132,7 +133,10 @@ class UsageGate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a decision depends on; ``idle``: the deciding process runs nothing now."""
+    """Everything that a decision depends on; ``idle``: the deciding process runs nothing now.
+
+    ``lanes`` are all lanes, also those without a slot to start in: who is active is read from them.
+    """
 
     lanes: tuple[Lane, ...]
     pools: dict[str, PoolGate]
@@ -227,6 +231,7 @@ class _PoolPlan:
         self.start_seq = gate.start_seq
         self.last_start_seq = gate.last_start_seq
         self.recent = list(gate.recent_starts)
+        self.lane_ids: list[int] = []
         self.heaps: dict[str, list[tuple[tuple[float, ...], int]]] = {}
         self.total_weight = 0
         self.total_usage = 0.0
@@ -303,21 +308,30 @@ class _Plan:
                 self._close(lane, Gate.NO_HOP, opens_at)
                 continue
             self.hop_of[lane.id] = hop
+            self.pools[hop.pool].lane_ids.append(lane.id)
 
     def _choose_hop(self, lane: Lane) -> tuple[Hop | None, datetime | None]:
         """Return the first hop that is open, or when the first blocked one may be."""
+        further = [self._pool_opens(lane, pool) for pool in lane.further_pools]
+        if None in further:
+            return None, None
         opens: list[datetime] = []
         for hop in lane.hops:
-            gate = self.snapshot.pools.get(hop.pool)
-            if gate is None or gate.paused or hop.provider in self.snapshot.closed_providers:
+            own = self._pool_opens(lane, hop.pool)
+            if own is None or hop.provider in self.snapshot.closed_providers:
                 continue
-            if gate.dedicated_client_id not in (None, lane.client_id):
-                continue
-            if gate.blocked_until is not None and gate.blocked_until > self.now:
-                opens.append(gate.blocked_until)
-                continue
-            return hop, None
+            at = max([own, *filter(None, further)])
+            if at <= self.now:
+                return hop, None
+            opens.append(at)
         return None, min(opens, default=None)
+
+    def _pool_opens(self, lane: Lane, pool: str) -> datetime | None:
+        """Return from when a pool is open to a lane: now or later, or None when nobody can say."""
+        gate = self.snapshot.pools.get(pool)
+        if gate is None or gate.paused or gate.dedicated_client_id not in (None, lane.client_id):
+            return None
+        return max(self.now, gate.blocked_until or self.now)
 
     def _level_usage(self) -> tuple[UsageChange, ...]:
         """Mark who is active in each pool; one that comes back may not live on old credit."""
@@ -349,16 +363,16 @@ class _Plan:
         self.pools[pool].total_usage = sum(self.usage[client, pool] for client in clients)
 
     def _fill_heaps(self) -> None:
-        for lane_id, hop in self.hop_of.items():
-            self._push(self.pools[hop.pool], self.lanes[lane_id])
         for pool in self.pools.values():
+            for lane_id in pool.lane_ids:
+                lane = self.lanes[lane_id]
+                pool.heaps.setdefault(lane.queue, []).append((self._key(pool, lane), lane_id))
             for heap in pool.heaps.values():
                 heapq.heapify(heap)
             self._find_big_job(pool)
 
     def _push(self, pool: _PoolPlan, lane: Lane) -> None:
-        heap = pool.heaps.setdefault(lane.queue, [])
-        heap.append((self._key(pool, lane), lane.id))
+        heapq.heappush(pool.heaps[lane.queue], (self._key(pool, lane), lane.id))
 
     # Keys.
 
@@ -412,18 +426,17 @@ class _Plan:
 
     def _pick_queue(self, pool: _PoolPlan, open_queues: list[str]) -> tuple[str, str]:
         """Return the queue furthest below its share, else the top one; immediate may not take over half."""
-        count = max(1, len(pool.recent))
-        behind = {
-            queue: self.snapshot.queues[queue].share_percent / 100 - pool.recent.count(queue) / count
-            for queue in open_queues
-        }
-        furthest = min(open_queues, key=lambda queue: (-behind[queue], self.snapshot.queues[queue].rank))
-        if self.snapshot.queues[furthest].share_percent and behind[furthest] > 0:
+        gates = self.snapshot.queues
+        ranked = sorted(open_queues, key=lambda queue: gates[queue].rank)
+        count = len(pool.recent)
+        behind = {q: gates[q].share_percent * count // 100 - pool.recent.count(q) for q in ranked}
+        furthest = max(ranked, key=behind.__getitem__)
+        if behind[furthest] > 0:
             return furthest, "share"
-        ranked = sorted(open_queues, key=lambda queue: self.snapshot.queues[queue].rank)
         top = ranked[0]
-        crowding = self.snapshot.queues[top].rank == 0 and pool.recent.count(top) * 2 > count
-        return (ranked[1] if crowding and len(ranked) > 1 else top), self.snapshot.queues[top].policy
+        if len(ranked) > 1 and gates[top].rank == 0 and pool.recent.count(top) * 2 > count:
+            top = ranked[1]
+        return top, gates[top].policy
 
     def _best(self, pool: _PoolPlan, queue: str) -> Lane | None:
         """Return the best startable lane of a queue, on top of its heap; drop the closed ones above it."""
@@ -452,38 +465,44 @@ class _Plan:
             head = self._head(lane)
             return self.served[lane.client_id, pool.gate.pool], head.aged_from, head.seq
 
-        lanes = [
-            self.lanes[lane_id]
-            for heap in pool.heaps.values()
-            for _, lane_id in heap
-            if not self._exhausted(self.lanes[lane_id])
-        ]
-        for lane in sorted(lanes, key=turn):
+        lanes = [self.lanes[lane_id] for lane_id in pool.lane_ids]
+        for lane in sorted((lane for lane in lanes if not self._exhausted(lane)), key=turn):
             wait = self.closed.get(lane.id) or self._blocked(pool, lane)
             if wait is None:
                 return lane
-            if wait.gate is Gate.UNITS and pool.big_job_id is None:
+            if wait.gate is Gate.UNITS and pool.big_job_id is None and self._ever_fits(pool, lane):
                 pool.big_job_id, pool.big_job_since = wait.job_id, self.now
                 pool.big_job_score = self.score(pool, lane)
         return None
 
     def _blocked(self, pool: _PoolPlan, lane: Lane) -> Wait | None:
         """Return the first closed gate of a lane's head, whole-lane gates first."""
-        client = self.snapshot.clients[lane.client_id]
-        worker = self.snapshot.workers.get(lane.worker)
-        if self.snapshot.queues[lane.queue].paused:
-            return self._wait(lane, Gate.QUEUE_PAUSED)
-        if client.suspended:
-            return self._wait(lane, Gate.CLIENT_SUSPENDED)
-        if self.client_running[lane.client_id] >= client.max_running:
-            return self._wait(lane, Gate.CLIENT_CAP)
-        if worker is None or not worker.active:
-            return self._wait(lane, Gate.WORKER_PAUSED)
-        if worker.max_running is not None and self.worker_running[lane.worker] >= worker.max_running:
-            return self._wait(lane, Gate.WORKER_CAP)
+        if gate := self._lane_gate(lane):
+            return self._wait(lane, gate)
         if self.slots[lane.local] <= 0 or (lane.alone and not (self.snapshot.idle and not self.starts)):
             return self._wait(lane, Gate.SLOTS)
         return self._lacks_units(pool, lane) or self._behind_big_job(pool, lane)
+
+    def _lane_gate(self, lane: Lane) -> Gate | None:
+        """Return the first gate that is closed for the whole lane, in every process."""
+        client = self.snapshot.clients[lane.client_id]
+        worker = self.snapshot.workers.get(lane.worker)
+        if self.snapshot.queues[lane.queue].paused:
+            return Gate.QUEUE_PAUSED
+        if client.suspended:
+            return Gate.CLIENT_SUSPENDED
+        if self.client_running[lane.client_id] >= client.max_running:
+            return Gate.CLIENT_CAP
+        if worker is None or not worker.active:
+            return Gate.WORKER_PAUSED
+        if worker.max_running is not None and self.worker_running[lane.worker] >= worker.max_running:
+            return Gate.WORKER_CAP
+        return None
+
+    def _ever_fits(self, pool: _PoolPlan, lane: Lane) -> bool:
+        """Whether the full pools would hold the lane's head (an operator may have shrunk them since)."""
+        names = (pool.gate.pool, *lane.further_pools)
+        return all(self._head(lane).units <= self.pools[name].gate.capacity for name in names)
 
     def _lacks_units(self, pool: _PoolPlan, lane: Lane) -> Wait | None:
         head = self._head(lane)
@@ -494,8 +513,10 @@ class _Plan:
                 spendable, needed_units=head.units, refill_per_second=other.gate.refill_per_second
             )
             if seconds != 0:
-                opens = None if seconds is None else self.now + timedelta(seconds=seconds)
-                return self._wait(lane, Gate.UNITS, opens)
+                soon = seconds is not None and self._ever_fits(pool, lane)
+                return self._wait(
+                    lane, Gate.UNITS, self.now + timedelta(seconds=seconds or 0) if soon else None
+                )
         if pool.gate.requests_per_minute is not None and pool.requests_micro < buckets.MICRO:
             missing = (buckets.MICRO - pool.requests_micro) * 60 / pool.gate.requests_per_minute
             return self._wait(lane, Gate.REQUESTS, self.now + timedelta(microseconds=math.ceil(missing)))
@@ -520,8 +541,6 @@ class _Plan:
         pool.charge(head.units, self.seq, lane.queue)
         for name in lane.further_pools:
             self.pools[name].level_micro -= head.units * buckets.MICRO
-        if pool.big_job_id == head.job_id:
-            pool.big_job_id = pool.big_job_since = pool.big_job_score = None
         self.slots[lane.local] -= 1
         if lane.alone:
             self.slots = {True: 0, False: 0}
@@ -533,21 +552,32 @@ class _Plan:
         if self._exhausted(lane):
             if not lane.complete and self.slots[lane.local] > 0:
                 self.dry.append(lane.id)
-        elif by != "guard":
-            heapq.heappush(pool.heaps[lane.queue], (self._key(pool, lane), lane.id))
+        elif by != "guard":  # which leaves the lane in its heap
+            self._push(pool, lane)
+        if pool.big_job_id == head.job_id:
+            self._let_pass(pool)
 
     # Big jobs and waits.
 
     def _find_big_job(self, pool: _PoolPlan) -> None:
-        """Keep a pool's big job while it is a lane's head; forget it when it is gone."""
+        """Keep a pool's big job while it is a lane's head that only waits for units; else forget it."""
         if pool.big_job_id is None:
             return
-        for heap in pool.heaps.values():
-            for _, lane_id in heap:
-                if self._head(self.lanes[lane_id]).job_id == pool.big_job_id:
-                    pool.big_job_score = self.score(pool, self.lanes[lane_id])
+        for lane in (self.lanes[lane_id] for lane_id in pool.lane_ids):
+            if self._head(lane).job_id == pool.big_job_id:
+                if self._lane_gate(lane) is None and self._ever_fits(pool, lane):
+                    pool.big_job_score = self.score(pool, lane)
                     return
+                break
         pool.big_job_id = pool.big_job_since = None
+
+    def _let_pass(self, pool: _PoolPlan) -> None:
+        """Forget a big job that has started, and open the lanes that it held up."""
+        pool.big_job_id = pool.big_job_since = pool.big_job_score = None
+        for lane_id in pool.lane_ids:
+            if lane_id in self.closed and self.closed[lane_id].gate is Gate.BIG_JOB:
+                del self.closed[lane_id]
+                self._push(pool, self.lanes[lane_id])
 
     def _big_jobs(self) -> tuple[BigJob, ...]:
         return tuple(

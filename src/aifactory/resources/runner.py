@@ -6,22 +6,31 @@ from uuid import UUID
 
 import anyio
 import anyio.abc
-import asyncpg
 import msgspec
 import structlog
 
-from aifactory.kernel.db import Database, DatabaseUnavailable, Tx
+from aifactory.kernel.db import Database, Tx
 from aifactory.kernel.ids import DataId, JobId
 from aifactory.resources.interface import Job, JobFault, Outcome, Worker
 from aifactory.resources.lease import Lease
+from aifactory.resources.policy import Lane
 from aifactory.resources.queries import control, queue, tick
 from aifactory.resources.queries.tick import Claimed
-from aifactory.resources.settlement import LOST, Ended, Settled, settle
+from aifactory.resources.settlement import LOST, Ended, Settled, settle_group
 
 log = structlog.get_logger()
 
 SETTLE_TOGETHER = 100
 ABORTED = JobFault(code="cancelled", message="The execution ended while this step was running.")
+
+
+class _Run(msgspec.Struct, kw_only=True):
+    """A job that runs here. ``aborted``: its execution is over, so it needs no other attempt."""
+
+    job_id: JobId
+    lane: Lane
+    scope: anyio.CancelScope
+    aborted: bool = False
 
 
 class Runner:
@@ -39,28 +48,34 @@ class Runner:
         self.workers = workers
         self.lease = lease
         self.on_settled = on_settled
-        self._running: dict[UUID, tuple[JobId, bool, anyio.CancelScope]] = {}
-        self._reserved = {True: 0, False: 0}
+        self._starting: list[Claimed] = []
+        self._running: dict[UUID, _Run] = {}
         self._ended: list[Ended] = []
         self._wake = anyio.Event()
         self._settling = anyio.Lock()
-        self._stopping = False
 
     @property
     def idle(self) -> bool:
         """Whether nothing runs here."""
-        return not self._running and not any(self._reserved.values())
+        return not self._running and not self._starting
+
+    @property
+    def tokens(self) -> set[UUID]:
+        """The runs that this process knows of."""
+        starting, ended = {one.token for one in self._starting}, {one.token for one in self._ended}
+        return starting | ended | self._running.keys()
 
     def free_slots(self, *, local: bool) -> int:
-        """Return how many more jobs may be claimed."""
+        """Return how many more jobs may be claimed; none beside a job that runs alone."""
+        lanes = [one.start.lane for one in self._starting] + [run.lane for run in self._running.values()]
+        if any(lane.alone for lane in lanes):
+            return 0
         limit = self.lease.local_slots if local else self.lease.slots
-        used = sum(1 for _, is_local, _ in self._running.values() if is_local is local)
-        return max(0, limit - used - self._reserved[local])
+        return max(0, limit - sum(1 for lane in lanes if lane.local is local))
 
     async def launch(self, claimed: list[Claimed], tasks: anyio.abc.TaskGroup) -> None:
         """Mark claimed jobs as running and run them; on a database fault they are lost, not forgotten."""
-        for one in claimed:
-            self._reserved[one.start.lane.local] += 1
+        self._starting += claimed
         try:
             jobs = await self._start(claimed)
         except Exception:
@@ -69,17 +84,17 @@ class Runner:
                 self._put(Ended(job_id=JobId(one.start.head.job_id), token=one.token, outcome=LOST))
             jobs = []
         finally:
-            for one in claimed:
-                self._reserved[one.start.lane.local] -= 1
+            self._starting = [one for one in self._starting if one not in claimed]
         for one, job in jobs:
-            scope = anyio.CancelScope()
-            self._running[one.token] = (job.id, one.start.lane.local, scope)
-            tasks.start_soon(self._run, one, job, scope)
+            run = _Run(job_id=job.id, lane=one.start.lane, scope=anyio.CancelScope())
+            self._running[one.token] = run
+            tasks.start_soon(self._run, one, job, run)
 
     async def _start(self, claimed: list[Claimed]) -> list[tuple[Claimed, Job]]:
         """Write the start of claimed jobs; drop those that were cancelled since."""
         async with self.database.begin() as tx:
-            rows = await tick.start_jobs(tx, [JobId(one.start.head.job_id) for one in claimed])
+            job_ids = [JobId(one.start.head.job_id) for one in claimed]
+            rows = await tick.start_jobs(tx, job_ids, [one.token for one in claimed])
             started = {row["id"]: row for row in rows}
             wanted = [one for one in claimed if one.start.head.job_id in started]
             await tick.insert_attempts(tx, wanted, self.lease.process_id)
@@ -90,11 +105,14 @@ class Runner:
         return [(one, self._job(one, started[one.start.head.job_id], data)) for one in wanted]
 
     async def _drop(self, tx: Tx, dropped: list[Claimed]) -> None:
+        """Undo claims; for one that was taken back, that is done already."""
+        held = await queue.find_tokens(tx, [one.token for one in dropped])
         units: dict[str, int] = {}
-        for one in dropped:
-            units[one.start.hop.pool] = units.get(one.start.hop.pool, 0) + one.start.head.units
+        for one in (one for one in dropped if one.token in held):
+            for pool in (one.start.hop.pool, *one.start.lane.further_pools):
+                units[pool] = units.get(pool, 0) + one.start.head.units
         await queue.return_units(tx, units)
-        await queue.end_runs(tx, [one.token for one in dropped])
+        await queue.end_runs(tx, list(held))
 
     def _job(self, one: Claimed, row: Any, data: dict[DataId, bytes]) -> Job:
         named = msgspec.convert(row["data"], dict[str, DataId])
@@ -111,12 +129,13 @@ class Runner:
             timeout_seconds=row["timeout_seconds"],
         )
 
-    async def _run(self, one: Claimed, job: Job, scope: anyio.CancelScope) -> None:
+    async def _run(self, one: Claimed, job: Job, run: _Run) -> None:
+        """Run a job; one that is stopped here is lost, and so tried again, unless nobody wants it."""
         ended = Ended(job_id=job.id, token=one.token, outcome=LOST)
         try:
-            with scope:
+            with run.scope:
                 ended = await self._outcome(one, job)
-            if scope.cancelled_caught and not self._stopping:
+            if run.scope.cancelled_caught and run.aborted:
                 ended = Ended(job_id=job.id, token=one.token, outcome=Outcome(fault=ABORTED))
         finally:
             del self._running[one.token]
@@ -127,6 +146,8 @@ class Runner:
         try:
             with anyio.fail_after(job.timeout_seconds):
                 outcome = await self.workers[one.start.lane.worker].run(job, _ignore_progress)
+            if not isinstance(outcome, Outcome):
+                raise TypeError(f"worker {one.start.lane.worker} returned {type(outcome).__name__}")
         except TimeoutError:
             message = f"The step did not end within {job.timeout_seconds} s."
             outcome = Outcome(fault=JobFault(code="timeout", message=message, retryable=True))
@@ -144,22 +165,21 @@ class Runner:
     def cancel(self, job_ids: list[JobId]) -> None:
         """Abort the runs of jobs that nobody wants any more."""
         unwanted = set(job_ids)
-        for job_id, _, scope in list(self._running.values()):
-            if job_id in unwanted:
-                scope.cancel()
+        for run in list(self._running.values()):
+            if run.job_id in unwanted:
+                run.aborted = True
+                run.scope.cancel()
 
     def cancel_all(self) -> None:
-        """Abort everything that runs here."""
-        for _, _, scope in list(self._running.values()):
-            scope.cancel()
+        """Stop everything that runs here; it will be tried again."""
+        for run in list(self._running.values()):
+            run.scope.cancel()
 
     async def stop(self, grace_seconds: float) -> None:
-        """Wait for running jobs, then hand the rest back and settle everything."""
+        """Wait for running jobs, then hand the rest back and settle everything that the database takes."""
         with anyio.move_on_after(grace_seconds):
             while self._running:
-                await self._wake.wait()
-                await self.settle_ended()
-        self._stopping = True
+                await self.settle_round()
         self.cancel_all()
         with anyio.move_on_after(5):
             while self._running or self._ended:
@@ -178,43 +198,21 @@ class Runner:
             with anyio.move_on_after(1):
                 await self._wake.wait()
         self._wake = anyio.Event()
-        try:
-            await self.settle_ended()
-        except DatabaseUnavailable:
-            return 0.25
-        return 0.0
+        await self.settle_ended()
+        return 0.25 if self._ended else 0.0
 
     async def settle_ended(self) -> None:
-        """Settle everything that has ended by now, in groups; a group that fails is settled one by one."""
+        """Settle everything that has ended by now, in groups; what can't be settled now is kept."""
         async with self._settling:
-            while self._ended:
-                group = self._ended[:SETTLE_TOGETHER]
-                try:
-                    await self._settle(group)
-                except (DatabaseUnavailable, asyncpg.DeadlockDetectedError):
-                    raise
-                except Exception:
-                    log.exception("settle.group_failed", jobs=len(group))
-                    for one in group:
-                        await self._settle_alone(one)
-                del self._ended[: len(group)]
-
-    async def _settle(self, group: list[Ended]) -> None:
-        async with self.database.begin() as tx:
-            settled = await settle(tx, group, self.workers)
-        self.on_settled(settled)
-
-    async def _settle_alone(self, one: Ended) -> None:
-        """Settle one; if even that fails, settle it as failed, so that nothing is ever stuck."""
-        try:
-            await self._settle([one])
-        except DatabaseUnavailable:
-            raise
-        except Exception:
-            log.exception("settle.failed", job_id=str(one.job_id))
-            fault = JobFault(code="settle_error", message="The result of this step could not be stored.")
-            failed = Outcome(usage=one.outcome.usage, fault=fault)
-            await self._settle([msgspec.structs.replace(one, outcome=failed)])
+            waiting = len(self._ended)
+            while waiting > 0:
+                group = self._ended[: min(waiting, SETTLE_TOGETHER)]
+                waiting -= len(group)
+                settled, again = await settle_group(self.database, group, self.workers)
+                self._ended[: len(group)] = []
+                self._ended += again
+                for one in settled:
+                    self.on_settled(one)
 
 
 def _ignore_progress(_: dict[str, Any]) -> None:

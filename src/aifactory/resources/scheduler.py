@@ -2,7 +2,7 @@
 
 import math
 import random
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import anyio
 import msgspec
@@ -18,6 +18,7 @@ from aifactory.resources.queries.tick import Claimed
 log = structlog.get_logger()
 
 REFUSED_TOO_LONG_SECONDS = 6.0
+LONGEST_DECISION = timedelta(seconds=4)
 DEEPER_LOADS = 6
 SHORTEST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.25, 2.0
 
@@ -66,9 +67,8 @@ class Scheduler:
         pools = await queries.lock_pools(tx)
         enabled, start_seq = await queries.read_control(tx)
         promoted = await queries.promote_due(tx)
-        local = None if slots and local_slots else bool(local_slots)
         depth = _depth(slots + local_slots, await queries.count_lanes(tx))
-        lanes = await queries.load_lanes(tx, local=local, depth=depth)
+        lanes = await queries.load_lanes(tx, depth=depth)
         snapshot = await queries.load_snapshot(
             tx,
             lanes=lanes,
@@ -93,7 +93,7 @@ class Scheduler:
             depth *= 2
             deeper = {
                 lane.id: lane
-                for lane in await queries.load_lanes(tx, local=None, depth=depth, lane_ids=list(decision.dry))
+                for lane in await queries.load_lanes(tx, depth=depth, lane_ids=list(decision.dry))
             }
             lanes = tuple(deeper.get(lane.id, lane) for lane in snapshot.lanes)
             snapshot = msgspec.structs.replace(snapshot, lanes=lanes)
@@ -110,7 +110,8 @@ class Scheduler:
             self._refused_since = now
         elif now - self._refused_since >= REFUSED_TOO_LONG_SECONDS:
             async with self.database.begin() as tx:
-                ended = await queries.end_decider(tx)
+                server_now = tx.now - self.database.clock_offset
+                ended = await queries.end_decider(tx, server_now - LONGEST_DECISION)
             log.warning("scheduler.decider_ended", backends=ended)
             self._refused_since = None
 

@@ -4,12 +4,14 @@ import random
 from datetime import timedelta
 from uuid import UUID
 
+import asyncpg
 import msgspec
 import structlog
 
-from aifactory.kernel.db import Tx
+from aifactory.kernel.db import Database, DatabaseUnavailable, Tx
 from aifactory.kernel.ids import DataId, ExecutionId, JobId
-from aifactory.resources.books import NO_MONEY, Books, ExecutionBook, JobBook, Run, StageBook
+from aifactory.resources import flow
+from aifactory.resources.books import REFUSED, Books, ExecutionBook, JobBook, Run, StageBook
 from aifactory.resources.interface import (
     ExecutionState,
     JobFault,
@@ -29,20 +31,34 @@ from aifactory.resources.queries import control
 log = structlog.get_logger()
 
 MAX_CRASHES = 2
+MAX_TRIES = 10
+MAX_REFUSALS = 3
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 60.0
 ARTIFACT_LIFE = timedelta(days=7)
 LOST = Outcome(fault=JobFault(code="lost", message="The process that ran this step died.", retryable=True))
+SETTLE_ERROR = JobFault(code="settle_error", message="The result of this step could not be stored.")
+TRANSIENT = (
+    DatabaseUnavailable,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+)
 _FAILED_REASON = "The step that this result depends on failed."
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt that ended: the job, the run's token, what it brought, whether its process crashed."""
+    """An attempt that ended: the job, the run's token, what it brought, whether its process crashed.
+
+    ``tries`` counts how often the database refused to settle it.
+    """
 
     job_id: JobId
     token: UUID
     outcome: Outcome
     crashed: bool = False
+    tries: int = 0
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +68,58 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     late: int
     opened: int
     finished: tuple[ExecutionId, ...]
+
+
+def is_transient(error: BaseException | None) -> bool:
+    """Whether a fault is contention or a server in trouble: it says nothing about what was being settled."""
+    while error is not None:
+        if isinstance(error, TRANSIENT):
+            return True
+        error = error.__cause__
+    return False
+
+
+async def settle_group(
+    database: Database, group: list[Ended], workers: dict[str, Worker]
+) -> tuple[list[Settled], list[Ended]]:
+    """Settle a group in one transaction; if that fails, each alone, so that none stands in another's way.
+
+    Returns what was done, and what is to be given again because the database was away or busy.
+    """
+    try:
+        async with database.begin() as tx:
+            return [await settle(tx, group, workers)], []
+    except DatabaseUnavailable:
+        return [], group
+    except Exception:
+        log.warning("settle.group_failed", jobs=len(group), exc_info=True)
+    done: list[Settled] = []
+    again: list[Ended] = []
+    for one in group:
+        settled = await _settle_alone(database, one, workers)
+        if isinstance(settled, Settled):
+            done.append(settled)
+        elif settled is not None:
+            again.append(settled)
+    return done, again
+
+
+async def _settle_alone(database: Database, one: Ended, workers: dict[str, Worker]) -> Settled | Ended | None:
+    """Settle one, or return it to be tried again; what can't be stored is settled as failed.
+
+    None if even that fails: its run is found forgotten and settled as lost.
+    """
+    for outcome in (one.outcome, Outcome(usage=one.outcome.usage, fault=SETTLE_ERROR)):
+        try:
+            async with database.begin() as tx:
+                return await settle(tx, [msgspec.structs.replace(one, outcome=outcome)], workers)
+        except DatabaseUnavailable:
+            return one
+        except Exception as error:
+            if is_transient(error) and one.tries < MAX_TRIES:
+                return msgspec.structs.replace(one, tries=one.tries + 1)
+            log.exception("settle.failed", job_id=str(one.job_id))
+    return None
 
 
 async def settle(tx: Tx, ended: list[Ended], workers: dict[str, Worker]) -> Settled:
@@ -67,6 +135,7 @@ async def settle(tx: Tx, ended: list[Ended], workers: dict[str, Worker]) -> Sett
             late += 1
             await settlement.late(one)
         else:
+            del runs[one.job_id]
             await settlement.end(one, run)
     await settlement.advance_stages()
     await book_queries.write_books(tx, books)
@@ -94,15 +163,15 @@ class Settlement:
         execution = self.books.executions[job.execution_id]
         outcome = one.outcome
         if job.finished_at is not None:  # cancelled between its claim and its start
-            self.books.drop_run(run)
+            self.books.drop_run(job, run)
             return
         if job.started_at is None and outcome.usage is None:  # its process died before the call began
-            self.books.drop_run(run)
+            self.books.drop_run(job, run)
         else:
             cost = self.books.pay(job, run, outcome.usage)
             label = "succeeded" if outcome.fault is None else outcome.fault.code
             self.books.end_run(job, run, label, outcome.usage, cost)
-        job.crashes += one.crashed
+        job.crashes += one.crashed and job.started_at is not None
         if execution.finished_at is not None:
             self.books.finish_job(job, JobState.CANCELLED)
         elif outcome.fault is None:
@@ -110,22 +179,22 @@ class Settlement:
         elif not (self._may_retry(job, outcome.fault) and await self._retry(job, outcome.fault)):
             job.fault = outcome.fault
             poisoned = one.crashed and job.crashes > MAX_CRASHES
-            await self._finish(job, JobState.POISONED if poisoned else JobState.FAILED)
+            await self._finish(job, JobState.POISONED if poisoned else JobState.FAILED, outcome)
 
     async def late(self, one: Ended) -> None:
         """Refuse a result whose run was taken back; what it cost is the operator's waste."""
         usage = one.outcome.usage
         unreconciled = await book_queries.unreconciled_run(self.tx, one.job_id, one.token)
-        if usage is None or unreconciled is None or one.job_id not in self.books.jobs:
-            return
-        self.books.waste(self.books.jobs[one.job_id], unreconciled, usage)
+        if usage is not None and unreconciled is not None:
+            run, amount = unreconciled
+            self.books.waste(self.books.jobs[one.job_id], run, usage, amount)
 
     async def _succeed(self, job: JobBook, outcome: Outcome) -> None:
         job.output = outcome.output
         job.fault = None
         for name, content in outcome.artifacts.items():
             job.artifacts[name] = await self._store(job, name, content)
-        await self._finish(job, JobState.SUCCEEDED)
+        await self._finish(job, JobState.SUCCEEDED, outcome)
 
     async def _store(self, job: JobBook, name: str, content: bytes) -> DataId:
         return await control.insert_data(
@@ -149,7 +218,9 @@ class Settlement:
         """Queue the next attempt within the execution's deadline; a twice crashed one runs alone."""
         wait = fault.retry_after_seconds
         if wait is None:
-            wait = backoff_seconds(job.attempt) if fault.code != "lost" else 0.0
+            # A first loss is no fault of the job; a job that is lost again and again must not spin.
+            at_once = fault.code == "lost" and job.attempt == 1
+            wait = 0.0 if at_once else backoff_seconds(job.attempt)
         due_at = self.books.now + timedelta(seconds=wait)
         if due_at >= self.books.executions[job.execution_id].deadline:
             return False
@@ -159,31 +230,40 @@ class Settlement:
             self.books.routes[job.route_id] = alone
         return self.books.retry(job, due_at)
 
-    async def _finish(self, job: JobBook, state: JobState) -> None:
+    async def _finish(self, job: JobBook, state: JobState, outcome: Outcome) -> None:
         """Put a job in a final state, let its worker record it, open what the worker asks for."""
         self.books.finish_job(job, state)
-        await self._record_and_open(job)
+        await self._record_and_open(job, outcome)
 
-    async def _open_all(self, stage: StageBook, wanted: tuple[NewJob, ...]) -> None:
-        """Open jobs; one that got no money goes to ``record`` at once."""
+    async def _open_all(self, stage: StageBook, wanted: tuple[NewJob, ...], refusals: int = 0) -> None:
+        """Open jobs; one that nothing pays for goes to ``record`` at once."""
         for new in wanted:
             opened = await self._open(stage, new)
             if opened.finished_at is not None:
-                await self._record_and_open(opened)
+                await self._record_and_open(opened, Outcome(fault=opened.fault), refusals + 1)
 
-    async def _record_and_open(self, job: JobBook) -> None:
-        """Record a final job and open what its worker asks for; after no_money only what needs none."""
-        wanted = await self._record(job)
-        if job.fault == NO_MONEY:
+    async def _record_and_open(self, job: JobBook, outcome: Outcome, refusals: int = 0) -> None:
+        """Record a final job and open what its worker asks for; after a refusal only what needs no money.
+
+        A worker that answers refusals by jobs that are refused too is not asked for ever.
+        """
+        wanted = await self._record(job, outcome)
+        self.books.tell_job(job)
+        if job.fault in REFUSED:
             wanted = [new for new in wanted if new.line is not None or (new.route and new.route.local)]
-        await self._open_all(self.books.stages[job.stage_id], tuple(wanted))
+        if wanted and refusals > MAX_REFUSALS:
+            log.error("settle.refused_in_a_row", job_id=str(job.id), kind=job.kind, dropped=len(wanted))
+            return
+        await self._open_all(self.books.stages[job.stage_id], tuple(wanted), refusals)
 
-    async def _record(self, job: JobBook) -> list[NewJob]:
+    async def _record(self, job: JobBook, outcome: Outcome) -> list[NewJob]:
         """Call ``record`` in a savepoint; if it raises, the job is failed: record_error, its cost stays."""
         try:
             async with self.tx.savepoint():
-                return await self.workers[job.worker].record(self.tx, job.ended())
-        except Exception:
+                return await self.workers[job.worker].record(self.tx, job.ended(), outcome)
+        except Exception as error:
+            if is_transient(error):
+                raise
             log.exception("settle.record_failed", job_id=str(job.id), kind=job.kind)
             job.state = JobState.FAILED
             job.fault = JobFault(code="record_error", message="The result of this step could not be stored.")
@@ -198,11 +278,13 @@ class Settlement:
     # Fan-in.
 
     async def advance_stages(self) -> None:
-        """Advance every touched stage that has no open job: the only fan-in."""
-        for stage in list(self.books.stages.values()):
-            execution = self.books.executions[stage.execution_id]
-            if stage.state is StageState.RUNNING and stage.open_jobs == 0 and execution.finished_at is None:
-                await self._advance(execution, stage)
+        """Advance every touched stage that has no open job, and those that this opens: the only fan-in."""
+        while stage := next(filter(self._is_due, self.books.stages.values()), None):
+            await self._advance(self.books.executions[stage.execution_id], stage)
+
+    def _is_due(self, stage: StageBook) -> bool:
+        open_execution = self.books.executions[stage.execution_id].finished_at is None
+        return open_execution and stage.state is StageState.RUNNING and stage.open_jobs == 0
 
     async def _advance(self, execution: ExecutionBook, stage: StageBook) -> None:
         """Call ``advance`` until it opens a job or ends the stage; at most once a phase."""
@@ -227,7 +309,9 @@ class Settlement:
         try:
             async with self.tx.savepoint():
                 return await self.workers[stage.worker].advance(self.tx, view)
-        except Exception:
+        except Exception as error:
+            if is_transient(error):
+                raise
             log.exception("settle.advance_failed", stage_id=str(stage.id), phase=stage.phase)
             return StageResult(
                 state=StageState.FAILED,
@@ -256,37 +340,48 @@ class Settlement:
         await self._after_stage(execution, stage)
 
     async def _after_stage(self, execution: ExecutionBook, stage: StageBook) -> None:
-        """Start the next stage, or end the execution."""
-        stages = self.books.stages_of(execution.id)
-        if stage.state is StageState.FAILED and stage.spec.required:
+        """Start the next stage whose condition holds, or end the execution."""
+        if flow.is_fatal(stage.spec, stage.state):
             self.books.finish_execution(execution, ExecutionState.FAILED, stage.reasons)
             return
-        following = next((later for later in stages if later.state is StageState.WAITING), None)
-        if following is None:
-            state, reasons = final_state(stages)
-            execution.result = {"stages": [{"stage": s.ordinal, "outputs": s.outputs} for s in stages]}
-            self.books.finish_execution(execution, state, reasons)
-            return
-        await self.open_stage(following)
+        stages = self.books.stages_of(execution.id)
+        ended = [{"state": one.state, "outputs": one.outputs} for one in stages]
+        document = {"request": execution.input, "stages": ended}
+        for following in stages:
+            if following.state is not StageState.WAITING:
+                continue
+            if flow.holds(following.spec.condition, document):
+                mapped = flow.mapped_inputs(following.spec, document)
+                following.inputs = msgspec.structs.replace(following.inputs, mapped=mapped)
+                await self.open_stage(following)
+                return
+            self.books.finish_stage(following, StageState.SKIPPED, None, ())
+        execution.result = {"stages": [{"stage": one.ordinal, "outputs": one.outputs} for one in stages]}
+        self.books.finish_execution(execution, *final_state(stages))
 
     async def open_stage(self, stage: StageBook) -> None:
         """Plan a waiting stage and open its first jobs; one that can't be planned fails."""
         try:
             phase = self.workers[stage.worker].plan(stage.resolved, stage.inputs)
-            self.books.start_stage(stage, phase.name)
-            await self._open_all(stage, phase.jobs)
+            if not phase.jobs:
+                raise ValueError(f"worker {stage.worker} planned no job")
         except Exception:
             log.exception("settle.plan_failed", stage_id=str(stage.id))
             execution = self.books.executions[stage.execution_id]
             await self._fail_stage(execution, stage, "plan_error", "This stage could not be planned.")
+            return
+        self.books.start_stage(stage, phase.name)
+        await self._open_all(stage, phase.jobs)
 
 
 def final_state(stages: list[StageBook]) -> tuple[ExecutionState, tuple[Reason, ...]]:
     """Return an execution's final state once no stage is left: the worst of its stages that count."""
     reasons = tuple(reason for stage in stages for reason in stage.reasons)
-    if all(stage.state is StageState.SUCCEEDED for stage in stages):
+    states = {stage.state for stage in stages} - {StageState.SKIPPED}
+    if states <= {StageState.SUCCEEDED}:
         return ExecutionState.SUCCEEDED, reasons
-    return ExecutionState.PARTIAL, reasons or (Reason(code="stage_failed", message=_FAILED_REASON),)
+    reasons = reasons or (Reason(code="stage_failed", message=_FAILED_REASON),)
+    return (ExecutionState.FAILED if states == {StageState.FAILED} else ExecutionState.PARTIAL), reasons
 
 
 def backoff_seconds(attempt: int) -> float:
@@ -298,7 +393,7 @@ def backoff_seconds(attempt: int) -> float:
 async def end_executions(
     tx: Tx, execution_ids: list[ExecutionId], state: ExecutionState, reason: Reason
 ) -> list[JobId]:
-    """Put open executions in a final state at once; return the jobs that still run.
+    """Put open executions in a final state, cancelled or expired, at once; return the jobs that still run.
 
     Queued jobs are deleted from the queue and their holds given back. A running call keeps its hold until
     its runner reports, or rescue does.
@@ -312,7 +407,8 @@ async def end_executions(
         if job.state in (JobState.RUNNING, JobState.AT_PROVIDER):
             running.append(job.id)
         else:
-            books.finish_job(job, JobState.CANCELLED)
+            books.finish_job(job, JobState(state))
+            books.tell_job(job)
             books.unqueued.append(job.id)
     for execution in books.executions.values():
         if execution.finished_at is None:

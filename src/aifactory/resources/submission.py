@@ -60,13 +60,13 @@ async def price_flow(tx: Tx, new: NewExecution, workers: dict[str, Worker]) -> P
         raise ClientSuspended("The operator has suspended this client; ask the operator to lift it.")
     inputs = await _inputs(tx, new)
     stages, lines = [], []
-    for ordinal, stage in enumerate(new.flow):
+    for stage in new.flow:
         worker = _worker(workers, stage)
         resolved = await worker.resolve(tx, stage, new.parameters, client.tier)
         if client.tier.rank < resolved.minimum_tier.rank:
             raise tier_too_low(resolved, client.tier)
         stages.append(resolved)
-        lines.append(tuple(worker.estimate(resolved, inputs if ordinal == 0 else None)))
+        lines.append(tuple(worker.estimate(resolved, inputs)))
     await _check_pools(tx, [line for own in lines for line in own], new.urgency)
     prices = await control.prices(tx)
     estimated, worst = quote_lines([line for own in lines for line in own], prices)
@@ -111,7 +111,9 @@ async def submit(tx: Tx, new: NewExecution, workers: dict[str, Worker]) -> Submi
         for ordinal, (spec, resolved) in enumerate(zip(new.flow, priced.stages, strict=True))
     ]
     books.admit(execution, stages, {n: list(lines) for n, lines in enumerate(priced.lines)})
-    await Settlement(tx, books, workers).open_stage(stages[0])
+    settlement = Settlement(tx, books, workers)
+    await settlement.open_stage(stages[0])
+    await settlement.advance_stages()
     if execution.finished_at is not None:
         raise Unavailable("The first step of this template could not be planned; the operator was told.")
     if new.run_after is not None and new.run_after > tx.now:
@@ -182,12 +184,12 @@ async def _take_hold(tx: Tx, priced: PricedFlow, books: Books) -> tuple[BudgetId
     """Hold the worst case on the client's budget of this month, or raise with the figures."""
     period = budgets.month_of(tx.now, priced.client.time_zone)
     client_id, amount = priced.client.client_id, priced.quote.worst_nano
-    budget_id = await control.hold(tx, client_id, period, amount)
-    if budget_id is None:
-        await control.open_budget(tx, client_id, period)
-        budget_id = await control.hold(tx, client_id, period, amount)
-    if budget_id is None:
-        raise budgets.refusal(await control.budget_level(tx, client_id, period), amount)
+    while (budget_id := await control.hold(tx, client_id, period, amount)) is None:
+        level = await control.find_budget_level(tx, client_id, period)
+        if level is None:
+            await control.open_budget(tx, client_id, period)
+        elif not level.allows(amount):  # else money came free since it was refused
+            raise budgets.refusal(level, amount)
     for budget in await book_queries.lock_budgets(tx, [budget_id]):
         books.budgets[budget.id] = budget
     return (budget_id,)

@@ -68,7 +68,7 @@ MODULES = (
                     "Scales beat cups for every ingredient",
                 ),
                 "Weigh the ingredients of one recipe and compute the share of water to the nearest percent.",
-                "To which weight does the percentage of water refer?",
+                "Hydration is given in percent of which weight?",
                 ("The flour", "The salt", "The whole loaf"),
                 "A baker's percentage always compares an ingredient with the flour.",
             ),

@@ -99,7 +99,7 @@ def _activities(lesson: Lesson, name: str, objective: str, count: int) -> list[N
             place,
             title,
             id=f"{name}_{kind}",
-            summary=f"{'Practice with' if kind == 'practice' else 'Reading on'} {lesson.term}: {lesson.points[place - 1]}.",
+            summary=f"{kind.capitalize()} {lesson.term}: {lesson.points[place - 1]}.",
             minutes=10 if kind == "practice" else 5,
             sources=[span(quote)],
             fields=fields,

@@ -10,7 +10,7 @@ from aifactory.granulation.offline.articles import with_article
 from aifactory.granulation.offline.digest import Procedure
 from aifactory.granulation.offline.figures import figure_in
 from aifactory.granulation.offline.items import step_text
-from aifactory.granulation.offline.objectives import Aim, listed, number_word, subject_of
+from aifactory.granulation.offline.objectives import Aim, listed, number_word, subject_of, topic_of
 from aifactory.granulation.offline.outline import Chunk
 from aifactory.granulation.offline.procedures import name_of, span_of, steps_of
 from aifactory.granulation.offline.reading import Line
@@ -72,6 +72,7 @@ class _Desk:
         self.free = list(points)
         self.words = study.reading.words_between(chunk.first, chunk.last)
         self.subject = subject_of(study, chunk, title)
+        self.topic = topic_of(study, chunk, title)
         self.phrases = [p.text for p in study.book.best(chunk.first, chunk.last, limit=3, boost=study.focus)]
         opening = study.lines[chunk.first].shown.split()
         self.opening = " ".join(opening[:6]).rstrip(",;:.") + ("…" if len(opening) > 6 else "")
@@ -193,7 +194,7 @@ class _Desk:
             kind="practice",
             purpose="define",
             title=f"Say what {names} {'mean' if several else 'means'}",
-            summary="",
+            summary=f"The meaning of {names}, in your own words and checked against the source.",
             instructions=f"Close the text and write one sentence that says what {names} "
             f"{'mean' if several else 'means'}{', for each of them' if several else ''}. Then compare it with the "
             f"source: {quotes} Mark what you left out.",
@@ -208,7 +209,7 @@ class _Desk:
             kind="practice",
             purpose="figures",
             title=f"Remember the figures: {self.title}",
-            summary="",
+            summary=f"The figures that belong to {self.topic}, by heart and with their units.",
             instructions=f"Cover the numbers and say them from memory, with their units: {quotes}",
             minutes=minutes_for(30 * len(points), 1),
             sources=tuple(self.study.reading.span(point.line) for point in points),
@@ -222,7 +223,7 @@ class _Desk:
             kind="discuss",
             purpose="explain",
             title=f"Discuss the part that {topic} {'play' if _is_plural(topic) else 'plays'}",
-            summary="",
+            summary=f"Why it is so, and what happens if it is ignored: {topic}.",
             instructions=f"The source says: “{point.text}” Tell a partner in your own words why this is so. Then think of "
             "a case in which someone ignores it, and say what would happen.",
             minutes=minutes_for(point.line.words, 2),
@@ -236,7 +237,7 @@ class _Desk:
             kind="reflect",
             purpose="explain",
             title=f"Tell it back: {about}",
-            summary="",
+            summary=f"A retelling from memory of what the source says about {about}.",
             instructions=f"Read this sentence once more: “{point.text}” Close the text and go on from there in three or "
             "four sentences, as you would for a friend who is new to the subject. Check what you left out.",
             minutes=minutes_for(60, 1),

@@ -15,7 +15,7 @@ from aifactory.granulation.offline.objectives import Aim, aims_of, outcome_of
 from aifactory.granulation.offline.outline import Chunk, outline
 from aifactory.granulation.offline.procedures import title_of
 from aifactory.granulation.offline.study import Study
-from aifactory.granulation.offline.summary import Point, key_points, summarise, told
+from aifactory.granulation.offline.summary import Point, key_points, summarise, summary_text
 from aifactory.granulation.offline.titles import Titles, fit_title, same_title
 from aifactory.granulation.tree import Bloom, Concept, Item, Node, NodeState, Objective, Span
 
@@ -94,7 +94,7 @@ class CourseMaker:
             level=1,
             ordinal=int(path),
             title=title,
-            summary=told(summary),
+            summary=summary_text(study, summary, part.first, part.last),
             minutes=sum(child.minutes or 0 for child in children) or minutes_for(_words(study, part)),
             tags=self._tags(part),
             sources=_spans(study, summary, part),
@@ -166,7 +166,7 @@ class CourseMaker:
             level=2,
             ordinal=position,
             title=lesson.title,
-            summary=told(summary) or told(points[:1]) or study.lines[chunk.first].shown[:400],
+            summary=summary_text(study, summary or points[:1], chunk.first, chunk.last),
             minutes=sum(child.minutes or 0 for child in activities) or minutes_for(words, 1),
             tags=self._tags(chunk),
             sources=_spans(study, [*summary, *points[:2]], chunk),

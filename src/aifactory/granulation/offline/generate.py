@@ -8,7 +8,7 @@ from aifactory.granulation.offline.digest import Digest
 from aifactory.granulation.offline.language import UNKNOWN, language_code
 from aifactory.granulation.offline.quiz import QuizMaker
 from aifactory.granulation.offline.study import Study
-from aifactory.granulation.offline.summary import SUMMARY_CHARACTERS, opening_points, summarise, told
+from aifactory.granulation.offline.summary import opening_points, summarise, summary_text
 from aifactory.granulation.offline.titles import fit_title
 from aifactory.granulation.tree import MAX_NODES, Node, Origin, SourceInfo, Tree
 
@@ -35,11 +35,10 @@ def generate(digest: Digest, text: str, brief: Brief) -> Tree:
     nodes, fields = _make(study, brief.structure_type, per_level)
     opening = min(len(study.lines), max(_OPENING_LINES, len(study.lines) // 20))
     points = opening_points(study, opening) or summarise(study, 0, len(study.lines))
-    summary = told(points) or study.lines[0].shown[:SUMMARY_CHARACTERS]
     return Tree(
         structure_type=brief.structure_type,
         title=_title(digest, brief),
-        summary=summary,
+        summary=summary_text(study, points, 0, len(study.lines)),
         language=digest.language if digest.language != UNKNOWN else language_code(brief.language),
         origin=Origin.OFFLINE,
         depth=len(per_level),

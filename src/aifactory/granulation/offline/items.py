@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -24,6 +25,7 @@ _ARTICLE_LENGTH = 4
 _STEP_WORDS = 22
 _LEAST_CONTEXT = 8
 _LEAST_STEMS = 5
+_GAPS_PER_LINE = 3
 _HANGING = re.compile(r"\b(?:also|as well|too|another|other|again|then)\b", re.IGNORECASE)
 _ORDER_WORDS = re.compile(
     r"^(?:first|then|next|finally|lastly|now|after that|second|third)(?:ly)?,? ", re.IGNORECASE
@@ -55,7 +57,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     def as_item(self, objective: str, bloom: Bloom, place: str) -> Item:
         """The finished item for an objective; ``place`` makes its id unique in the tree."""
         return Item(
-            id="i_" + short_hash(place, self.kind, self.stem),
+            id="i_" + short_hash(place, self.kind, self.stem, str(self.line)),
             kind=self.kind,
             stem=self.stem,
             objective_ids=(objective,),
@@ -293,27 +295,23 @@ def _gap_items(study: Study, first: int, last: int) -> Iterator[Draft]:
             or len(set(line.stems)) <= _LEAST_STEMS
         ):
             continue
-        found = next(
-            ((answer, at) for answer in (*terms, *phrases) if (at := _gap_at(study, told, answer)) >= 0), None
-        )
-        if not found:
-            continue
-        answer, at = found
-        end = at + len(answer)
-        before = re.sub(r"\b([Aa])n? $", r"\1(n) ", told[:at])
-        yield Draft(
-            purpose="explain",
-            kind=ItemKind.CLOZE,
-            asks=f"{before}…{told[end:]}",
-            stem=f"Complete the sentence: “{before}{GAP}{told[end:]}”",
-            bloom=Bloom.REMEMBER,
-            difficulty=Difficulty.MEDIUM if answer in terms else Difficulty.HARD,
-            feedback=_said(line),
-            sources=(study.reading.span(line),),
-            line=line.index,
-            key=answer,
-            accepted=(answer if at == 0 else told[at:end],),
-        )
+        places = ((answer, _gap_at(study, told, answer)) for answer in (*terms, *phrases))
+        for answer, at in islice((pair for pair in places if pair[1] >= 0), _GAPS_PER_LINE):
+            end = at + len(answer)
+            before = re.sub(r"\b([Aa])n? $", r"\1(n) ", told[:at])
+            yield Draft(
+                purpose="explain",
+                kind=ItemKind.CLOZE,
+                asks=f"{before}…{told[end:]}",
+                stem=f"Complete the sentence: “{before}{GAP}{told[end:]}”",
+                bloom=Bloom.REMEMBER,
+                difficulty=Difficulty.MEDIUM if answer in terms else Difficulty.HARD,
+                feedback=_said(line),
+                sources=(study.reading.span(line),),
+                line=line.index,
+                key=answer,
+                accepted=(answer if at == 0 else told[at:end],),
+            )
 
 
 def _gap_at(study: Study, told: str, answer: str) -> int:

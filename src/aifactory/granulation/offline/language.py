@@ -20,7 +20,8 @@ def language_code(name: str) -> str:
 
 def detect_language(text: str) -> str:
     """The language whose stop words cover most of the text, or ``und``."""
-    words = [word.lower() for word in words_of(text[:_SAMPLE_CHARACTERS])]
+    # Single letters are as often symbols and initials as words.
+    words = [word.lower() for word in words_of(text[:_SAMPLE_CHARACTERS]) if len(word) > 1]
     if not words:
         return UNKNOWN
     shares = {code: sum(word in stop for word in words) / len(words) for code, stop in STOP_WORDS.items()}

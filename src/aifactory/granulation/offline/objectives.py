@@ -235,13 +235,17 @@ def _explain_aim(study: Study, chunk: Chunk, title: str, terms: list[Definition]
     if subject.startswith("what the source says"):
         verb = "Summarize"
     if not names:
-        text = f"{verb} {subject} in your own words, giving at least two facts from the lesson."
+        text = fitting(
+            f"{verb} {subject} in your own words, giving at least two facts from the lesson.",
+            f"{verb} the main ideas of this lesson in your own words, giving at least two facts from it.",
+        )
         return Aim(text, Bloom.UNDERSTAND, "explain")
     word = "term" if len(names) == 1 else "terms"
     text = fitting(
         f"{verb} {subject} in your own words, correctly using the {word} {listed(names)}.",
         f"{verb} {subject} in your own words, correctly using the term {names[0]}.",
         f"{verb} {subject} in your own words.",
+        f"{verb} the main ideas of this lesson in your own words, correctly using the term {names[0]}.",
     )
     return Aim(text, Bloom.UNDERSTAND, "explain", tuple(names))
 
@@ -266,17 +270,27 @@ def outcome_of(study: Study, chunk: Chunk, title: str, position: int, purposes: 
     low = subject.lower()
     terms = [d.term for d in study.defined_between(chunk.first, chunk.last) if d.term.lower() not in low][:3]
     if "steps" in purposes:
-        text = f"Carry out the procedures on {topic_of(study, chunk, title)} in a real case, leaving out no step."
+        text = fitting(
+            f"Carry out the procedures on {topic_of(study, chunk, title)} in a real case, leaving out no step.",
+            f"Carry out the procedures of part {position + 1} of the source in a real case, leaving out no step.",
+        )
         return Aim(text, Bloom.APPLY, "outcome")
     if terms and position % 2 == 0:
         text = fitting(
             f"Explain {subject} to a beginner in your own words, using terms such as {listed(terms)}.",
             f"Explain {subject} to a beginner in your own words, using terms such as {terms[0]}.",
             f"Explain {subject} to a beginner in your own words.",
+            f"Explain part {position + 1} of the source in your own words, using terms such as {terms[0]}.",
         )
         return Aim(text, Bloom.UNDERSTAND, "outcome")
     if "contrast" in purposes:
-        text = f"Analyze {subject}, using at least two comparisons made in the source."
+        text = fitting(
+            f"Analyze {subject}, using at least two comparisons made in the source.",
+            f"Analyze part {position + 1} of the source, using at least two of the comparisons that it makes.",
+        )
         return Aim(text, Bloom.ANALYZE, "outcome")
-    text = f"Summarize {subject} in five sentences, using facts and terms from the source."
+    text = fitting(
+        f"Summarize {subject} in five sentences, using facts and terms from the source.",
+        f"Summarize part {position + 1} of the source in five sentences, using its facts and terms.",
+    )
     return Aim(text, Bloom.UNDERSTAND, "outcome")

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
+from math import ceil
 
 import msgspec
 
@@ -12,7 +13,10 @@ from aifactory.granulation.offline.study import Study
 # Quotable sentences that a lesson wants: three key points and a summary.
 SENTENCES_PER_LESSON = 4
 _LEAST_SENTENCES = 2
-_LONG = 400
+# Bounds on what the cut has to weigh, so that its cost does not grow with the square of a long text.
+_MOST_UNITS = 300
+_MOST_STEMS = 60
+_LONGEST_LIST = 30
 _PRIORS = (1.0, 0.7)
 
 
@@ -166,14 +170,9 @@ def cut_range(
     whole: bool = True,
 ) -> list[tuple[int, int]]:
     """Cut lines by subject, on paragraph breaks where one is near; a list stays ``whole`` with its lead-in."""
-    starts = (
-        _unit_starts(study, first, last, by_block=last - first > _LONG) if whole else list(range(first, last))
-    )
+    starts = _unit_starts(study, first, last) if whole else list(range(first, last))
     ends = [*starts[1:], last]
-    units = [
-        [stem for line in study.lines[start:end] for stem in line.stems]
-        for start, end in zip(starts, ends, strict=True)
-    ]
+    units = [_unit(study, start, end) for start, end in zip(starts, ends, strict=True)]
     sizes = [study.weight(start, end) for start, end in zip(starts, ends, strict=True)]
     cuts = cut(units, prior=prior, least=least, most=most, fewest=fewest, sizes=sizes)
     breaks = frozenset(at for at, start in enumerate(starts) if study.lines[start].opens_block)
@@ -181,16 +180,23 @@ def cut_range(
     return list(pairwise(bounds))
 
 
-def _unit_starts(study: Study, first: int, last: int, *, by_block: bool) -> list[int]:
-    """Where units begin: every sentence, or every paragraph of a long text; never inside a list."""
+def _unit_starts(study: Study, first: int, last: int) -> list[int]:
+    """Where units begin: every sentence, of long texts every few paragraphs; never inside a list."""
+    step = ceil((last - first) / _MOST_UNITS)
     starts = [first]
-    most = max(1, (last - first) // 600)
     for at in range(first + 1, last):
         line, before = study.lines[at], study.lines[at - 1]
-        if line.kind in "bn" and before.kind in "bnl":
+        if line.kind in "bn" and before.kind in "bnl" and at - starts[-1] < _LONGEST_LIST * step:
             continue
-        if by_block and not line.opens_block and at - starts[-1] < max(6, most):
-            continue
-        if at - starts[-1] >= most or line.section != before.section:
+        if at - starts[-1] >= (step if line.opens_block else 3 * step if step > 1 else 1):
             starts.append(at)
     return starts
+
+
+def _unit(study: Study, first: int, last: int) -> list[str]:
+    """The stems of a unit; of a large one those that are most frequent in the whole source."""
+    stems = [stem for line in study.lines[first:last] for stem in line.stems]
+    if len(stems) <= _MOST_STEMS:
+        return stems
+    frequency = study.reading.frequency
+    return sorted(dict.fromkeys(stems), key=lambda stem: (-frequency[stem], stem))[:_MOST_STEMS]

@@ -12,7 +12,7 @@ from aifactory.granulation.offline.items import Draft, drafts_of
 from aifactory.granulation.offline.objectives import listed, number_word, topic_of
 from aifactory.granulation.offline.outline import Chunk, outline
 from aifactory.granulation.offline.study import Study
-from aifactory.granulation.offline.summary import summarise, told
+from aifactory.granulation.offline.summary import summarise, summary_text
 from aifactory.granulation.offline.titles import Titles, fit_title, numbered, same_title
 from aifactory.granulation.tree import Bloom, Item, ItemKind, Node, NodeState, Objective
 
@@ -108,7 +108,7 @@ class QuizMaker:
             level=1,
             ordinal=position,
             title=title,
-            summary=told(summary) or first.shown[:400],
+            summary=summary_text(study, summary, chunk.first, chunk.last),
             minutes=sum(child.minutes or 0 for child in children) or None,
             sources=tuple(study.reading.span(point.line) for point in summary)
             or (study.reading.span(first),),

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from math import log
 
-_COSTLY = 250_000
-
 
 @lru_cache(maxsize=65_536)
 def _gain(count: int) -> float:
@@ -54,14 +52,12 @@ def _segment_costs(
     total = len(units)
     vocabulary = len({word for unit in units for word in unit})
     tokens = sum(len(unit) for unit in units)
-    # A window keeps long texts linear; it is far wider than any segment that could be cheapest there.
-    window = total if total * tokens <= 2 * _COSTLY else max(40, 8 * _COSTLY // max(1, tokens))
     costs: list[list[tuple[int, float]]] = []
     for start in range(total):
         counts: dict[str, int] = {}
         saved, length, size = 0.0, 0, 0
         ends: list[tuple[int, float]] = []
-        for end in range(start + 1, min(total, start + window) + 1):
+        for end in range(start + 1, total + 1):
             unit = units[end - 1]
             for word in unit:
                 seen = counts.get(word, 0)

@@ -131,9 +131,10 @@ _LEANING = re.compile(
 _POINTS_AWAY = re.compile(
     r"\b(?:above|below|aforementioned|following|previous(?:ly)?|as (?:we|you) (?:saw|have seen)|see (?:also|section"
     r"|figure|table|chapter)|figure \d|table \d|this (?:section|chapter|guide|article|document|page|book|text)"
-    r"|next section|(?:first|next|last) (?:chapter|section)|here)\b",
+    r"|next section|(?:first|next|last) (?:chapter|section)|here|please)\b",
     re.IGNORECASE,
 )
+_PERSONAL = re.compile(r"\b(?:I|I['’](?:m|ve|ll|d)|me|my|mine)\b(?!\.)|^(?:[QA]\.|[QA]:|See|Note \d)\s")
 _CONNECTIVE = re.compile(
     r"^(?:however|therefore|thus|hence|moreover|furthermore|consequently|nevertheless|nonetheless|similarly"
     r"|likewise|meanwhile|accordingly|additionally|finally|in addition|in fact|in practice|in general|in short|in turn"
@@ -158,6 +159,8 @@ def stands_alone(shown: str) -> bool:
     """Whether a sentence makes sense out of its place: no pronoun or connective in front, no "see above"."""
     first = re.match(r"[^\W\d_]+", shown.lstrip(_OPENERS))
     if first and first[0].lower() in _ANAPHORS:
+        return False
+    if _PERSONAL.search(shown):
         return False
     return not _LEANING.match(shown) and not _POINTS_AWAY.search(shown)
 

@@ -9,7 +9,6 @@ from aifactory.granulation.offline.lexicon import build_lexicon
 from aifactory.granulation.offline.phrases import PhraseBook
 from aifactory.granulation.offline.reading import Line, Reading, open_reading
 
-
 _FEW = 24
 
 

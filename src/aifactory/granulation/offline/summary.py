@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from math import log, sqrt
 
 import msgspec
@@ -156,7 +157,7 @@ def key_points(
     for line in ordered:
         if any(_overlap(line, point.line) > 0.7 for point in chosen):
             continue
-        chosen.append(Point(shorten(line.told, _KEY_POINT_WORDS), line))
+        chosen.append(Point(clipped(shorten(line.told, _KEY_POINT_WORDS)), line))
         if len(chosen) >= wanted:
             break
     if len(chosen) < _LEAST_POINTS:
@@ -178,6 +179,17 @@ def _spare_points(study: Study, first: int, last: int, chosen: list[Point]) -> l
     ]
 
 
-def told(points: list[Point]) -> str:
-    """Points as running text."""
-    return " ".join(point.text for point in points)
+def summary_text(study: Study, points: Sequence[Point], first: int, last: int) -> str:
+    """Points as running text; without any, the first sentence of the part, cut at a word if it is too long."""
+    text = " ".join(point.text for point in points)
+    if not text:
+        line = next((line for line in study.lines[first:last] if line.kind == "s"), study.lines[first])
+        text = shorten(line.told, 40)
+    return clipped(text)
+
+
+def clipped(text: str) -> str:
+    """Text of at most SUMMARY_CHARACTERS characters, cut at a word."""
+    if len(text) <= SUMMARY_CHARACTERS:
+        return text
+    return text[: SUMMARY_CHARACTERS - 1].rsplit(" ", 1)[0] + "…"

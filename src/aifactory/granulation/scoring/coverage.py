@@ -4,9 +4,10 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from aifactory.granulation.index import TreeIndex
+from aifactory.granulation.index import Part, TreeIndex
 from aifactory.granulation.rules_learning import own_objectives
 from aifactory.granulation.scoring.evidence import Keyphrase, Material
+from aifactory.granulation.specs import Presence
 from aifactory.granulation.words import STOP_WORDS, bigram_similarity, content_stems
 
 TOP_PHRASES = 30
@@ -20,7 +21,7 @@ PHRASES_PER_UNIT = 3
 
 
 def coverage(material: Material) -> tuple[float, str]:
-    """Weighted share of the top keyphrases that a title, sentence or key point is about.
+    """Weighted share of the top keyphrases that a title or a sentence of a summary is about.
 
     Leaves that are off topic take their share away. Each unit of text and each node vouches for a few
     phrases only, and keyword lists for none, so that stuffing gains nothing.
@@ -75,15 +76,18 @@ def _covered(phrases: Sequence[str], index: TreeIndex) -> set[int]:
 
 
 def _units(index: TreeIndex) -> tuple[list[int], list[list[str]]]:
-    """Titles, sentences and body texts: the owner and the stems of each."""
+    """Titles and sentences of summaries (of the body where a level has none): the owner and stems of each."""
     owners: list[int] = []
     units: list[list[str]] = []
     stop = STOP_WORDS.get(index.language)
     for owner, entry in enumerate(index.entries):
         owners.append(owner)
         units.append(entry.title_stems)
+        # Key points and instructions repeat what titles and summaries say; an item has nothing but its words.
+        only_body = entry.level is not None and entry.level.summary is Presence.OPTIONAL
         for sentence in entry.sentences:
-            if not _is_word_list(sentence.words, stop):
+            counts = only_body or sentence.part is Part.SUMMARY
+            if counts and not _is_word_list(sentence.words, stop):
                 owners.append(owner)
                 units.append(sentence.stems)
     return owners, units

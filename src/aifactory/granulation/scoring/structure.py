@@ -17,13 +17,13 @@ from aifactory.granulation.violations import Severity
 
 FORM_RULES = ("text.", "bounds.", "load.", "language.node", "glossary.missing", "objective.")
 WARNING_COST, MOST_WARNING_COST = 0.25, 0.5
-OUTCOME_SHARE, BLUEPRINT_SHARE = 0.2, 0.5
+OUTCOME_SHARE, BLUEPRINT_SHARE = 0.1, 0.5
 
 
 def alignment(material: Material) -> tuple[float, str]:
     """½ objectives practised + ½ assessed − stray assessments (Biggs 1996), closed over outcomes and plan.
 
-    A fifth of the value depends on the outcomes that are served, or half of it on the share of the blueprint
+    A tenth of the value depends on the outcomes that are served, or half of it on the share of the blueprint
     that was made, where the type has one of them. An item on the wrong Bloom level counts as half stray.
     """
     index = material.index

@@ -134,11 +134,11 @@ async def load_runs(tx: Tx, job_ids: list[JobId]) -> dict[JobId, Run]:
     }
 
 
-async def unreconciled_run(tx: Tx, job_id: JobId, token: UUID) -> Run | None:
-    """Return an attempt whose cost was booked as unreconciled and not yet reversed."""
+async def unreconciled_run(tx: Tx, job_id: JobId, token: UUID) -> tuple[Run, int] | None:
+    """Return an attempt whose cost was booked as unreconciled and not yet reversed, and that amount."""
     row = await tx.raw.fetchrow(
         """
-        SELECT a.* FROM job_attempts a
+        SELECT a.*, c.amount_nano FROM job_attempts a
         JOIN cost_tracking c ON c.subject_id = a.job_id AND c.attempt = a.attempt AND c.kind = 'unreconciled'
         WHERE a.job_id = $1 AND a.token = $2 AND NOT EXISTS (
             SELECT FROM cost_tracking r
@@ -149,7 +149,7 @@ async def unreconciled_run(tx: Tx, job_id: JobId, token: UUID) -> Run | None:
     )
     if row is None:
         return None
-    return Run(
+    run = Run(
         job_id=job_id,
         token=token,
         attempt=row["attempt"],
@@ -157,6 +157,7 @@ async def unreconciled_run(tx: Tx, job_id: JobId, token: UUID) -> Run | None:
         units=0,
         started_at=row["started_at"],
     )
+    return run, row["amount_nano"]
 
 
 async def write_books(tx: Tx, books: Books) -> None:

@@ -14,12 +14,12 @@ from aifactory.resources.pricing import Price, Prices
 
 
 async def prices(tx: Tx) -> Prices:
-    """Return the price of every active model."""
+    """Return the price of every model, also of one that is switched off: its calls may still be running."""
     rows = await tx.raw.fetch(
         """
         SELECT provider, model, input_nano_per_million, cached_nano_per_million, output_nano_per_million,
                price_source, price_at
-        FROM models WHERE active
+        FROM models
         """
     )
     return {
@@ -131,8 +131,8 @@ async def open_budget(tx: Tx, client_id: ClientId, period: Period) -> None:
     )
 
 
-async def budget_level(tx: Tx, client_id: ClientId, period: Period) -> BudgetLevel:
-    """Return a client's budget of a period as it stands."""
+async def find_budget_level(tx: Tx, client_id: ClientId, period: Period) -> BudgetLevel | None:
+    """Return a client's budget of a period as it stands, if it was opened."""
     row = await tx.raw.fetchrow(
         """
         SELECT coalesce(b.limit_nano, c.monthly_budget_nano, t.monthly_budget_nano) AS limit_nano,
@@ -145,8 +145,7 @@ async def budget_level(tx: Tx, client_id: ClientId, period: Period) -> BudgetLev
         client_id,
         period.start,
     )
-    assert row is not None
-    return BudgetLevel(**dict(row))
+    return None if row is None else BudgetLevel(**dict(row))
 
 
 async def insert_data(

@@ -7,6 +7,7 @@ from aifactory.kernel.db import Tx
 from aifactory.kernel.ids import ExecutionId, JobId, ProcessId
 
 LEASE = timedelta(seconds=15)
+RESCUE_LOCK = 0x41_49_46_02
 
 
 async def register(
@@ -58,20 +59,29 @@ async def resumed_at(tx: Tx) -> datetime:
     return moment
 
 
-async def runs_of(tx: Tx, process_ids: list[ProcessId]) -> list[Any]:
-    """Return job and token of everything that processes run."""
+async def runs_of(tx: Tx, process_id: ProcessId, claimed_before: datetime) -> list[Any]:
+    """Return job, token and attempt of what a process runs and claimed before a time."""
     return await tx.raw.fetch(
-        "SELECT job_id, token, attempt FROM running_jobs WHERE process_id = ANY($1)", process_ids
+        "SELECT job_id, token, attempt FROM running_jobs WHERE process_id = $1 AND started_at <= $2",
+        process_id,
+        claimed_before,
     )
 
 
-async def orphaned_runs(tx: Tx) -> list[Any]:
+async def try_rescue_lock(tx: Tx) -> bool:
+    """Become the only rescuer until the transaction ends, or return False at once."""
+    return bool(await tx.raw.fetchval("SELECT pg_try_advisory_xact_lock($1)", RESCUE_LOCK))
+
+
+async def orphaned_runs(tx: Tx, limit: int = 100) -> list[Any]:
     """Return job and token of runs whose process is not registered any more."""
     return await tx.raw.fetch(
         """
         SELECT r.job_id, r.token FROM running_jobs r
         WHERE NOT EXISTS (SELECT FROM processes p WHERE p.id = r.process_id)
-        """
+        LIMIT $1
+        """,
+        limit,
     )
 
 

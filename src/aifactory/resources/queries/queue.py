@@ -15,7 +15,7 @@ async def return_units(tx: Tx, units: dict[str, int]) -> None:
     await tx.raw.executemany(
         """
         UPDATE resource_pools SET
-            level_micro = least(capacity * 1000000, level_micro + $2 * 1000000 + refill_per_second
+            level_micro = least(capacity * 1000000, level_micro + $2 * 1000000::bigint + refill_per_second
                 * greatest(0, (extract(epoch FROM $3 - as_of) * 1000000)::bigint)),
             requests_micro = CASE WHEN requests_per_minute IS NULL THEN 0 ELSE least(
                 requests_per_minute * 1000000::bigint, requests_micro + requests_per_minute
@@ -105,10 +105,18 @@ async def lane_ids(tx: Tx, keys: set[LaneKey]) -> dict[LaneKey, int]:
 
 
 async def remove(tx: Tx, job_ids: list[JobId]) -> None:
-    """Take jobs out of the queue, ready or due."""
+    """Take jobs out of the queue, due ones first: that is the way in which a tick moves them."""
     if job_ids:
-        await tx.raw.execute("DELETE FROM resource_queue WHERE job_id = ANY($1)", job_ids)
         await tx.raw.execute("DELETE FROM queue_due WHERE job_id = ANY($1)", job_ids)
+        await tx.raw.execute("DELETE FROM resource_queue WHERE job_id = ANY($1)", job_ids)
+
+
+async def find_tokens(tx: Tx, tokens: list[UUID]) -> set[UUID]:
+    """Return those tokens whose runs are still there."""
+    if not tokens:
+        return set()
+    rows = await tx.raw.fetch("SELECT token FROM running_jobs WHERE token = ANY($1)", tokens)
+    return {row["token"] for row in rows}
 
 
 async def end_runs(tx: Tx, tokens: list[UUID]) -> None:

@@ -1,6 +1,6 @@
 """What one tick reads and writes: the decider lock, due jobs, the snapshot, the starts."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -47,16 +47,20 @@ async def wait_for_decider_lock(tx: Tx) -> None:
     await tx.raw.execute("SELECT pg_advisory_xact_lock($1)", DECIDER_LOCK)
 
 
-async def end_decider(tx: Tx) -> int:
-    """End the backend that holds the decider lock: its process stopped in the middle. Returns how many."""
+async def end_decider(tx: Tx, started_before: datetime) -> int:
+    """End the backend that has held the decider lock since before a time of the server's own clock.
+
+    Its process stopped in the middle. Returns how many were ended.
+    """
     rows = await tx.raw.fetch(
         """
         SELECT pg_terminate_backend(pid) FROM pg_locks
         WHERE locktype = 'advisory' AND granted AND classid = 0 AND objid = $1::bigint::oid AND objsubid = 1
           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-          AND pid <> pg_backend_pid()
+          AND pid IN (SELECT pid FROM pg_stat_activity WHERE xact_start < $2)
         """,
         DECIDER_LOCK,
+        started_before,
     )
     return len(rows)
 
@@ -80,6 +84,12 @@ async def lock_pools(tx: Tx) -> dict[str, PoolGate]:
     """Lock every pool, by name, and return it refilled to now."""
     rows = await tx.raw.fetch("SELECT * FROM resource_pools ORDER BY pool FOR NO KEY UPDATE")
     return {row["pool"]: _pool(row, tx) for row in rows}
+
+
+async def read_pools(tx: Tx) -> list[tuple[PoolGate, str]]:
+    """Return every pool refilled to now, with its unit; locks nothing."""
+    rows = await tx.raw.fetch("SELECT * FROM resource_pools ORDER BY pool")
+    return [(_pool(row, tx), row["unit"]) for row in rows]
 
 
 def _pool(row: Any, tx: Tx) -> PoolGate:
@@ -152,10 +162,8 @@ async def count_lanes(tx: Tx) -> int:
     return count
 
 
-async def load_lanes(
-    tx: Tx, *, local: bool | None, depth: int, lane_ids: list[int] | None = None
-) -> list[Lane]:
-    """Load the first ``depth`` jobs of every lane, of local or other routes or (None) of both."""
+async def load_lanes(tx: Tx, *, depth: int, lane_ids: list[int] | None = None) -> list[Lane]:
+    """Load the first ``depth`` jobs of every lane, or of some."""
     rows = await tx.raw.fetch(
         """
         SELECT l.id, r.hops, r.further_pools, r.local, r.alone, l.worker, l.queue, l.client_id, l.urgency,
@@ -164,11 +172,10 @@ async def load_lanes(
         CROSS JOIN LATERAL (
             SELECT job_id, aged_from, seq, units, attempt, timeout_seconds FROM resource_queue q
             WHERE q.lane_id = l.id ORDER BY aged_from, seq LIMIT $1) h
-        WHERE ($2::boolean IS NULL OR r.local = $2) AND ($3::bigint[] IS NULL OR l.id = ANY($3))
+        WHERE $2::bigint[] IS NULL OR l.id = ANY($2)
         ORDER BY l.id, h.aged_from, h.seq
         """,
         depth,
-        local,
         lane_ids,
     )
     grouped: dict[int, list[Any]] = {}
@@ -406,7 +413,10 @@ async def _write_usage(tx: Tx, decision: Decision, snapshot: Snapshot, claimed: 
         ON CONFLICT (client_id, pool)
         DO UPDATE SET usage = $3, as_of = $4, active = $5, last_start_seq = $6
         """,
-        [(client, pool, usage, tx.now, active, seq) for (client, pool), (usage, active, seq) in rows.items()],
+        [
+            (client, pool, usage, tx.now, active, seq)
+            for (client, pool), (usage, active, seq) in sorted(rows.items())
+        ],
     )
 
 
@@ -423,10 +433,11 @@ async def set_enabled(tx: Tx, *, enabled: bool, by: str) -> None:
     )
 
 
-async def start_jobs(tx: Tx, job_ids: list[JobId]) -> list[Any]:
+async def start_jobs(tx: Tx, job_ids: list[JobId], tokens: list[UUID]) -> list[Any]:
     """Lock the executions of claimed jobs and mark what is still wanted as running.
 
-    Returns a row per started job: its facts, its stage's worker. A job that was cancelled since is left out.
+    Returns a row per started job: its facts, its stage's worker. Left out is a job that was cancelled since,
+    or whose run, by its token, was taken back: it may be somebody else's by now.
     """
     await tx.raw.fetch(
         """
@@ -437,13 +448,14 @@ async def start_jobs(tx: Tx, job_ids: list[JobId]) -> list[Any]:
     )
     return await tx.raw.fetch(
         """
-        UPDATE jobs j SET state = 'running', started_at = $2
-        WHERE j.id = ANY($1) AND j.state IN ('ready', 'scheduled')
+        UPDATE jobs j SET state = 'running', started_at = $2 FROM running_jobs r
+        WHERE j.id = ANY($1) AND j.state IN ('ready', 'scheduled') AND r.job_id = j.id AND r.token = ANY($3)
         RETURNING j.id, j.execution_id, j.stage_id, j.client_id, j.worker, j.kind, j.payload, j.data,
             j.attempt, j.timeout_seconds
         """,
         job_ids,
         tx.now,
+        tokens,
     )
 
 

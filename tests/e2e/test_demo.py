@@ -1,0 +1,171 @@
+"""``aifactory demo``: a document becomes a priced tree whose every leaf points into the document."""
+
+import json
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.running import EXAMPLES, data_folder, database_of, run
+
+SUB_SCORES = ("form", "order", "balance", "coverage", "alignment", "grounding", "itemQuality", "nonRedundancy")
+
+
+@pytest.fixture(scope="module")
+def data_dir(migrated: Path) -> Iterator[Path]:
+    with data_folder(migrated) as folder:
+        yield folder
+
+
+def written_tree(stdout: str) -> dict[str, Any]:
+    """Read the JSON export that the demo says it wrote."""
+    path = re.search(r"^written: (.*\.json)$", stdout, re.MULTILINE)
+    assert path is not None, stdout
+    exported: dict[str, Any] = json.loads(Path(path[1]).read_text(encoding="utf-8"))
+    return exported["tree"]  # type: ignore[no-any-return]
+
+
+def leaves(nodes: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for node in nodes:
+        below = node.get("children", [])
+        yield from leaves(below) if below else [node]
+
+
+def spans(part: Any) -> Iterator[dict[str, Any]]:
+    """Yield every span anywhere in a tree."""
+    if isinstance(part, dict):
+        if {"start", "end", "quote"} <= part.keys():
+            yield part
+        for value in part.values():
+            yield from spans(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from spans(value)
+
+
+def assert_grounded(tree: dict[str, Any], text: str) -> None:
+    found = list(leaves(tree["nodes"]))
+    assert len(found) >= 5
+    for leaf in found:
+        assert list(spans(leaf)), f"the leaf {leaf['title']!r} points at no passage"
+    for span in spans(tree):
+        assert text[span["start"] : span["end"]] == span["quote"]
+
+
+def test_a_document_becomes_a_course_and_everything_is_shown(data_dir: Path) -> None:
+    path = EXAMPLES / "drinking-water.md"
+
+    demo = run("demo", path, data_dir=data_dir)
+
+    assert (demo.returncode, demo.stderr) == (0, "")
+    assert "── 1 module " in demo.stdout
+    assert "1.1 lesson " in demo.stdout
+    assert re.search(r"^score \d+\.\d of 100 \(", demo.stdout, re.MULTILINE), demo.stdout
+    for name in SUB_SCORES:
+        assert re.search(rf"^ *{name} +[01]\.\d\d +0\.\d\d ", demo.stdout, re.MULTILINE), name
+    assert re.search(r"read [\d.]+ s · write [\d.]+ s · score [\d.]+ s", demo.stdout)
+    money = re.search(r"^cost: estimated \$(\S+) · held \$(\S+) · real \$(\S+)$", demo.stdout, re.MULTILINE)
+    assert money is not None, demo.stdout
+    estimated, held, real = (Decimal(amount) for amount in money.groups())
+    assert 0 < estimated <= held
+    assert 0 < real <= held
+    tree = written_tree(demo.stdout)
+    assert tree["structureType"] == "course"
+    assert_grounded(tree, path.read_text(encoding="utf-8"))
+
+
+def test_a_document_becomes_a_quiz_as_json(data_dir: Path) -> None:
+    path = EXAMPLES / "sourdough.md"
+
+    demo = run("demo", path, "--type", "quiz", "--json", data_dir=data_dir)
+
+    assert (demo.returncode, demo.stderr) == (0, "")
+    result = json.loads(demo.stdout)
+    assert result["execution"]["state"] == "succeeded"
+    assert result["tree"]["structureType"] == "quiz"
+    assert [step["kind"] for step in result["steps"]] == ["read", "write", "score"]
+    assert result["assessment"]["subScores"]
+    assert 0 < Decimal(result["execution"]["costUsd"]) <= Decimal(result["execution"]["heldCostUsd"])
+    exported = json.loads(Path(result["exports"][0]).read_text(encoding="utf-8"))
+    assert exported["tree"] == result["tree"]
+    assert_grounded(result["tree"], path.read_text(encoding="utf-8"))
+
+
+def test_a_document_in_utf_16_whose_name_looks_like_markup(data_dir: Path, tmp_path: Path) -> None:
+    text = "# Die Gezeiten – tides 🌊\n\n" + (EXAMPLES / "tides.txt").read_text(encoding="utf-8")
+    path = tmp_path / "Gezeiten [bold] [/red] 🌊.md"
+    path.write_text(text, encoding="utf-16")
+
+    demo = run("demo", path, "--type", "quiz", data_dir=data_dir)
+
+    assert (demo.returncode, demo.stderr) == (0, "")
+    assert path.name in demo.stdout
+    assert_grounded(written_tree(demo.stdout), text)
+
+
+# What can't be used is refused before a database is opened: the folder for data is not even made.
+
+
+def refused_at_once(*arguments: str | Path, data_dir: Path) -> str:
+    """Run a demo that is refused; return its one line."""
+    demo = run("demo", *arguments, data_dir=data_dir)
+    assert (demo.returncode, demo.stdout) == (2, ""), demo.stderr
+    assert len(demo.stderr.splitlines()) == 1, demo.stderr
+    assert "Traceback" not in demo.stderr
+    assert not data_dir.exists()
+    return demo.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("picture.md", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "isn't text"),
+        ("latin-1.txt", "Le café est fermé. ".encode("latin-1") * 40, "isn't valid UTF-8: byte 6"),
+        ("half.txt", "Cut in the middle.".encode("utf-16")[:-1], "isn't valid UTF-16"),
+        ("empty.md", b"", "has 0 words"),
+        ("white.md", b" \n\t\n", "has 0 words"),
+        ("short.md", b"# Short\n\nFour words and more.\n", "has 6 words; at least 80"),
+        ("[/red] short.md", b"Too short.", "[/red] short.md"),
+    ],
+)
+def test_a_file_that_is_no_source_is_refused(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+
+    said = refused_at_once(path, data_dir=tmp_path / "data")
+
+    assert told in said
+    assert str(path) in said
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "[/nothing].md"
+    assert f"There is no file {path}." in refused_at_once(path, data_dir=tmp_path / "data")
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    assert "is a folder" in refused_at_once(tmp_path, data_dir=tmp_path / "data")
+
+
+def test_an_unknown_type_is_refused(tmp_path: Path) -> None:
+    said = refused_at_once(EXAMPLES / "tides.txt", "--type", "sonnet", data_dir=tmp_path / "data")
+    assert "course, quiz" in said
+
+
+def test_a_file_without_prose_fails_with_its_reason(data_dir: Path, tmp_path: Path) -> None:
+    """Only reading finds that out; it is a failed result, not a wrong use."""
+    path = tmp_path / "table.md"
+    path.write_text("# Figures\n\n| a | b |\n|---|---|\n" + "| one | two |\n" * 60, encoding="utf-8")
+    with database_of(data_dir) as fetch:
+        before = fetch("SELECT count(*) FROM granulation_trees")
+
+    demo = run("demo", path, data_dir=data_dir)
+
+    assert demo.returncode == 1, demo.stdout
+    assert "source_too_short" in demo.stdout
+    assert "Traceback" not in demo.stdout + demo.stderr
+    with database_of(data_dir) as fetch:
+        assert fetch("SELECT count(*) FROM granulation_trees") == before
+        assert fetch("SELECT id FROM budgets WHERE held_nano <> 0") == []

@@ -1,0 +1,155 @@
+"""Whole apps and the people who use them, for integration tests."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import msgspec
+from litestar import Litestar
+from tests.fakes import FakeWorker
+
+from aifactory.accounts import clients, sessions
+from aifactory.accounts.models import UserRow
+from aifactory.app import create_app
+from aifactory.kernel.db import Database
+from aifactory.kernel.http import SESSION_HEADER
+from aifactory.kernel.ids import ClientId, UserId, new_id, text_id
+from aifactory.kernel.principal import Principal, Role
+from aifactory.resources.engine import Engine
+from aifactory.resources.interface import Tier
+from aifactory.resources.service import ResourceService
+from aifactory.settings import Settings
+
+QUIZ = "content_granulation_quiz"
+FLOW = [{"worker": "granulation", "templateRef": "basic_things"}]
+
+
+class Tenant(msgspec.Struct, kw_only=True):
+    """A client with a key and a user."""
+
+    client_id: ClientId
+    id: str
+    key_id: str
+    key: dict[str, str]
+    session: dict[str, str]
+
+
+class World:
+    """An app on a database, two clients, an admin and a support user, all with credentials as headers."""
+
+    def __init__(self, database: Database, app: Litestar, engine: Engine, http: httpx.AsyncClient) -> None:
+        self.database = database
+        self.app = app
+        self.engine = engine
+        self.http = http
+        self.resources: ResourceService
+        self.ours: Tenant
+        self.theirs: Tenant
+        self.admin: dict[str, str]
+        self.support: dict[str, str]
+
+    async def count_rows(self) -> dict[str, int]:
+        """Count the rows of every table that a request could write to."""
+        async with self.database.begin() as tx:
+            tables = await tx.raw.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+            return {
+                row["tablename"]: await tx.raw.fetchval(f'SELECT count(*) FROM "{row["tablename"]}"')
+                for row in tables
+            }
+
+    async def ask(
+        self, method: str, path: str, who: dict[str, str] | None = None, **rest: Any
+    ) -> httpx.Response:
+        """Send a request as someone."""
+        headers = {**(who or {}), **rest.pop("headers", {})}
+        return await self.http.request(method, path, headers=headers, **rest)
+
+
+@contextlib.asynccontextmanager
+async def open_world(database: Database, **app_arguments: Any) -> AsyncIterator[World]:
+    """Build a world; its engine is built but not started."""
+    workers = {"granulation": FakeWorker()}
+    engine = Engine(database=database, workers=workers, slots=8, local_slots=2, grace_seconds=1)
+    resources = ResourceService(workers=workers, wake=engine.wake, abort=engine.abort)
+    app = create_app(settings=Settings(), database=database, resources=resources, **app_arguments)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        world = World(database, app, engine, http)
+        world.resources = resources
+        world.ours = await make_tenant(world, "Ours", Tier.STANDARD)
+        world.theirs = await make_tenant(world, "Theirs", Tier.BASIC)
+        world.admin = await make_user(database, "root", Role.ADMIN)
+        world.support = await make_user(database, "helper", Role.SUPPORT)
+        yield world
+
+
+async def make_tenant(world: World, name: str, tier: Tier) -> Tenant:
+    """Make a client with a key and a user."""
+    async with world.database.begin() as tx:
+        new = clients.NewClient(name=name, contact="", tier=tier)
+        row, _ = await clients.create_client(tx, resources=world.resources, new=new, actor="test")
+        client_id = ClientId(row.id)
+    key_id, key = await make_key(world.database, client_id, ["read", "write"])
+    session = await make_user(world.database, name.lower(), Role.CLIENT, client_id)
+    return Tenant(
+        client_id=client_id, id=text_id("client", client_id), key_id=key_id, key=key, session=session
+    )
+
+
+async def make_key(
+    database: Database, client_id: ClientId, scopes: list[str], lasts: timedelta | None = None
+) -> tuple[str, dict[str, str]]:
+    """Make a key; return its id and the headers of a call with it."""
+    async with database.begin() as tx:
+        actor = Principal(role=Role.ADMIN, user_id=UserId(new_id()))
+        row, key = await clients.create_key(
+            tx,
+            client_id=client_id,
+            name="a key",
+            scopes=scopes,
+            expires_at=None if lasts is None else tx.now + lasts,
+            actor=actor,
+        )
+    return text_id("key", row.id), {"X-API-Key": key.text}
+
+
+async def make_user(
+    database: Database,
+    login: str,
+    role: Role,
+    client_id: ClientId | None = None,
+    password_hash: str = "none",
+) -> dict[str, str]:
+    """Make a user with a session; return the headers of a call with it."""
+    async with database.begin() as tx:
+        user = UserRow(
+            id=new_id(),
+            login=login,
+            password_hash=password_hash,
+            role=role.value,
+            client_id=client_id,
+            active=True,
+            created_at=tx.now,
+        )
+        tx.session.add(user)
+        await tx.flush()
+        token, _ = await sessions.start_session(tx, user)
+    return {SESSION_HEADER: token}
+
+
+def assert_problem(response: httpx.Response, status: int | None = None, code: str | None = None) -> Any:
+    """Check that an answer is a whole problem document, and return it."""
+    assert status is None or response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json", response.text
+    problem = response.json()
+    members = {"type", "title", "status", "detail", "instance", "code", "requestId", "retryable", "errors"}
+    assert members <= set(problem), problem
+    assert problem["status"] == response.status_code
+    assert problem["requestId"] == response.headers["x-request-id"]
+    assert "Traceback" not in response.text
+    assert "<html" not in response.text
+    if code is not None:
+        assert problem["code"] == code, problem
+    return problem

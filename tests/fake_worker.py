@@ -1,0 +1,138 @@
+"""A worker that does what a test tells it: phases, jobs per phase, costs, faults, hooks at every call."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from aifactory.kernel.db import Tx
+from aifactory.resources.interface import (
+    Emit,
+    EndedJob,
+    FlowStage,
+    Hop,
+    Job,
+    JobFault,
+    Line,
+    NewJob,
+    Outcome,
+    Phase,
+    Reason,
+    ResolvedStage,
+    Route,
+    RunningStage,
+    StageInputs,
+    StageResult,
+    StageState,
+    Tier,
+    Usage,
+)
+
+MODEL = Hop(provider="test", model="test-model", pool="test")
+MODEL_ROUTE = Route(hops=(MODEL,))
+NANO_PER_UNIT = 1000  # the price of every unit of the test model
+INPUT_BOUND, OUTPUT_LIMIT = 300, 200
+WORST_NANO = (INPUT_BOUND + OUTPUT_LIMIT) * NANO_PER_UNIT
+USAGE = Usage(input_units=100, output_units=50)
+COST_NANO = 150 * NANO_PER_UNIT
+AGAIN = Outcome(usage=USAGE, fault=JobFault(code="flaky", message="Again.", retryable=True))
+BROKEN = Outcome(usage=USAGE, fault=JobFault(code="broken", message="No.", retryable=False))
+AGAIN_AT_ONCE = Outcome(
+    usage=USAGE,
+    fault=JobFault(code="flaky", message="Again.", retryable=True, retry_after_seconds=0.0),
+)
+
+OnRun = Callable[[Job], Awaitable[Outcome]]
+OnRecord = Callable[[Tx, EndedJob], Awaitable[list[NewJob]]]
+OnAdvance = Callable[[Tx, RunningStage], Awaitable[Phase | StageResult | None]]
+
+
+def new_job(kind: str, **changes: Any) -> NewJob:
+    """A job that the line of its kind pays for."""
+    return msgspec.structs.replace(NewJob(kind=kind, line=kind, payload={}), **changes)
+
+
+class ScriptedWorker:
+    """Runs ``phases`` (name: number of jobs), one line each; hooks stand in for what it would do."""
+
+    def __init__(
+        self,
+        phases: Mapping[str, int] | None = None,
+        *,
+        name: str = "granulation",
+        route: Route = MODEL_ROUTE,
+        input_bound: int = INPUT_BOUND,
+        output_limit: int = OUTPUT_LIMIT,
+        max_attempts: int = 3,
+        timeout_seconds: int = 30,
+    ) -> None:
+        self.name = name
+        self.phases = dict(phases or {"write": 1})
+        self.route = route
+        self.input_bound = input_bound
+        self.output_limit = output_limit
+        self.max_attempts = max_attempts
+        self.timeout_seconds = timeout_seconds
+        self.on_run: OnRun | None = None
+        self.on_record: OnRecord | None = None
+        self.on_advance: OnAdvance | None = None
+        self.on_plan: Callable[[], Phase] | None = None
+        self.ran: list[Job] = []
+        self.recorded: list[EndedJob] = []
+        self.advanced: list[str] = []
+
+    async def resolve(
+        self, tx: Tx, stage: FlowStage, parameters: Mapping[str, Any], tier: Tier
+    ) -> ResolvedStage:
+        return ResolvedStage(
+            template=stage.template_ref,
+            template_version=1,
+            minimum_tier=Tier.BASIC,
+            parameters=dict(parameters),
+        )
+
+    def estimate(self, resolved: ResolvedStage, inputs: StageInputs | None) -> list[Line]:
+        return [
+            Line(
+                kind=name,
+                phase=name,
+                count=count,
+                route=self.route,
+                input_bound=self.input_bound,
+                output_limit=self.output_limit,
+                expected_input=self.input_bound // 2,
+                expected_output=self.output_limit // 2,
+            )
+            for name, count in self.phases.items()
+        ]
+
+    def phase(self, name: str) -> Phase:
+        job = new_job(name, max_attempts=self.max_attempts, timeout_seconds=self.timeout_seconds)
+        return Phase(name=name, jobs=(job,) * self.phases[name])
+
+    def plan(self, resolved: ResolvedStage, inputs: StageInputs) -> Phase:
+        return self.on_plan() if self.on_plan else self.phase(next(iter(self.phases)))
+
+    async def run(self, job: Job, emit: Emit) -> Outcome:
+        self.ran.append(job)
+        if self.on_run:
+            return await self.on_run(job)
+        return Outcome(output={"kind": job.kind}, usage=USAGE)
+
+    async def record(self, tx: Tx, job: EndedJob, outcome: Outcome) -> list[NewJob]:
+        self.recorded.append(job)
+        return await self.on_record(tx, job) if self.on_record else []
+
+    async def advance(self, tx: Tx, stage: RunningStage) -> Phase | StageResult:
+        self.advanced.append(stage.phase)
+        if self.on_advance and (answer := await self.on_advance(tx, stage)) is not None:
+            return answer
+        names = list(self.phases)
+        following = names[names.index(stage.phase) + 1 :]
+        if following:
+            return self.phase(following[0])
+        faults = [job.fault for job in stage.jobs if job.fault is not None]
+        if faults:
+            reason = Reason(code=faults[0].code, message=faults[0].message)
+            return StageResult(state=StageState.FAILED, outputs={}, reasons=(reason,))
+        return StageResult(state=StageState.SUCCEEDED, outputs={"jobs": len(stage.jobs)})

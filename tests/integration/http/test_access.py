@@ -1,0 +1,169 @@
+"""Who may call what: every route, with every credential, on an own and on a foreign object."""
+
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from litestar.routes import HTTPRoute
+from tests.factories import FLOW, QUIZ, World, assert_problem, make_key
+
+from aifactory.kernel.http import is_automatic_options
+
+pytestmark = pytest.mark.anyio
+
+REQUEST = {"template": QUIZ, "parameters": {"topic": "x"}}
+TEMPLATE = {"title": "T", "flow": FLOW}
+OPEN = dict.fromkeys(("nobody", "theirs", "reader", "user", "support", "ours", "admin"), 200)
+
+
+class Case(msgspec.Struct, kw_only=True):
+    """A route, a body, and the status that each caller gets, asked in the order of CALLERS."""
+
+    method: str
+    path: str
+    body: Any = None
+    nobody: int = 401
+    theirs: int
+    reader: int
+    support: int
+    user: int
+    ours: int
+    admin: int
+
+
+CALLERS = ("nobody", "theirs", "reader", "support", "user", "ours", "admin")
+
+
+def case(method: str, path: str, statuses: str, body: Any = None) -> Case:
+    """Statuses in the order theirs, reader, support, user, ours, admin."""
+    theirs, reader, support, user, ours, admin = map(int, statuses.split())
+    return Case(
+        method=method,
+        path=path,
+        body=body,
+        theirs=theirs,
+        reader=reader,
+        support=support,
+        user=user,
+        ours=ours,
+        admin=admin,
+    )
+
+
+PUBLIC = [
+    Case(method="GET", path=path, **OPEN)
+    for path in ("/", "/health", "/health/ready", "/openapi.json", "/docs", "/docs/errors")
+]
+TABLE = [
+    *PUBLIC,
+    Case(method="GET", path="/static/{digest}/{name}", **dict.fromkeys(OPEN, 404)),
+    Case(
+        method="POST",
+        path="/auth/login",
+        body={"login": "nobody", "password": "wrong"},
+        **dict.fromkeys(OPEN, 401),
+    ),
+    case("POST", "/auth/logout", "403 403 204 204 403 204"),
+    case("POST", "/auth/logout-all", "403 403 204 204 403 204"),
+    case("GET", "/auth/session", "200 200 200 200 200 200"),
+    case("GET", "/clients", "403 403 200 403 403 200"),
+    case("POST", "/clients", "403 403 403 403 403 201", {"name": "New"}),
+    case("GET", "/clients/{client_id}", "404 200 200 200 200 200"),
+    case("PATCH", "/clients/{client_id}", "403 403 403 403 403 200", {"name": "Other"}),
+    case("GET", "/clients/{client_id}/api-keys", "404 200 403 200 200 200"),
+    case("POST", "/clients/{client_id}/api-keys", "403 403 403 201 403 201", {"name": "k"}),
+    case("POST", "/clients/{client_id}/api-keys/{key_id}/rotate", "403 403 403 201 403 201", {}),
+    case("DELETE", "/clients/{client_id}/api-keys/{key_id}", "403 403 403 204 401 204"),
+    case("GET", "/api/master-templates", "200 200 200 200 200 200"),
+    case("POST", "/api/master-templates", "403 403 403 403 403 201", {"name": "t_new", **TEMPLATE}),
+    case("GET", "/api/master-templates/{name}", "200 200 200 200 200 200"),
+    case("PUT", "/api/master-templates/{name}", "403 403 403 403 403 200", TEMPLATE),
+    case("GET", "/api/master-templates/{name}/versions", "200 200 200 200 200 200"),
+    case("GET", "/requests", "200 200 200 200 200 200"),
+    case("POST", "/requests", "202 403 403 202 202 422", REQUEST),
+    case("GET", "/requests/{request_id}", "404 200 200 200 200 200"),
+    case("POST", "/requests/{request_id}/execute", "404 403 403 409 409 409", {}),
+    case("POST", "/requests/{request_id}/cancel", "404 403 403 200 200 200"),
+    case("GET", "/requests/{request_id}/status", "404 200 200 200 200 200"),
+    case("GET", "/requests/{request_id}/result", "404 409 409 409 409 409"),
+]
+
+
+async def credentials(world: World) -> dict[str, dict[str, str]]:
+    _, reader = await make_key(world.database, world.ours.client_id, ["read"])
+    return {
+        "nobody": {},
+        "theirs": world.theirs.key,
+        "reader": reader,
+        "support": world.support,
+        "user": world.ours.session,
+        "ours": world.ours.key,
+        "admin": world.admin,
+    }
+
+
+async def fill_path(world: World, path: str) -> str:
+    """Put objects of ours into a path."""
+    values = {
+        "client_id": world.ours.id,
+        "key_id": world.ours.key_id,
+        "name": QUIZ,
+        "digest": "0",
+    }
+    if "{request_id}" in path:
+        made = await world.ask("POST", "/requests", world.ours.key, json=REQUEST)
+        values["request_id"] = made.json()["id"]
+    return path.format(**values)
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.method} {row.path}")
+async def test_each_caller_gets_what_the_table_says(world: World, row: Case) -> None:
+    path = await fill_path(world, row.path)
+    callers = await credentials(world)
+    found = {}
+    for who in CALLERS:
+        answer = await world.ask(row.method, path, callers[who], json=row.body)
+        found[who] = answer.status_code
+        if answer.status_code >= 400:
+            assert_problem(answer)
+        if answer.status_code == 401:
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert found == {who: getattr(row, who) for who in CALLERS}
+
+
+async def test_every_route_is_in_the_table(world: World) -> None:
+    routes = {
+        (method, route.path_format)
+        for route in world.app.routes
+        if isinstance(route, HTTPRoute)
+        for method, (handler, _) in route.route_handler_map.items()
+        if not is_automatic_options(handler)
+    }
+    assert routes == {(row.method, row.path) for row in TABLE}
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in TABLE if "_id}" in row.path], ids=lambda row: f"{row.method} {row.path}"
+)
+async def test_a_foreign_object_looks_exactly_like_an_unknown_one(world: World, row: Case) -> None:
+    _, key = await make_key(world.database, world.theirs.client_id, ["read", "write", "keys"])
+    foreign = await fill_path(world, row.path)
+    unknown = row.path.format(
+        client_id="client_01k7sc0k6se3tqhf4v8nbcaaaa",
+        key_id="key_01k7sc0k6se3tqhf4v8nbcaaaa",
+        request_id="req_01k7sc0k6se3tqhf4v8nbcaaaa",
+    )
+    answers: list[httpx.Response] = [
+        await world.ask(row.method, path, key, json=row.body) for path in (foreign, unknown)
+    ]
+    problems = [assert_problem(answer) for answer in answers]
+    for problem in problems:
+        del problem["instance"], problem["requestId"]
+    assert problems[0] == problems[1]
+
+
+@pytest.mark.parametrize("text", ["x", "req_", "client_" + "z" * 26, "..%2f..", "%00", "req_'--", "9" * 5000])
+async def test_a_hostile_id_is_an_unknown_one(world: World, text: str) -> None:
+    for path in (f"/requests/{text}", f"/clients/{text}", f"/api/master-templates/{text}"):
+        assert_problem(await world.ask("GET", path, world.admin), 404)

@@ -1,0 +1,284 @@
+"""Bad input of every kind on every route that takes a body: a clear 4xx problem, and nothing stored."""
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from litestar.routes import HTTPRoute
+from tests.factories import FLOW, QUIZ, World, assert_problem, make_key
+from tests.integration.http.test_access import TABLE, fill_path
+
+pytestmark = pytest.mark.anyio
+
+JSON = {"Content-Type": "application/json"}
+DEEP = b"[" * 100_000 + b"]" * 100_000
+UNREADABLE = {
+    "empty": b"",
+    "blank": b"  \n",
+    "cut": b'{"name": "x"',
+    "not utf-8": b'{"name": "\xff\xfe"}',
+    "encoded surrogate": b'{"name": "\xed\xa0\x80"}',
+    "trailing": b"{} {}",
+    "not json": b"name=x",
+    "byte order mark": b"\xef\xbb\xbf{}",
+    "raw control character": b'{"name": "\x01"}',
+    "nan": b'{"name": NaN}',
+}
+UNACCEPTABLE = {
+    "null": b"null",
+    "list": b"[]",
+    "text": b'"x"',
+    "number": b"1" * 5000,
+    "unknown field": b'{"noSuchField": 1}',
+    "deep": DEEP,
+    "deep unknown field": b'{"noSuchField": ' + DEEP + b"}",
+    "deep parameters": b'{"template": "x", "parameters": {"a": ' + DEEP + b"}}",
+    "control character": b'{"name": "a\\u0000b"}',
+    "lone surrogate": b'{"name": "\\ud800"}',
+}
+HOSTILE = [
+    None,
+    True,
+    -1,
+    2**31,
+    2**63,
+    2**200,
+    1e308,
+    "",
+    "x" * 100_000,
+    "a\x00b",
+    "a\x1bb",
+    "\ud800",
+    "../../etc/passwd",
+    "' OR 1=1 --",
+    [],
+    {},
+    [[[[[[[[[[1]]]]]]]]]],
+    {"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": {"i": 1}}}}}}}}},
+]
+WITH_BODY = [row for row in TABLE if row.method in ("POST", "PUT", "PATCH") and row.body is not None]
+FULL_BODIES: dict[str, Any] = {
+    "POST /auth/login": {"login": "nobody", "password": "wrong"},
+    "POST /clients": {
+        "name": "N",
+        "contact": "c",
+        "tier": "basic",
+        "timeZone": "UTC",
+        "limits": {"maxRunning": 1, "monthlyBudgetUsd": 1.5, "requestsPerMinute": 5},
+    },
+    "PATCH /clients/{client_id}": {
+        "name": "N",
+        "contact": "c",
+        "tier": "basic",
+        "suspended": False,
+        "timeZone": "UTC",
+        "limits": {"maxRunning": 1, "monthlyBudgetUsd": 1.5, "requestsPerMinute": 5},
+    },
+    "POST /clients/{client_id}/api-keys": {
+        "name": "k",
+        "scopes": ["read"],
+        "expiresAt": "2999-01-01T00:00:00Z",
+    },
+    "POST /clients/{client_id}/api-keys/{key_id}/rotate": {"overlapMs": 5},
+    "POST /api/master-templates": {"name": "t_new", "title": "T", "description": "d", "flow": FLOW},
+    "PUT /api/master-templates/{name}": {
+        "title": "T",
+        "description": "d",
+        "active": True,
+        "flow": [
+            {
+                "worker": "granulation",
+                "templateRef": "basic_things",
+                "action": "granulate",
+                "paramsOverride": {"a": 1},
+                "inputMapping": {"topic": "/request/parameters/topic"},
+                "condition": {"path": "/request/x", "op": "eq", "value": 1},
+                "required": True,
+                "retries": 1,
+                "onFailure": "fail",
+            }
+        ],
+    },
+    "POST /requests": {
+        "template": QUIZ,
+        "parameters": {"topic": "x", "source": {"text": "t", "format": "text", "name": "n"}, "depth": 2},
+        "urgency": "low",
+        "accuracy": "high",
+        "runAfter": "2026-11-23T00:00:00Z",
+        "deadline": "2027-01-01T00:00:00Z",
+        "timeoutMs": 5000,
+        "metadata": {"a": "b"},
+        "execute": True,
+        "clientId": None,
+    },
+    "POST /requests/{request_id}/execute": {"parameters": {"topic": "x", "source": {"text": "t"}}},
+}
+
+
+def name_of(row: Any) -> str:
+    return f"{row.method} {row.path}"
+
+
+async def all_powers(world: World, row: Any) -> dict[str, str]:
+    """Credentials that get past the guard of a route."""
+    if row.path.startswith("/requests") or "api-keys" in row.path:
+        scopes = ["read", "write", "keys"]
+        return (await make_key(world.database, world.ours.client_id, scopes))[1]
+    return world.admin
+
+
+async def test_every_route_with_a_body_is_tested(world: World) -> None:
+    routes = {
+        f"{method} {route.path_format}"
+        for route in world.app.routes
+        if isinstance(route, HTTPRoute)
+        for method, (handler, _) in route.route_handler_map.items()
+        if "data" in handler.parsed_fn_signature.parameters
+    }
+    assert routes == {name_of(row) for row in WITH_BODY} == set(FULL_BODIES)
+
+
+@pytest.mark.parametrize("row", WITH_BODY, ids=name_of)
+async def test_an_unreadable_body_is_400_and_stores_nothing(world: World, row: Any) -> None:
+    who, path = await all_powers(world, row), await fill_path(world, row.path)
+    before = await world.count_rows()
+    for name, body in UNREADABLE.items():
+        answer = await world.ask(row.method, path, who, content=body, headers=JSON)
+        problem = assert_problem(answer)
+        assert (name, problem["status"], problem["code"]) == (name, 400, "unreadable")
+    assert await world.count_rows() == before
+
+
+@pytest.mark.parametrize("row", WITH_BODY, ids=name_of)
+async def test_an_unacceptable_body_is_refused_and_stores_nothing(world: World, row: Any) -> None:
+    who, path = await all_powers(world, row), await fill_path(world, row.path)
+    before = await world.count_rows()
+    for name, body in UNACCEPTABLE.items():
+        answer = await world.ask(row.method, path, who, content=body, headers=JSON)
+        assert answer.status_code in (400, 422), (name, answer.text)
+        assert_problem(answer)
+    assert await world.count_rows() == before
+
+
+@pytest.mark.parametrize("row", WITH_BODY, ids=name_of)
+async def test_a_body_that_is_not_json_is_415_and_a_large_one_413(world: World, row: Any) -> None:
+    who, path = await all_powers(world, row), await fill_path(world, row.path)
+    before = await world.count_rows()
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16", ""):
+        answer = await world.ask(row.method, path, who, content=b"{}", headers={"Content-Type": kind})
+        assert_problem(answer, 415, "unsupported_media_type")
+    answer = await world.ask(
+        row.method, path, who, content=b"{}", headers={**JSON, "Content-Encoding": "gzip"}
+    )
+    assert_problem(answer, 415)
+    large = b'{"name": "' + b"x" * 6 * 1024 * 1024 + b'"}'
+    assert_problem(await world.ask(row.method, path, who, content=large, headers=JSON), 413, "too_large")
+    assert await world.count_rows() == before
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of every value within a body."""
+    if path:
+        yield path
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from places(inner, (*path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from places(inner, (*path, index))
+
+
+def replaced(body: Any, path: tuple[Any, ...], value: Any) -> bytes:
+    changed = copy.deepcopy(body)
+    target = changed
+    for step in path[:-1]:
+        target = target[step]
+    target[path[-1]] = value
+    return json.dumps(changed).encode()
+
+
+@pytest.mark.parametrize("row", WITH_BODY, ids=name_of)
+async def test_no_hostile_value_anywhere_is_our_fault(world: World, row: Any) -> None:
+    who, path = await all_powers(world, row), await fill_path(world, row.path)
+    body = FULL_BODIES[name_of(row)]
+    before = await world.count_rows()
+    for place in places(body):
+        for value in HOSTILE:
+            content = replaced(body, place, value)
+            answer = await world.ask(row.method, path, who, content=content, headers=JSON)
+            assert answer.status_code < 500, (place, str(value)[:40], answer.text)
+            if answer.status_code >= 400:
+                assert_problem(answer)
+                if "\x00" in str(value) or "\ud800" in str(value):
+                    assert await world.count_rows() == before
+            else:
+                assert not any(bad in str(value) for bad in ("\x00", "\x1b", "\ud800")), place
+                before = await world.count_rows()
+    assert await world.count_rows() == before
+
+
+async def test_a_fault_names_its_place_as_a_json_pointer(world: World) -> None:
+    async def pointer_of(body: Any, path: str = "/requests") -> tuple[str, str]:
+        who = world.ours.key if path == "/requests" else world.admin
+        problem = assert_problem(await world.ask("POST", path, who, json=body), 422)
+        return problem["errors"][0]["pointer"], problem["errors"][0]["code"]
+
+    good = {"template": QUIZ, "parameters": {}}
+    assert await pointer_of({"template": QUIZ}) == ("/parameters", "missing_field")
+    assert await pointer_of({**good, "urgent": True}) == ("/urgent", "unknown_field")
+    assert await pointer_of({**good, "timeoutMs": 1}) == ("/timeoutMs", "out_of_range")
+    assert await pointer_of({**good, "timeoutMs": "5000"}) == ("/timeoutMs", "wrong_type")
+    assert await pointer_of({**good, "urgency": "very"}) == ("/urgency", "invalid_value")
+    assert await pointer_of({**good, "parameters": {"source": {"text": 1}}}) == (
+        "/parameters/source/text",
+        "wrong_type",
+    )
+    assert await pointer_of({**good, "parameters": {"source": {"url": "x"}}}) == (
+        "/parameters/source/url",
+        "unknown_field",
+    )
+    assert await pointer_of({**good, "parameters": {"a/b": ["\x00"]}}) == (
+        "/parameters/a~1b/0",
+        "control_character",
+    )
+    template = {"name": "t", "title": "t", "flow": [FLOW[0], {"worker": "granulation"}]}
+    assert await pointer_of(template, "/api/master-templates") == ("/flow/1/templateRef", "missing_field")
+
+
+async def test_query_parameters_are_checked(world: World) -> None:
+    async def ask(query: str) -> Any:
+        return assert_problem(await world.ask("GET", f"/requests?{query}", world.ours.key))
+
+    assert (await ask("limit=0"))["status"] == 422
+    assert (await ask("limit=101"))["status"] == 422
+    assert (await ask("limit=x"))["status"] == 422
+    assert (await ask("limit=" + "9" * 5000))["status"] == 422
+    assert (await ask("state=nonsense"))["status"] == 422
+    assert (await ask("cursor=!!!"))["status"] == 422
+    assert (await ask("cursor=%ff%fe"))["status"] == 422
+    assert (await ask("stats=queued"))["errors"][0]["code"] == "unknown_parameter"
+    assert (await ask("cursor=a%00b"))["status"] == 400
+
+
+async def test_a_credential_in_the_url_is_refused(world: World) -> None:
+    key = world.ours.key["X-API-Key"]
+    for query in (f"apiKey={key}", f"api_key={key}", f"key={key}", f"cursor={key}", "access_token=x"):
+        answer = await world.ask("GET", f"/requests?{query}", world.ours.key)
+        assert_problem(answer, 400, "key_in_url")
+        assert key not in answer.text
+
+
+async def test_source_material_may_have_five_mebibytes_and_the_rest_one(world: World) -> None:
+    async def post(size: int) -> int:
+        parameters = {"source": {"text": "word " * (size // 5), "format": "text"}}
+        answer = await world.ask(
+            "POST", "/requests", world.ours.key, json={"template": QUIZ, "parameters": parameters}
+        )
+        return answer.status_code
+
+    assert await post(5 * 1024 * 1024) == 202
+    assert await post(5 * 1024 * 1024 + 10) == 413
+    answer = await world.ask("POST", "/clients", world.admin, json={"name": "x" * 1024 * 1024})
+    assert_problem(answer, 413)

@@ -1,0 +1,701 @@
+"""What happens at the same time: forced by locks and events, never by waiting and hoping."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from itertools import permutations
+from typing import Any
+
+import anyio
+import pytest
+from tests.fake_worker import COST_NANO, USAGE, WORST_NANO
+from tests.fleet import Fleet, until
+
+from aifactory.kernel import db
+from aifactory.kernel.db import Database, Tx
+from aifactory.resources.interface import (
+    BudgetExceeded,
+    BudgetInUse,
+    EndedJob,
+    ExecutionState,
+    Job,
+    NewJob,
+    Outcome,
+)
+from aifactory.resources.queries import queue
+
+pytestmark = pytest.mark.anyio
+
+Action = Callable[[], Awaitable[Any]]
+
+
+async def blocked(fleet: Fleet, count: int) -> None:
+    """Wait until so many backends wait for a lock."""
+    sql = """
+        SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'
+        """
+
+    async def enough() -> bool:
+        return bool(await fleet.value(sql) >= count)
+
+    await until(enough, 10)
+
+
+@asynccontextmanager
+async def locked(fleet: Fleet, table: str) -> AsyncIterator[None]:
+    """Hold the row locks of a table's rows; what needs them queues up behind in the order of its coming."""
+    connection = await fleet.database.own_connection()
+    try:
+        async with connection.transaction():
+            await connection.execute(f"SELECT FROM {table} FOR UPDATE")
+            yield
+    finally:
+        await connection.close()
+
+
+async def in_order(fleet: Fleet, *actions: Action, table: str = "executions") -> None:
+    """Start actions one after the other against a row lock, and let them go in that order."""
+    async with anyio.create_task_group() as tasks, locked(fleet, table):
+        for number, action in enumerate(actions, start=1):
+            tasks.start_soon(action)
+            await blocked(fleet, number)
+
+
+# Fan-in, lanes, deciders.
+
+
+async def test_trap_26_two_last_siblings_in_two_processes_advance_their_stage_once(fleet: Fleet) -> None:
+    worker = fleet.script({"write": 2})
+    client, first, second = await fleet.client(), await fleet.process(slots=1), await fleet.process(slots=1)
+    execution = await fleet.submit(client)
+    await first.tick()
+    await second.tick()
+    await until(lambda: first.engine.runner.idle and second.engine.runner.idle)
+    await in_order(fleet, first.settle, second.settle)
+    assert worker.advanced == ["write"]
+    assert len(worker.recorded) == 2
+    assert (await fleet.view(execution)).state is ExecutionState.SUCCEEDED
+
+
+async def test_trap_27_a_lane_being_filled_is_not_closed(fleet: Fleet) -> None:
+    client, process = await fleet.client(), await fleet.process()
+    await fleet.cancel(await fleet.submit(client))
+    lane = await fleet.value("SELECT id FROM lanes")
+    async with fleet.database.begin() as filling:
+        submitted = await fleet.service.submit(filling, fleet.submission(client))
+        async with fleet.database.begin() as closing:
+            assert await queue.close_empty_lanes(closing) == 0
+    assert await fleet.value("SELECT id FROM lanes") == lane
+    await process.work()
+    assert (await fleet.view(submitted.execution_id)).state is ExecutionState.SUCCEEDED
+
+
+async def test_trap_27_a_lane_that_was_just_closed_is_opened_again_by_who_fills_it(fleet: Fleet) -> None:
+    client, process = await fleet.client(), await fleet.process()
+    await fleet.cancel(await fleet.submit(client))
+    executions = []
+
+    async def fill() -> None:
+        executions.append(await fleet.submit(client))
+
+    async with anyio.create_task_group() as tasks, fleet.database.begin() as closing:
+        assert await queue.close_empty_lanes(closing) == 1
+        tasks.start_soon(fill)
+        await blocked(fleet, 1)
+    await process.work()
+    assert (await fleet.view(executions[0])).state is ExecutionState.SUCCEEDED
+
+
+async def test_trap_27_a_lane_found_empty_but_filled_before_it_is_deleted_stays(fleet: Fleet) -> None:
+    client, process = await fleet.client(), await fleet.process()
+    await fleet.cancel(await fleet.submit(client))
+    executions = []
+
+    async def fill() -> None:
+        executions.append(await fleet.submit(client))
+
+    async with anyio.create_task_group() as tasks, fleet.database.begin() as closing:
+        # The first of the two statements of close_empty_lanes, then a submission, then the second.
+        await closing.raw.execute("SELECT FROM lanes FOR UPDATE SKIP LOCKED")
+        tasks.start_soon(fill)
+        await blocked(fleet, 1)
+        assert await queue.close_empty_lanes(closing) == 1
+    await process.work()
+    assert (await fleet.view(executions[0])).state is ExecutionState.SUCCEEDED
+
+
+async def test_two_submissions_that_open_the_same_lane_share_it(fleet: Fleet) -> None:
+    client = await fleet.client()
+    async with anyio.create_task_group() as tasks, fleet.database.begin() as first:
+        await fleet.service.submit(first, fleet.submission(client))
+        tasks.start_soon(fleet.submit, client)
+        await blocked(fleet, 1)
+    assert await fleet.value("SELECT count(*) FROM lanes") == 1
+    assert (await fleet.counts())["resource_queue"] == 2
+
+
+async def test_trap_1_only_one_process_decides_at_a_time_and_no_job_starts_twice(fleet: Fleet) -> None:
+    worker = fleet.script({"write": 30})
+    client, first, second = await fleet.client(), await fleet.process(), await fleet.process()
+    await fleet.submit(client)
+    claims: list[Any] = []
+
+    async def tick() -> None:
+        claims.append(await first.tick())
+
+    async with anyio.create_task_group() as tasks, locked(fleet, "resource_pools"):
+        tasks.start_soon(tick)
+        await blocked(fleet, 1)
+        assert (await second.tick()).refused
+    assert len(claims[0].claimed) == 30
+    assert (await second.tick()).claimed == ()
+    await first.settle()
+    assert len({job.id for job in worker.ran}) == len(worker.ran) == 30
+
+
+async def test_trap_12_caps_hold_for_the_fleet_and_not_for_each_process(fleet: Fleet) -> None:
+    fleet.script({"write": 9})
+    client = await fleet.client(max_running=4)
+    processes = [await fleet.process(slots=3) for _ in range(3)]
+    await fleet.submit(client)
+    for process in processes:
+        await process.tick()
+    assert (await fleet.counts())["running_jobs"] == 4
+    for _ in range(3):
+        for process in processes:
+            await process.settle()
+            await process.tick()
+            assert (await fleet.counts())["running_jobs"] <= 4
+    for process in processes:
+        await process.work()
+
+
+async def test_two_ticks_take_turns_whatever_many_processes_try(fleet: Fleet) -> None:
+    worker = fleet.script({"write": 60})
+    client = await fleet.client()
+    processes = [await fleet.process(slots=5) for _ in range(4)]
+    await fleet.submit(client)
+
+    async def drain(process: Any) -> None:
+        while len(worker.ran) < 60:
+            await process.tick()
+            await process.settle()
+        await process.settle()
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            for process in processes:
+                tasks.start_soon(drain, process)
+    assert len({job.id for job in worker.ran}) == len(worker.ran) == 60
+    assert worker.advanced == ["write"]
+
+
+# Cancel, completion, rescue.
+
+
+@pytest.mark.parametrize("order", list(permutations(["cancel", "settle", "rescue"])), ids="-".join)
+async def test_whatever_comes_first_there_is_one_end_and_the_books_are_exact(
+    fleet: Fleet, order: tuple[str, ...]
+) -> None:
+    client, owner, other = await fleet.client(), await fleet.process(), await fleet.process()
+    execution = await fleet.submit(client)
+    await owner.tick()
+    await until(lambda: owner.engine.runner.idle)
+    await fleet.execute("DELETE FROM processes WHERE id = $1", owner.engine.lease.process_id)
+
+    async def cancel() -> None:
+        await fleet.cancel(execution)
+
+    actions: dict[str, Action] = {"cancel": cancel, "settle": owner.settle, "rescue": other.rescue}
+    await in_order(fleet, *(actions[name] for name in order))
+    view = await fleet.view(execution)
+    expected = ExecutionState.SUCCEEDED if order[0] == "settle" else ExecutionState.CANCELLED
+    assert view.state is expected
+    assert await fleet.counts() == {"resource_queue": 0, "queue_due": 0, "running_jobs": 0}
+    paid = COST_NANO if order.index("settle") < order.index("rescue") else 0
+    assert await fleet.budget(client) == (0, paid, 0)
+    assert await fleet.ledger("waste") == ([] if paid else [COST_NANO])
+    assert await fleet.ledger("reconciled") == await fleet.ledger("unreconciled")
+
+
+async def test_cancelling_twice_answers_the_same(fleet: Fleet) -> None:
+    client = await fleet.client()
+    execution = await fleet.submit(client)
+    first = await fleet.cancel(execution)
+    assert first.state is ExecutionState.CANCELLED
+    assert await fleet.cancel(execution) == first
+    assert await fleet.budget(client) == (0, 0, 0)
+
+
+async def test_a_cancelled_job_that_was_claimed_but_not_started_never_runs(fleet: Fleet) -> None:
+    client, process = await fleet.client(), await fleet.process()
+    execution = await fleet.submit(client)
+    tick = await process.claim()
+    await fleet.cancel(execution)
+    await process.engine.runner.launch(list(tick.claimed), process.tasks)
+    assert process.engine.runner.idle
+    assert fleet.worker.ran == []
+    assert await fleet.counts() == {"resource_queue": 0, "queue_due": 0, "running_jobs": 0}
+    assert await fleet.value("SELECT level_micro FROM resource_pools WHERE pool = 'test'") == 10**12
+
+
+async def test_cancelling_stops_the_running_call_in_its_process(fleet: Fleet) -> None:
+    client, process, started = await fleet.client(), await fleet.process(), anyio.Event()
+
+    async def hang(job: Job) -> Outcome:
+        started.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    fleet.worker.on_run = hang
+    execution = await fleet.submit(client)
+    await process.tick()
+    await started.wait()
+    await fleet.cancel(execution)
+    assert await fleet.budget(client) == (WORST_NANO, 0, 0)
+    await process.engine._maintain()
+    await process.settle()
+    assert await fleet.budget(client) == (0, 0, 0)
+    assert await fleet.ledger("unreconciled") == [WORST_NANO]
+    assert await fleet.job_states() == ["cancelled"]
+
+
+async def test_a_cancel_and_a_tick_that_promotes_the_same_job_leave_nothing_queued(fleet: Fleet) -> None:
+    client, process = await fleet.client(), await fleet.process()
+    async with fleet.database.begin() as tx:
+        due = tx.now + timedelta(seconds=1)
+    execution = await fleet.submit(client, run_after=due)
+    await process.age(2)
+    await fleet.execute("UPDATE queues SET paused = true")
+
+    async def cancel() -> None:
+        await fleet.cancel(execution)
+
+    async def promote() -> None:
+        await process.claim()
+
+    # The tick has moved the job but not committed when the cancel looks for it.
+    async with anyio.create_task_group() as tasks:
+        async with locked(fleet, "client_pool_usage"):
+            await fleet.execute("SELECT 1")
+        async with process.database.begin() as tx:
+            from aifactory.resources.queries.tick import promote_due
+
+            assert await promote_due(tx) == 1
+            tasks.start_soon(cancel)
+            await blocked(fleet, 1)
+    assert await fleet.counts() == {"resource_queue": 0, "queue_due": 0, "running_jobs": 0}
+
+
+# Dead, stale and stopped processes.
+
+
+async def test_trap_16_a_stale_workers_result_is_refused_and_its_cost_is_waste(fleet: Fleet) -> None:
+    finish = anyio.Event()
+    client, stale, other = await fleet.client(), await fleet.process(), await fleet.process()
+
+    async def run(job: Job) -> Outcome:
+        if job.attempt == 1:
+            await finish.wait()
+        return Outcome(usage=USAGE)
+
+    fleet.worker.on_run = run
+    execution = await fleet.submit(client)
+    await stale.tick()
+    await other.age(16)
+    assert await other.rescue() == 1
+    assert await fleet.ledger("unreconciled") == [WORST_NANO]
+    assert await fleet.budget(client) == (WORST_NANO, 0, 1)
+    await other.tick()
+    finish.set()
+    await stale.settle()
+    assert (await fleet.view(execution)).state is ExecutionState.RUNNING
+    await other.settle()
+    assert (await fleet.view(execution)).state is ExecutionState.SUCCEEDED
+    assert await fleet.budget(client) == (0, COST_NANO, 0)
+    assert (await fleet.ledger("reconciled"), await fleet.ledger("waste")) == ([WORST_NANO], [COST_NANO])
+
+
+async def test_a_price_that_changes_in_between_reverses_what_was_booked(fleet: Fleet) -> None:
+    finish = anyio.Event()
+    client, stale, other = await fleet.client(), await fleet.process(), await fleet.process()
+
+    async def run(job: Job) -> Outcome:
+        await finish.wait()
+        return Outcome(usage=USAGE)
+
+    fleet.worker.on_run = run
+    await fleet.submit(client)
+    await stale.tick()
+    await other.age(16)
+    await other.rescue()
+    await fleet.execute("UPDATE models SET input_nano_per_million = 0 WHERE provider = 'test'")
+    finish.set()
+    await stale.settle()
+    assert await fleet.ledger("reconciled") == await fleet.ledger("unreconciled") == [WORST_NANO]
+
+
+async def test_traps_5_and_6_a_rescue_works_at_the_cap_and_leaves_no_counter_behind(fleet: Fleet) -> None:
+    hold = anyio.Event()
+    fleet.script({"write": 3})
+    client, stale, other = (
+        await fleet.client(max_running=2),
+        await fleet.process(slots=2),
+        await fleet.process(),
+    )
+
+    async def run(job: Job) -> Outcome:
+        if job.attempt == 1 and not hold.is_set():
+            await hold.wait()
+        return Outcome(usage=USAGE)
+
+    fleet.worker.on_run = run
+    execution = await fleet.submit(client)
+    await stale.tick()
+    assert (await other.tick()).claimed == ()
+    await other.age(16)
+    assert await other.rescue() == 2
+    hold.set()
+    await other.work()
+    assert (await fleet.view(execution)).state is ExecutionState.SUCCEEDED
+    await stale.settle()
+
+
+async def test_a_rescued_job_keeps_its_age(fleet: Fleet) -> None:
+    client, first, other = await fleet.client(), await fleet.process(), await fleet.process()
+    await fleet.submit(client)
+    aged_from = (await first.claim()).claimed[0].start.head.aged_from
+    await other.age(16)
+    await other.rescue()
+    assert await fleet.value("SELECT aged_from FROM resource_queue") == aged_from
+    await other.work()
+
+
+async def test_a_crash_between_tick_and_start_costs_nothing_and_gives_the_units_back(fleet: Fleet) -> None:
+    client, crashed, other = await fleet.client(), await fleet.process(), await fleet.process()
+    execution = await fleet.submit(client)
+    tick = await crashed.claim()
+    await other.age(16)
+    assert await other.rescue() == 1
+    assert await fleet.ledger("unreconciled") == []
+    assert await fleet.value("SELECT level_micro FROM resource_pools WHERE pool = 'test'") == 10**12
+    # It was only stopped: now it goes on where it was, while the job is queued again.
+    await crashed.engine.runner.launch(list(tick.claimed), crashed.tasks)
+    assert (crashed.engine.runner.idle, await fleet.job_states()) == (True, ["ready"])
+    await other.work()
+    assert (await fleet.view(execution)).state is ExecutionState.SUCCEEDED
+    assert len(fleet.worker.ran) == 1
+
+
+async def test_a_claim_whose_answer_was_lost_is_found_by_its_own_process(fleet: Fleet) -> None:
+    client, process = await fleet.client(), await fleet.process()
+    execution = await fleet.submit(client)
+    await process.claim()
+    assert await process.rescue() == 0
+    await process.age(11)
+    assert await process.rescue() == 1
+    await process.work()
+    assert (await fleet.view(execution)).state is ExecutionState.SUCCEEDED
+
+
+async def test_what_a_process_runs_is_not_forgotten_however_long_it_takes(fleet: Fleet) -> None:
+    client, process, finish = await fleet.client(), await fleet.process(), anyio.Event()
+
+    async def run(job: Job) -> Outcome:
+        await finish.wait()
+        return Outcome(usage=USAGE)
+
+    fleet.worker.on_run = run
+    await fleet.submit(client)
+    await process.tick()
+    await process.age(12)
+    assert await process.rescue() == 0
+    finish.set()
+    await process.settle()
+
+
+async def test_after_an_outage_a_rescue_waits_one_whole_lease(fleet: Fleet) -> None:
+    client, stale, other = await fleet.client(), await fleet.process(), await fleet.process()
+    await fleet.submit(client)
+    await other.rescue()
+    await stale.claim()
+    other.database.clock_offset = timedelta(hours=1)
+    assert await other.rescue() == 0
+    await other.age(16)
+    assert await other.rescue() == 1
+    await other.work()
+
+
+async def test_a_process_whose_lease_was_taken_stops_its_work_and_comes_back_as_another(
+    fleet: Fleet,
+) -> None:
+    client, stale, other = await fleet.client(), await fleet.process(), await fleet.process()
+    started = anyio.Event()
+
+    async def run(job: Job) -> Outcome:
+        if job.attempt == 1:
+            started.set()
+            await anyio.sleep_forever()
+        return Outcome(usage=USAGE)
+
+    fleet.worker.on_run = run
+    execution = await fleet.submit(client)
+    await stale.tick()
+    await started.wait()
+    before = stale.engine.lease.process_id
+    await other.age(16)
+    await other.rescue()
+    await stale.engine.lease.round()
+    await stale.settle()
+    assert not stale.engine.lease.may_start
+    await stale.engine.lease.round()
+    assert stale.engine.lease.may_start
+    assert stale.engine.lease.process_id != before
+    await stale.work()
+    assert (await fleet.view(execution)).state is ExecutionState.SUCCEEDED
+
+
+async def test_jobs_of_a_process_that_keeps_dying_young_run_alone_and_then_are_poisoned(
+    fleet: Fleet,
+) -> None:
+    client, survivor = await fleet.client(), await fleet.process()
+    execution = await fleet.submit(client)
+
+    async def never(job: Job) -> Outcome:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    fleet.worker.on_run = never
+    for deaths in range(1, 5):
+        victim = await fleet.process()
+        victim.database.clock_offset = survivor.database.clock_offset
+        await victim.engine.lease._register()
+        claimed = (await victim.tick()).claimed
+        assert [one.start.lane.alone for one in claimed] == [deaths == 4]
+        await survivor.age(16)
+        await survivor.rescue()
+    assert await fleet.job_states() == ["poisoned"]
+    assert (await fleet.view(execution)).state is ExecutionState.FAILED
+    assert await fleet.budget(client) == (0, 0, 0)
+
+
+@pytest.fixture
+def start_process(database: Database) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Start a real process in a mode of ``tests.process``; waits until it is where it should be."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(mode: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.process", database.url, mode], stdout=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+async def test_a_killed_process_on_this_host_is_rescued_at_once(
+    fleet: Fleet, start_process: Callable[[str], subprocess.Popen[str]]
+) -> None:
+    client, survivor = await fleet.client(), await fleet.process()
+    execution = await fleet.submit(client)
+    victim = await asyncio.to_thread(start_process, "run")
+    assert await survivor.rescue() == 0
+    victim.kill()
+    victim.wait()
+
+    async def rescued() -> bool:
+        return await survivor.rescue() == 1
+
+    await until(rescued, 5)
+    await survivor.work()
+    assert (await fleet.view(execution)).state is ExecutionState.SUCCEEDED
+
+
+@pytest.mark.parametrize("mode", ["idle", "statement", "result"])
+async def test_trap_28_a_decider_stopped_in_its_tick_stops_nobody_else(
+    fleet: Fleet, start_process: Callable[[str], subprocess.Popen[str]], mode: str
+) -> None:
+    client = await fleet.client()
+    execution = await fleet.submit(client)
+    stopped = await asyncio.to_thread(start_process, mode)
+    with anyio.fail_after(15):
+        async with fleet.engine().start():
+            view = await fleet.ended(execution, seconds=10)
+    assert view.state is ExecutionState.SUCCEEDED
+    os.kill(stopped.pid, signal.SIGCONT)
+
+
+# A database in trouble.
+
+
+async def test_trap_8_a_lock_waited_for_too_long_is_tried_again_and_not_a_failure(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(db._SERVER_SETTINGS, "statement_timeout", "300")
+    client, process = await fleet.client(), await fleet.process()
+    execution = await fleet.submit(client)
+    await process.tick()
+    await until(lambda: process.engine.runner.idle)
+    async with locked(fleet, "executions"):
+        await process.settle()
+        await process.settle()
+    await process.settle()
+    assert (await fleet.view(execution)).state is ExecutionState.SUCCEEDED
+    assert await fleet.budget(client) == (0, COST_NANO, 0)
+
+
+async def test_everything_resumes_after_all_connections_were_cut_in_the_middle(fleet: Fleet) -> None:
+    fleet.script({"read": 1, "write": 10, "assess": 1})
+    client = await fleet.client()
+    end_all = """
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()
+        """
+    async with fleet.engine(slots=8).start(), fleet.engine(slots=8).start():
+        executions = [await fleet.submit(client) for _ in range(10)]
+        for _ in range(3):
+            cut = await fleet.database.own_connection()
+            await cut.fetch(end_all)
+            await cut.close()
+
+            async def alive() -> bool:
+                try:
+                    await fleet.value("SELECT 1")
+                except db.DatabaseUnavailable:
+                    return False
+                return True
+
+            await until(alive)
+        views = [await fleet.ended(execution) for execution in executions]
+    assert {view.state for view in views} == {ExecutionState.SUCCEEDED}
+    assert await fleet.budget(client) == (0, 120 * COST_NANO, 0)
+
+
+async def test_a_record_that_writes_too_slowly_is_given_up_in_the_end(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(db._SERVER_SETTINGS, "statement_timeout", "50")
+    client, process = await fleet.client(), await fleet.process()
+
+    async def slow(tx: Tx, job: EndedJob) -> list[NewJob]:
+        if job.fault is None:
+            await tx.raw.execute("SELECT pg_sleep(1)")
+        return []
+
+    fleet.worker.on_record = slow
+    execution = await fleet.submit(client)
+    await process.tick()
+    for _ in range(12):
+        await process.settle()
+    view = await fleet.view(execution)
+    assert (view.state, view.reasons[0].code) == (ExecutionState.FAILED, "settle_error")
+    assert await fleet.budget(client) == (0, COST_NANO, 0)
+
+
+# Money under contention.
+
+
+async def test_many_submissions_on_one_budget_admit_exactly_what_fits(fleet: Fleet) -> None:
+    fits, submitters, each = 70, 20, 20
+    client = await fleet.client(monthly_budget_nano=fits * WORST_NANO + 1)
+    admitted: list[Any] = []
+    refused: list[Exception] = []
+
+    async def submit_all(database: Database) -> None:
+        for _ in range(each):
+            try:
+                async with database.begin() as tx:
+                    admitted.append(await fleet.service.submit(tx, fleet.submission(client)))
+            except BudgetInUse as error:
+                refused.append(error)
+
+    pools = [fleet.engine().database for _ in range(4)]
+    async with anyio.create_task_group() as tasks:
+        for number in range(submitters):
+            tasks.start_soon(submit_all, pools[number % 4])
+    assert (len(admitted), len(refused)) == (fits, submitters * each - fits)
+    assert await fleet.budget(client) == (fits * WORST_NANO, 0, fits)
+    assert await fleet.value("SELECT count(*) FROM executions") == fits
+    process = await fleet.process()
+    await process.work()
+    assert await fleet.budget(client) == (0, fits * COST_NANO, 0)
+
+
+async def test_trap_22_what_never_fits_and_what_does_not_fit_now_are_two_different_402s(
+    fleet: Fleet,
+) -> None:
+    client = await fleet.client(monthly_budget_nano=WORST_NANO)
+    fleet.script({"write": 2})
+    with pytest.raises(BudgetExceeded) as never:
+        await fleet.submit(client)
+    fleet.script({"write": 1})
+    await fleet.submit(client)
+    with pytest.raises(BudgetInUse) as not_now:
+        await fleet.submit(client)
+    assert (never.value.status, never.value.retryable) == (402, False)
+    assert (not_now.value.status, not_now.value.retryable) == (402, True)
+    assert await fleet.value("SELECT count(*) FROM executions") == 1
+    assert await fleet.budget(client) == (WORST_NANO, 0, 1)
+
+
+async def test_money_that_came_free_while_a_hold_was_refused_is_given_and_not_denied(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aifactory.resources import submission
+    from aifactory.resources.queries import control
+
+    client = await fleet.client(monthly_budget_nano=WORST_NANO)
+    first = await fleet.submit(client)
+    hold, refusals = control.hold, 0
+
+    async def free_after_the_first_refusal(*arguments: Any) -> Any:
+        nonlocal refusals
+        answer = await hold(*arguments)
+        if answer is None:
+            refusals += 1
+            await fleet.cancel(first)
+        return answer
+
+    monkeypatch.setattr(submission.control, "hold", free_after_the_first_refusal)
+    await fleet.submit(client)
+    assert refusals == 1
+    assert await fleet.budget(client) == (WORST_NANO, 0, 1)
+
+
+async def test_trap_19_changing_a_limit_does_not_reset_what_was_used(fleet: Fleet) -> None:
+    client, process = await fleet.client(monthly_budget_nano=WORST_NANO), await fleet.process()
+    await fleet.submit(client)
+    await process.work()
+    await fleet.set_client(client, monthly_budget_nano=0)
+    with pytest.raises(BudgetExceeded):
+        await fleet.submit(client)
+    await fleet.set_client(client, monthly_budget_nano=WORST_NANO + COST_NANO)
+    await fleet.submit(client)
+    assert await fleet.budget(client) == (WORST_NANO, COST_NANO, 1)
+
+
+async def test_a_hold_settles_in_the_month_in_which_it_was_taken(fleet: Fleet) -> None:
+    client, process = await fleet.client(), await fleet.process()
+    await fleet.submit(client, deadline=await a_year_ahead(fleet))
+    process.database.clock_offset = fleet.database.clock_offset = timedelta(days=40)
+    await process.engine.lease.round()
+    await process.work()
+    assert await fleet.value("SELECT count(*) FROM budgets") == 1
+    assert await fleet.budget(client) == (0, COST_NANO, 0)
+
+
+async def a_year_ahead(fleet: Fleet) -> Any:
+    async with fleet.database.begin() as tx:
+        return tx.now + timedelta(days=365)

@@ -1,0 +1,73 @@
+"""Conditions, pointers and mapped inputs of flows."""
+
+from typing import Any
+
+import pytest
+
+from aifactory.resources.flow import holds, is_fatal, lookup, mapped_inputs
+from aifactory.resources.interface import FlowStage, StageState
+
+DOCUMENT = {
+    "request": {"topic": "tides", "depth": 2, "a/b": {"~": 1}},
+    "stages": [{"state": "succeeded", "outputs": {"score": 81.5, "tags": ["x"]}}],
+}
+
+
+@pytest.mark.parametrize(
+    ("pointer", "found"),
+    [
+        ("/request/topic", "tides"),
+        ("/stages/0/outputs/score", 81.5),
+        ("/request/a~1b/~0", 1),
+        ("/stages/1/outputs", None),
+        ("/stages/x", None),
+        ("/request/topic/deeper", None),
+        ("", DOCUMENT),
+    ],
+)
+def test_a_pointer_finds_its_value_or_nothing(pointer: str, found: Any) -> None:
+    assert lookup(DOCUMENT, pointer) == found
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        (None, True),
+        ({"path": "/request/topic", "op": "eq", "value": "tides"}, True),
+        ({"path": "/request/topic", "op": "ne", "value": "tides"}, False),
+        ({"path": "/stages/0/outputs/score", "op": "ge", "value": 80}, True),
+        ({"path": "/stages/0/outputs/score", "op": "lt", "value": 80}, False),
+        ({"path": "/stages/0/outputs/score", "op": "gt", "value": "80"}, False),
+        ({"path": "/request/missing", "op": "le", "value": 1}, False),
+        ({"path": "/request/missing", "op": "exists"}, False),
+        ({"path": "/request/missing", "op": "exists", "value": False}, True),
+        ({"path": "/request/depth", "op": "in", "value": [1, 2]}, True),
+        ({"path": "/request/depth", "op": "in", "value": 2}, False),
+        (
+            {"and": [{"path": "/request/depth", "op": "eq", "value": 2}, {"path": "/x", "op": "exists"}]},
+            False,
+        ),
+        ({"or": [{"path": "/request/depth", "op": "eq", "value": 2}, {"path": "/x", "op": "exists"}]}, True),
+    ],
+)
+def test_a_condition_holds_by_its_value_and_never_by_accident(condition: Any, expected: bool) -> None:
+    assert holds(condition, DOCUMENT) is expected
+
+
+def test_mapped_inputs_leave_out_what_is_not_there() -> None:
+    stage = FlowStage(
+        worker="w",
+        template_ref="t",
+        input_mapping={"score": "/stages/0/outputs/score", "none": "/stages/9/outputs"},
+    )
+    assert mapped_inputs(stage, DOCUMENT) == {"score": 81.5}
+
+
+@pytest.mark.parametrize(
+    ("required", "on_failure", "fatal"),
+    [(True, "fail", True), (True, "skip", False), (True, "continue_partial", False), (False, "fail", False)],
+)
+def test_only_a_required_failure_ends_the_execution(required: bool, on_failure: str, fatal: bool) -> None:
+    stage = FlowStage(worker="w", template_ref="t", required=required, on_failure=on_failure)
+    assert is_fatal(stage, StageState.FAILED) is fatal
+    assert not is_fatal(stage, StageState.SUCCEEDED)

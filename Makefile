@@ -53,15 +53,14 @@ lock: $(VENV)/.dev ## pin what pyproject.toml asks for, with hashes
 clean: ## remove the environment; the data in .aifactory stays
 	rm -rf $(VENV)
 
-# uv installs in seconds what takes pip half a minute; where it can't be had, pip does it.
+# uv installs in seconds what takes pip half a minute; where it can't be had or fails, pip does it.
+UV := UV_SYSTEM_CERTS=1 $(BIN)/python -m uv pip install --quiet --python $(BIN)/python
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
 define install
-	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv \
-		|| echo "uv could not be installed; pip does the work"
-	@if $(BIN)/python -m uv --version >/dev/null 2>&1; \
-	then $(BIN)/python -m uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1) \
-		&& $(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps -e .; \
-	else $(BIN)/python -m pip install --quiet --require-hashes -r $(1) \
-		&& $(BIN)/python -m pip install --quiet --no-deps -e .; fi
+	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(PIP) uv || echo "no uv here; pip does the work"
+	@($(UV) --require-hashes -r $(1) && $(UV) --no-deps -e .) \
+		|| ($(PIP) --require-hashes -r $(1) && $(PIP) --no-deps -e .)
 	@touch $@
 endef
 

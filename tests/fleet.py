@@ -106,9 +106,10 @@ class Fleet:
             grace_seconds=grace_seconds,
         )
 
-    async def process(self, **options: Any) -> Process:
+    async def process(self, *, clock_offset: timedelta = timedelta(), **options: Any) -> Process:
         """A registered process."""
         engine = self.engine(**options)
+        engine.database.clock_offset = clock_offset
         await engine.lease.round()
         return Process(engine, self._tasks)
 

@@ -1,8 +1,8 @@
 """A process of the fleet that a test may stop or kill: ``python -m tests.process URL MODE``.
 
 ``idle``, ``statement``, ``result``: becomes the decider and stops itself (SIGSTOP) inside its tick: idle in
-the transaction, inside a statement, or while it reads a large result. ``run``: starts what is queued and never
-ends it. Says ``ready`` when it is where it should be.
+the transaction, inside a statement, or while it reads a large result. ``run``: starts what is queued and
+never ends it. Says ``ready`` when it is where it should be.
 """
 
 import asyncio

@@ -177,9 +177,7 @@ async def test_a_switched_off_model_still_settles_what_it_runs(fleet: Fleet) -> 
 async def test_each_stage_of_a_flow_is_planned_when_the_one_before_it_ends(fleet: Fleet) -> None:
     first, second = fleet.script({"write": 2}), ScriptedWorker({"check": 1}, name="checker")
     fleet.workers["checker"] = second
-    await fleet.execute(
-        "INSERT INTO worker_registry (worker, display_name, version, timeout_ms) VALUES ('checker', '', '', 1)"
-    )
+    await fleet.execute("INSERT INTO worker_registry VALUES ('checker', '', '1', NULL, NULL, 1000)")
     client, process = await fleet.client(), await fleet.process()
     flow = (
         FlowStage(worker="granulation", template_ref="a"),

@@ -27,7 +27,7 @@ from aifactory.resources.interface import (
     NewJob,
     Outcome,
 )
-from aifactory.resources.queries import queue
+from aifactory.resources.queries import control, queue, tick
 
 pytestmark = pytest.mark.anyio
 
@@ -236,9 +236,9 @@ async def test_cancelling_twice_answers_the_same(fleet: Fleet) -> None:
 async def test_a_cancelled_job_that_was_claimed_but_not_started_never_runs(fleet: Fleet) -> None:
     client, process = await fleet.client(), await fleet.process()
     execution = await fleet.submit(client)
-    tick = await process.claim()
+    claimed = (await process.claim()).claimed
     await fleet.cancel(execution)
-    await process.engine.runner.launch(list(tick.claimed), process.tasks)
+    await process.engine.runner.launch(list(claimed), process.tasks)
     assert process.engine.runner.idle
     assert fleet.worker.ran == []
     assert await fleet.counts() == {"resource_queue": 0, "queue_due": 0, "running_jobs": 0}
@@ -272,24 +272,15 @@ async def test_a_cancel_and_a_tick_that_promotes_the_same_job_leave_nothing_queu
         due = tx.now + timedelta(seconds=1)
     execution = await fleet.submit(client, run_after=due)
     await process.age(2)
-    await fleet.execute("UPDATE queues SET paused = true")
 
     async def cancel() -> None:
         await fleet.cancel(execution)
 
-    async def promote() -> None:
-        await process.claim()
-
     # The tick has moved the job but not committed when the cancel looks for it.
-    async with anyio.create_task_group() as tasks:
-        async with locked(fleet, "client_pool_usage"):
-            await fleet.execute("SELECT 1")
-        async with process.database.begin() as tx:
-            from aifactory.resources.queries.tick import promote_due
-
-            assert await promote_due(tx) == 1
-            tasks.start_soon(cancel)
-            await blocked(fleet, 1)
+    async with anyio.create_task_group() as tasks, process.database.begin() as tx:
+        assert await tick.promote_due(tx) == 1
+        tasks.start_soon(cancel)
+        await blocked(fleet, 1)
     assert await fleet.counts() == {"resource_queue": 0, "queue_due": 0, "running_jobs": 0}
 
 
@@ -380,13 +371,13 @@ async def test_a_rescued_job_keeps_its_age(fleet: Fleet) -> None:
 async def test_a_crash_between_tick_and_start_costs_nothing_and_gives_the_units_back(fleet: Fleet) -> None:
     client, crashed, other = await fleet.client(), await fleet.process(), await fleet.process()
     execution = await fleet.submit(client)
-    tick = await crashed.claim()
+    claimed = (await crashed.claim()).claimed
     await other.age(16)
     assert await other.rescue() == 1
     assert await fleet.ledger("unreconciled") == []
     assert await fleet.value("SELECT level_micro FROM resource_pools WHERE pool = 'test'") == 10**12
     # It was only stopped: now it goes on where it was, while the job is queued again.
-    await crashed.engine.runner.launch(list(tick.claimed), crashed.tasks)
+    await crashed.engine.runner.launch(list(claimed), crashed.tasks)
     assert (crashed.engine.runner.idle, await fleet.job_states()) == (True, ["ready"])
     await other.work()
     assert (await fleet.view(execution)).state is ExecutionState.SUCCEEDED
@@ -473,9 +464,7 @@ async def test_jobs_of_a_process_that_keeps_dying_young_run_alone_and_then_are_p
 
     fleet.worker.on_run = never
     for deaths in range(1, 5):
-        victim = await fleet.process()
-        victim.database.clock_offset = survivor.database.clock_offset
-        await victim.engine.lease._register()
+        victim = await fleet.process(clock_offset=survivor.database.clock_offset)
         claimed = (await victim.tick()).claimed
         assert [one.start.lane.alone for one in claimed] == [deaths == 4]
         await survivor.age(16)
@@ -653,9 +642,6 @@ async def test_trap_22_what_never_fits_and_what_does_not_fit_now_are_two_differe
 async def test_money_that_came_free_while_a_hold_was_refused_is_given_and_not_denied(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from aifactory.resources import submission
-    from aifactory.resources.queries import control
-
     client = await fleet.client(monthly_budget_nano=WORST_NANO)
     first = await fleet.submit(client)
     hold, refusals = control.hold, 0
@@ -668,7 +654,7 @@ async def test_money_that_came_free_while_a_hold_was_refused_is_given_and_not_de
             await fleet.cancel(first)
         return answer
 
-    monkeypatch.setattr(submission.control, "hold", free_after_the_first_refusal)
+    monkeypatch.setattr(control, "hold", free_after_the_first_refusal)
     await fleet.submit(client)
     assert refusals == 1
     assert await fleet.budget(client) == (WORST_NANO, 0, 1)

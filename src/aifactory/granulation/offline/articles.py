@@ -3,26 +3,34 @@
 import re
 
 from aifactory.granulation.offline.study import Study
-from aifactory.granulation.offline.words import words_of
+from aifactory.granulation.offline.words import places_of, words_of
+
+_HAS_ONE = re.compile(r"^(?:the|a|an|your|its|how|why|what)\b", re.IGNORECASE)
+_LAST_WORD = re.compile(r"([\w’'-]+) $")
+_OWN = frozenset(("this", "that", "its", "each", "every"))
+_MOST_LINES = 60
 
 
 def with_article(study: Study, name: str) -> str:
     """A name with the article that the text itself gives it most often."""
-    if (
-        re.match(r"^(?:the|a|an|your|its|how|why|what)\b", name, re.IGNORECASE)
-        or " and " in name
-        or "," in name
-    ):
+    if name not in study.named:
+        study.named[name] = _with_article(study, name)
+    return study.named[name]
+
+
+def _with_article(study: Study, name: str) -> str:
+    if _HAS_ONE.match(name) or " and " in name or "," in name:
         return name
     head = words_of(name)[-1].lower() if words_of(name) else ""
     if not head or (head.endswith("s") and not head.endswith(("ss", "us", "is"))) or name[0].isupper():
         return name
-    pattern = re.compile(rf"(?:\b([\w’'-]+)[ ])?{re.escape(name)}\b(?![-’'\w]| [a-z]+ing\b)", re.IGNORECASE)
     counts = {"": 0, "the": 0, "a": 0, "an": 0}
-    for index in study.mentions.of(name)[:60]:
-        for found in pattern.finditer(study.lines[index].shown):
-            before = (found[1] or "").lower()
-            article = "the" if before in ("this", "that", "its", "each", "every") else before
+    for index in study.mentions.of(name)[:_MOST_LINES]:
+        shown = study.lines[index].shown.lower()
+        for at in places_of(shown, name.lower()):
+            before = _LAST_WORD.search(shown, max(0, at - 12), at)
+            word = before[1] if before else ""
+            article = "the" if word in _OWN else word
             counts[article if article in counts else ""] += 1
     indefinite = "a" if counts["a"] >= counts["an"] else "an"
     if counts["the"] + counts[indefinite] <= counts[""]:

@@ -16,7 +16,7 @@ from aifactory.granulation.offline.procedures import name_of, span_of, steps_of
 from aifactory.granulation.offline.reading import Line
 from aifactory.granulation.offline.study import Study
 from aifactory.granulation.offline.summary import rank_lines, shorten
-from aifactory.granulation.offline.words import count_words, is_stop, stem, words_of
+from aifactory.granulation.offline.words import count_words, is_stop, places_of, stem, words_of
 from aifactory.granulation.tree import Bloom, Difficulty, Item, ItemKind, Option, Span
 
 GAP = "____"
@@ -316,10 +316,7 @@ def _gap_items(study: Study, first: int, last: int) -> Iterator[Draft]:
 
 def _gap_at(study: Study, told: str, answer: str) -> int:
     """Where a gap for an answer can be, -1 if nowhere: said once, whole, among enough other words."""
-    places = [
-        found.start()
-        for found in re.finditer(rf"(?<![\w’'-]){re.escape(answer)}(?![\w’'-])", told, re.IGNORECASE)
-    ]
+    places = places_of(told.lower(), answer.lower())
     if len(places) != 1 or count_words(told) - count_words(answer) < _LEAST_CONTEXT:
         return -1
     at = places[0]

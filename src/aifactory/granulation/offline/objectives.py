@@ -41,6 +41,8 @@ _FORMULA = re.compile(
 _FIGURE = re.compile(r"(?<![\w.])\d[\d.,]*\s?(?:%|°|[^\W\d_]{1,})")
 _LEAST_FIGURES = 3
 _MOST_WORDS = 25
+# Both halves of a compound count.
+_COUNTED = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
 class Aim(msgspec.Struct, frozen=True):
@@ -55,7 +57,7 @@ class Aim(msgspec.Struct, frozen=True):
 
 def fitting(*wordings: str) -> str:
     """The first of some wordings that is short enough for an objective, else the shortest."""
-    lengths = [len(wording.split()) for wording in wordings]
+    lengths = [len(_COUNTED.findall(wording)) for wording in wordings]
     return next(
         (w for w, n in zip(wordings, lengths, strict=True) if n <= _MOST_WORDS),
         wordings[lengths.index(min(lengths))],
@@ -80,7 +82,10 @@ def subject_of(study: Study, chunk: Chunk, title: str) -> str:
     if not chunk.title and not chunk.merged:
         return _generated_subject(study, chunk, title)
     if chunk.merged:
-        return _joined([clause_of(study, child.title) for child in chunk.children if child.title], title)
+        names = [child.title for child in chunk.children if child.title]
+        if not 1 <= len(names) <= 2:
+            return f"the main points of “{title}”"
+        return listed([clause_of(study, name) for name in names])
     return clause_of(study, title)
 
 
@@ -93,10 +98,6 @@ def _generated_subject(study: Study, chunk: Chunk, title: str) -> str:
     terms = [d.term.lower() for d in study.defined_between(chunk.first, chunk.last)]
     named = listed([with_article(study, name) for name in names])
     return named if any(name.lower() in terms for name in names) else f"what the source says about {named}"
-
-
-def _joined(clauses: list[str], title: str) -> str:
-    return listed(clauses) if 1 <= len(clauses) <= 2 else f"the main points of “{title}”"
 
 
 def topic_of(study: Study, chunk: Chunk, title: str) -> str:

@@ -29,6 +29,8 @@ class Study:
         self.book = PhraseBook(self.lines, self.lexicon, digest.language)
         self.mentions = Mentions(self.lines, digest.language)
         self.definitions = digest.concepts
+        # Names with their articles, as they have been looked up.
+        self.named: dict[str, str] = {}
         self.focus = frozenset(
             stem for wish in (*brief.focus_areas, *brief.objects) for stem in term_key(wish, digest.language)
         )

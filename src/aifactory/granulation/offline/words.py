@@ -63,3 +63,19 @@ def stems_of(text: str, language: str = "en") -> list[str]:
 def is_stop(word: str, language: str = "en") -> bool:
     """Whether a word carries no topic."""
     return word.lower().replace("’", "'") in STOP_WORDS.get(language, STOP_WORDS["en"])
+
+
+def places_of(text: str, name: str) -> list[int]:
+    """Where a name stands in a text as whole words; both are compared as they are."""
+    places = []
+    at = text.find(name)
+    while at >= 0:
+        end = at + len(name)
+        if not _joins(text[at - 1 : at]) and not _joins(text[end : end + 1]):
+            places.append(at)
+        at = text.find(name, at + 1)
+    return places
+
+
+def _joins(character: str) -> bool:
+    return character.isalnum() or character in ("’", "'", "-", "_")

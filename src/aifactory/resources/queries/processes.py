@@ -38,10 +38,10 @@ async def remove(tx: Tx, process_id: ProcessId) -> None:
 
 
 async def others(tx: Tx, process_id: ProcessId) -> list[Any]:
-    """Return the other processes: id, host, pid, whether the lease is over, whether its session is gone."""
+    """Return the other processes with their leases: whether they are over, whether their session is gone."""
     return await tx.raw.fetch(
         """
-        SELECT p.id, p.host, p.pid, p.started_at, p.lease_until < $2 AS expired,
+        SELECT p.id, p.host, p.pid, p.started_at, p.lease_until, p.lease_until < $2 AS expired,
                NOT EXISTS (
                    SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
                      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())

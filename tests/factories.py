@@ -1,8 +1,10 @@
 """Whole apps and the people who use them, for integration tests."""
 
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,14 +14,24 @@ from tests.fakes import FakeWorker
 
 from aifactory.accounts import clients, sessions
 from aifactory.accounts.models import UserRow
-from aifactory.app import create_app
+from aifactory.accounts.service import AccountsBook
+from aifactory.factory import Factory
+from aifactory.granulation import queries as tree_queries
+from aifactory.granulation import steps
+from aifactory.granulation.offline.brief import Brief
+from aifactory.granulation.scoring import Assessment
+from aifactory.granulation.service import Granulation
+from aifactory.granulation.sizes import Counts
+from aifactory.granulation.specs import builtin_specs
+from aifactory.granulation.tree import Tree
 from aifactory.kernel.db import Database
 from aifactory.kernel.http import SESSION_HEADER
-from aifactory.kernel.ids import ClientId, UserId, new_id, text_id
+from aifactory.kernel.ids import ClientId, ExecutionId, StageId, TreeId, UserId, new_id, text_id
 from aifactory.kernel.principal import Principal, Role
 from aifactory.resources.engine import Engine
 from aifactory.resources.interface import Tier
 from aifactory.resources.service import ResourceService
+from aifactory.server import build_app
 from aifactory.settings import Settings
 
 QUIZ = "content_granulation_quiz"
@@ -73,7 +85,15 @@ async def open_world(database: Database, **app_arguments: Any) -> AsyncIterator[
     workers = {"granulation": FakeWorker()}
     engine = Engine(database=database, workers=workers, slots=8, local_slots=2, grace_seconds=1)
     resources = ResourceService(workers=workers, wake=engine.wake, abort=engine.abort)
-    app = create_app(settings=Settings(), database=database, resources=resources, **app_arguments)
+    factory = Factory(
+        settings=Settings(scheduler=False),
+        database=database,
+        resources=resources,
+        book=AccountsBook(resources=resources),
+        engine=engine,
+        granulation=Granulation(processes=1),
+    )
+    app = build_app(factory, **app_arguments)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         world = World(database, app, engine, http)
@@ -153,3 +173,40 @@ def assert_problem(response: httpx.Response, status: int | None = None, code: st
     if code is not None:
         assert problem["code"] == code, problem
     return problem
+
+
+@functools.cache
+def made_tree() -> tuple[Tree, Assessment]:
+    """Make a small quiz of an example document."""
+    source = (Path(__file__).parents[1] / "examples" / "tides.txt").read_bytes()
+    counts, spec = Counts(per_level=(2, 3)), builtin_specs()["quiz"]
+    read = steps.read(source, "text", "tides.txt")
+    assert isinstance(read, steps.Made)
+    digest = read.artifacts["digest"]
+    written = steps.write(source, digest, Brief(structure_type="quiz", topic="", counts=counts))
+    assert isinstance(written, steps.Made)
+    scored = steps.score(source, digest, written.artifacts["tree"], spec, counts, ())
+    return (
+        msgspec.json.decode(scored.artifacts["tree"], type=Tree),
+        msgspec.json.decode(scored.artifacts["assessment"], type=Assessment),
+    )
+
+
+async def store_tree(database: Database, client_id: ClientId) -> str:
+    """Store a tree of a client; return its id."""
+    tree, assessment = made_tree()
+    tree_id = TreeId(new_id())
+    async with database.begin() as tx:
+        await tree_queries.insert_tree(
+            tx,
+            tree_id=tree_id,
+            execution_id=ExecutionId(new_id()),
+            stage_id=StageId(new_id()),
+            client_id=client_id,
+            template="quiz_basic_v1",
+            template_version=1,
+            state="valid",
+            tree=tree,
+            assessment=assessment,
+        )
+    return text_id("tree", tree_id)

@@ -1,7 +1,11 @@
 """``aifactory serve``: the app under uvicorn, started and stopped in order."""
 
 import contextlib
+import signal
+import socket
 from collections.abc import AsyncIterator, Callable
+from types import FrameType
+from typing import Any
 
 import uvicorn
 from litestar import Litestar
@@ -16,8 +20,12 @@ from aifactory.resources.engine import Engine
 from aifactory.settings import Settings
 
 
-def build_app(factory: Factory) -> Litestar:
-    """Return the whole app of a factory; its lifespan runs the engine."""
+class CannotListen(Exception):
+    """The address can't be had; the text says why and what to do."""
+
+
+def build_app(factory: Factory, **changes: Any) -> Litestar:
+    """Return the whole app of a factory; its lifespan runs the engine. ``changes`` go to ``create_app``."""
 
     @contextlib.asynccontextmanager
     async def run_engine(_: Litestar) -> AsyncIterator[None]:
@@ -26,14 +34,17 @@ def build_app(factory: Factory) -> Litestar:
                 await stack.enter_async_context(factory.run())
             yield
 
+    parts: dict[str, Any] = {
+        "routes": [*resource_routes.ROUTES, *granulation_routes.ROUTES],
+        "dependencies": {"engine": factory.engine, "book": factory.book},
+        "health": {"scheduler": engine_check(factory.engine)} if factory.settings.scheduler else {},
+        "lifespan": [run_engine],
+    }
     return create_app(
         settings=factory.settings,
         database=factory.database,
         resources=factory.resources,
-        routes=[*resource_routes.ROUTES, *granulation_routes.ROUTES],
-        dependencies={"engine": factory.engine, "book": factory.book},
-        health={"scheduler": engine_check(factory.engine)} if factory.settings.scheduler else {},
-        lifespan=[run_engine],
+        **{**parts, **changes},
     )
 
 
@@ -48,20 +59,47 @@ def engine_check(engine: Engine) -> HealthCheck:
 
 
 async def serve(settings: Settings, *, announce: Callable[[FirstSecrets | None], None]) -> None:
-    """Open everything, tell the first start's secrets, serve until SIGINT or SIGTERM."""
-    async with open_database(settings) as database:
-        factory = build_factory(settings, database)
-        secrets = await seed_first_start(database, resources=factory.resources)
-        config = uvicorn.Config(
-            build_app(factory),
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=True,
-            timeout_graceful_shutdown=settings.grace_seconds,
-        )
-        server = uvicorn.Server(config)
-        announce(secrets)
-        await server.serve()
+    """Open everything, tell the first start's secrets, serve until SIGINT or SIGTERM. Raises CannotListen."""
+    with _bind(settings) as listener:
+        async with open_database(settings) as database:
+            factory = build_factory(settings, database)
+            secrets = await seed_first_start(database, resources=factory.resources)
+            config = uvicorn.Config(
+                build_app(factory),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=True,
+                timeout_graceful_shutdown=settings.grace_seconds,
+            )
+            announce(secrets)
+            await _Server(config).serve(sockets=[listener])
+
+
+def _bind(settings: Settings) -> socket.socket:
+    """Take the address before anything is opened, so that a busy one is told at once."""
+    listener: socket.socket | None = None
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        if listener is not None:
+            listener.close()
+        raise CannotListen(
+            f"Can't listen on {settings.host}:{settings.port}: {error.strerror}. Set AIFACTORY_HOST or "
+            "AIFACTORY_PORT to another address."
+        ) from error
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """Returns after a signal. uvicorn would raise it again, and cut what is around it short."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Ask for the end; a second Ctrl-C asks for it now."""
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True

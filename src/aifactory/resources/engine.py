@@ -10,6 +10,7 @@ import anyio.abc
 
 from aifactory.kernel.clock import utc_now
 from aifactory.kernel.db import Database
+from aifactory.kernel.errors import Conflict
 from aifactory.kernel.ids import JobId
 from aifactory.kernel.loop import LoopHealth, Wake, run_loop
 from aifactory.resources.interface import Worker
@@ -21,6 +22,12 @@ from aifactory.resources.settlement import Settled
 
 MAINTENANCE_SECONDS = 1.0
 LAST_ROUNDS_SECONDS = 3.0
+
+
+class SchedulerElsewhere(Conflict):
+    """This process was started without the scheduler."""
+
+    code, title = "scheduler_elsewhere", "The scheduler does not run in this process"
 
 
 class Engine:
@@ -68,8 +75,9 @@ class Engine:
         return {name: health.alive(now) for name, health in self.healths.items()}
 
     async def tick(self) -> Tick:
-        """Do one scheduling round now and launch what it claimed."""
-        assert self._tasks is not None, "the engine is not running"
+        """Do one scheduling round now and launch what it claimed. Raises SchedulerElsewhere."""
+        if self._tasks is None:
+            raise SchedulerElsewhere("This process only serves; ask one that runs the scheduler.")
         async with self._ticking:
             tick = await self.scheduler.tick(
                 slots=self.runner.free_slots(local=False),
@@ -108,6 +116,7 @@ class Engine:
                         wake.set()
                     # Each loop ends after its round: cutting one would cut its transaction.
                     tasks.cancel_scope.deadline = anyio.current_time() + LAST_ROUNDS_SECONDS
+        self._tasks = None
         with anyio.CancelScope(shield=True):
             await self.lease.release()
 

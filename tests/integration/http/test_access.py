@@ -6,7 +6,7 @@ import httpx
 import msgspec
 import pytest
 from litestar.routes import HTTPRoute
-from tests.factories import FLOW, QUIZ, World, assert_problem, make_key
+from tests.factories import FLOW, QUIZ, World, assert_problem, make_key, store_tree
 
 from aifactory.kernel.http import is_automatic_options
 
@@ -87,6 +87,21 @@ TABLE = [
     case("POST", "/requests/{request_id}/cancel", "404 403 403 200 200 200"),
     case("GET", "/requests/{request_id}/status", "404 200 200 200 200 200"),
     case("GET", "/requests/{request_id}/result", "404 409 409 409 409 409"),
+    case("POST", "/api/execute", "202 403 403 202 202 422", REQUEST),
+    case("GET", "/api/execution/{execution_id}", "404 200 200 200 200 200"),
+    case("POST", "/api/execution/{execution_id}/cancel", "404 403 403 200 200 200"),
+    case("GET", "/api/cost/{execution_id}", "404 200 200 200 200 200"),
+    case("GET", "/api/queue/status", "200 200 200 200 200 200"),
+    case("GET", "/status", "200 200 200 200 200 200"),
+    case("GET", "/admin/scheduler", "403 403 200 403 403 200"),
+    case("POST", "/admin/scheduler/start", "403 403 403 403 403 200"),
+    case("POST", "/admin/scheduler/stop", "403 403 403 403 403 200"),
+    case("POST", "/admin/scheduler/process", "403 403 403 403 403 409"),
+    case("GET", "/api/jobs", "200 200 200 200 200 200"),
+    case("GET", "/api/jobs/{tree_id}", "404 200 200 200 200 200"),
+    case("GET", "/api/jobs/{tree_id}/structure", "404 200 200 200 200 200"),
+    case("GET", "/api/jobs/{tree_id}/validations", "404 200 200 200 200 200"),
+    case("GET", "/api/jobs/{tree_id}/export", "404 200 200 200 200 200"),
 ]
 
 
@@ -114,6 +129,11 @@ async def fill_path(world: World, path: str) -> str:
     if "{request_id}" in path:
         made = await world.ask("POST", "/requests", world.ours.key, json=REQUEST)
         values["request_id"] = made.json()["id"]
+    if "{execution_id}" in path:
+        made = await world.ask("POST", "/api/execute", world.ours.key, json=REQUEST)
+        values["execution_id"] = made.json()["id"]
+    if "{tree_id}" in path:
+        values["tree_id"] = await store_tree(world.database, world.ours.client_id)
     return path.format(**values)
 
 
@@ -153,6 +173,8 @@ async def test_a_foreign_object_looks_exactly_like_an_unknown_one(world: World, 
         client_id="client_01k7sc0k6se3tqhf4v8nbcaaaa",
         key_id="key_01k7sc0k6se3tqhf4v8nbcaaaa",
         request_id="req_01k7sc0k6se3tqhf4v8nbcaaaa",
+        execution_id="exec_01k7sc0k6se3tqhf4v8nbcaaaa",
+        tree_id="tree_01k7sc0k6se3tqhf4v8nbcaaaa",
     )
     answers: list[httpx.Response] = [
         await world.ask(row.method, path, key, json=row.body) for path in (foreign, unknown)

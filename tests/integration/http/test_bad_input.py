@@ -3,12 +3,15 @@
 import copy
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from litestar.routes import HTTPRoute
 from tests.factories import FLOW, QUIZ, World, assert_problem, make_key
 from tests.integration.http.test_access import TABLE, fill_path
+
+from aifactory.kernel.clock import utc_now
 
 pytestmark = pytest.mark.anyio
 
@@ -58,6 +61,12 @@ HOSTILE = [
     [[[[[[[[[[1]]]]]]]]]],
     {"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": {"i": 1}}}}}}}}},
 ]
+
+
+def _from_now(*, days: int) -> str:
+    return (utc_now() + timedelta(days=days)).isoformat()
+
+
 WITH_BODY = [row for row in TABLE if row.method in ("POST", "PUT", "PATCH") and row.body is not None]
 FULL_BODIES: dict[str, Any] = {
     "POST /auth/login": {"login": "nobody", "password": "wrong"},
@@ -106,14 +115,24 @@ FULL_BODIES: dict[str, Any] = {
         "parameters": {"topic": "x", "source": {"text": "t", "format": "text", "name": "n"}, "depth": 2},
         "urgency": "low",
         "accuracy": "high",
-        "runAfter": "2026-11-23T00:00:00Z",
-        "deadline": "2027-01-01T00:00:00Z",
+        "runAfter": _from_now(days=1),
+        "deadline": _from_now(days=30),
         "timeoutMs": 5000,
         "metadata": {"a": "b"},
         "execute": True,
         "clientId": None,
     },
     "POST /requests/{request_id}/execute": {"parameters": {"topic": "x", "source": {"text": "t"}}},
+    "POST /api/execute": {
+        "template": QUIZ,
+        "parameters": {"topic": "x", "source": {"text": "t", "format": "text", "name": "n"}, "depth": 2},
+        "urgency": "low",
+        "accuracy": "high",
+        "runAfter": _from_now(days=1),
+        "deadline": _from_now(days=30),
+        "metadata": {"a": "b"},
+        "clientId": None,
+    },
 }
 
 
@@ -123,7 +142,7 @@ def name_of(row: Any) -> str:
 
 async def all_powers(world: World, row: Any) -> dict[str, str]:
     """Credentials that get past the guard of a route."""
-    if row.path.startswith("/requests") or "api-keys" in row.path:
+    if row.path.startswith(("/requests", "/api/execute")) or "api-keys" in row.path:
         scopes = ["read", "write", "keys"]
         return (await make_key(world.database, world.ours.client_id, scopes))[1]
     return world.admin

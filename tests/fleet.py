@@ -67,8 +67,9 @@ class Process:
 
     async def age(self, seconds: float) -> None:
         """Let time pass for this process, as a fleet does that ticks all the while."""
-        for _ in range(int(seconds)):
-            self.database.clock_offset += timedelta(seconds=1)
+        until_then = self.database.clock_offset + timedelta(seconds=seconds)
+        while self.database.clock_offset < until_then:
+            self.database.clock_offset = min(until_then, self.database.clock_offset + timedelta(seconds=4))
             async with self.database.begin() as tx:
                 await tx.raw.execute("UPDATE scheduler_control SET last_tick_at = $1", tx.now)
             await self.engine.lease.round()
@@ -81,6 +82,7 @@ class Fleet:
         self.database = database
         self.worker = ScriptedWorker()
         self.workers: dict[str, Worker] = {"granulation": self.worker}
+        self.audited = True
         self._tasks = tasks
         self._opened: list[Database] = []
 

@@ -26,7 +26,7 @@ from aifactory.kernel.migrations import MigrationRefused, head_revision
 from aifactory.kernel.openapi import openapi_document
 from aifactory.resources.audit import Report, audit
 from aifactory.resources.interface import ExecutionState
-from aifactory.server import build_app, serve
+from aifactory.server import CannotListen, build_app, serve
 from aifactory.settings import Settings, SettingsError, read_settings
 
 OK, FAILED, USAGE, AUTH, LIMIT, SERVER = range(6)
@@ -203,6 +203,6 @@ def _refusal(error: BaseException) -> tuple[int, str | None]:
         return USAGE, str(error)
     if isinstance(error, AppError):
         return _EXIT_BY_STATUS.get(error.status, SERVER), error.detail
-    if isinstance(error, EmbeddedPostgresError | MigrationRefused):
+    if isinstance(error, EmbeddedPostgresError | MigrationRefused | CannotListen):
         return SERVER, str(error)
     return SERVER, None

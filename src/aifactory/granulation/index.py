@@ -82,13 +82,12 @@ class PlacedObjective(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlacedItem(msgspec.Struct, frozen=True, kw_only=True):
-    """An item and the entry that holds it; ``is_content`` says that the entry is nothing but the item."""
+    """An item, the entry that holds it, and the stems of all that it says."""
 
     item: Item
     owner: int
     pointer: str
     stems: frozenset[str]
-    is_content: bool
 
 
 class PlacedConcept(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +127,7 @@ class TreeIndex:
         self.needed: list[Reference] = []
         self.declared: dict[str, dict[str, str]] = {}
         self.violations: list[Violation] = []
-        self._item_stems: dict[int, frozenset[str]] = {}
+        self._content: dict[int, list[PlacedItem]] = {}
         self._read_fields(ROOT, "", spec.root_fields, tree.fields, [])
         self._read_nodes(ROOT, "", "/nodes", tree.nodes)
         for entry in self.entries:
@@ -149,7 +148,12 @@ class TreeIndex:
 
     def said(self, owner: int) -> frozenset[str]:
         """The stems of all that a node says; of an item's node, its options and feedback too."""
-        return frozenset(self.entries[owner].stems) | self._item_stems.get(owner, frozenset())
+        own = frozenset(self.entries[owner].stems)
+        return own.union(*(placed.stems for placed in self.content_of(owner)))
+
+    def content_of(self, owner: int) -> list[PlacedItem]:
+        """The item that a node consists of, if it is one."""
+        return self._content.get(owner, [])
 
     def uses(self, use: Use) -> list[Reference]:
         """The references with one meaning."""
@@ -309,11 +313,11 @@ class TreeIndex:
         elif isinstance(part, Item):
             self._declare("item", part.id, owner, f"{pointer}/id")
             stems = frozenset(content_stems(item_text(part), self.language))
-            self.items.append(
-                PlacedItem(item=part, owner=owner, pointer=pointer, stems=stems, is_content=field.required)
-            )
+            placed = PlacedItem(item=part, owner=owner, pointer=pointer, stems=stems)
+            self.items.append(placed)
+            # A node whose item is required consists of it; a lesson only carries some.
             if field.required:
-                self._item_stems[owner] = stems
+                self._content.setdefault(owner, []).append(placed)
                 body.append(part.stem)
                 self.entries[owner].answers += answer_texts(part)
             for position, target in enumerate(part.objective_ids):

@@ -8,7 +8,7 @@ from aifactory.granulation.item_texts import CHOICE_KINDS
 from aifactory.granulation.item_wording import wording_flaws
 from aifactory.granulation.tree import Item, ItemKind, Option
 from aifactory.granulation.violations import Severity
-from aifactory.granulation.words import bigram_similarity, content_stems, normalized, overlap, words
+from aifactory.granulation.words import bigram_similarity, normalized, overlap, stems_of, words
 
 OPTION_COUNT = (3, 5)
 LONGEST_KEY_RATIO = 1.5
@@ -153,21 +153,21 @@ def option_similarity(key: str, distractor: str, language: str) -> float:
     left, right = key.strip(), distractor.strip()
     if _NUMBER.fullmatch(left) and _NUMBER.fullmatch(right):
         return 0.5
-    if normalized(left) == normalized(right) and normalized(left):
+    left_words, right_words = words(left), words(right)
+    if left_words == right_words and left_words:
         return 1.0
     spelling = bigram_similarity(left.lower(), right.lower())
-    shared = overlap(content_stems(left, language), content_stems(right, language))
-    if spelling > 0.9 or len(words(left)) == len(words(right)) == 1:
-        shared = spelling
+    shared = spelling
+    if spelling <= 0.9 and not len(left_words) == len(right_words) == 1:
+        shared = overlap(stems_of(left_words, language), stems_of(right_words, language))
     shorter, longer = sorted((len(left), len(right)))
     length = shorter / longer if longer else 0.0
-    shape = float(_shape(left) == _shape(right))
+    shape = float(_shape(left, len(left_words)) == _shape(right, len(right_words)))
     # Two options that share their words are near duplicates whatever their shape; a bare length match is not.
     return max(0.7 * spelling + 0.3 * shared, 0.25 * (spelling + shared + length + shape))
 
 
-def _shape(text: str) -> tuple[bool, bool, int]:
-    count = len(words(text))
+def _shape(text: str, count: int) -> tuple[bool, bool, int]:
     return text[:1].isupper(), bool(_NUMBER.search(text)), min(3, count // 3)
 
 

@@ -6,12 +6,13 @@ import msgspec
 
 from aifactory.granulation.index import TreeIndex
 from aifactory.granulation.similarity import similar_pairs, tfidf_vectors
+from aifactory.granulation.specs import Presence
 from aifactory.granulation.violations import Severity, Violation
 
 WARN, ERROR = 0.40, 0.50
 # Below 25 words a few shared ones already make a high cosine, so short texts must be nearly the same.
 LONG_WORDS = 25
-SHORT_TEXT = 0.60
+SHORT_TEXT = 0.55
 MIN_STEMS = 4
 
 
@@ -44,11 +45,8 @@ def _text(index: TreeIndex, owner: int) -> list[str]:
     if len(entry.node.summary.split()) > LONG_WORDS:
         return entry.summary_stems
     # An item's title is cut from its stem, and says the same of every item of a kind.
-    stems = (
-        [stem for sentence in entry.sentences for stem in sentence.stems]
-        if not entry.node.summary
-        else entry.stems
-    )
+    is_item = entry.level is not None and entry.level.summary is Presence.OPTIONAL
+    stems = [stem for one in entry.sentences for stem in one.stems] if is_item else entry.stems
     return stems if len(stems) >= MIN_STEMS else []
 
 

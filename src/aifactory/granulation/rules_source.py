@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from aifactory.granulation.index import ROOT, PlacedItem, TreeIndex
+from aifactory.granulation.index import ROOT, TreeIndex
 from aifactory.granulation.tree import Span
 from aifactory.granulation.violations import Severity, Violation
 from aifactory.granulation.words import content_stems, normalized, sentences, stems_of, words
@@ -44,27 +44,17 @@ def is_exact(span: Span, text: str) -> bool:
 
 
 class Evidence:
-    """Which nodes' spans are exact and support what the nodes say."""
+    """Whether spans are exact and support what they are cited for."""
 
     def __init__(self, index: TreeIndex, text: str) -> None:
         self.index = index
         self.text = text
         self._stems: dict[tuple[int, int], frozenset[str]] = {}
-        self._items: dict[int, list[PlacedItem]] = {}
-        for placed in index.items:
-            self._items.setdefault(placed.owner, []).append(placed)
         # Rarity is that in the source, so that editing one node does not change another's support.
-        passages = [frozenset(content_stems(one, index.language)) for one in sentences(text)]
+        passages = [frozenset(stems_of(frozenset(words(one)), index.language)) for one in sentences(text)]
         spread = Counter(stem for passage in passages for stem in passage)
         total = len(passages) + 1
         self._idf = {stem: math.log(total / count) for stem, count in spread.items()}
-
-    @property
-    def spans(self) -> int:
-        """How many spans the tree has in all."""
-        found = sum(len(entry.node.sources) for entry in self.index.entries)
-        found += sum(len(placed.item.sources) for placed in self.index.items)
-        return found + sum(len(placed.concept.sources) for placed in self.index.concepts)
 
     def supports(self, span: Span, said: frozenset[str]) -> bool:
         """An exact quote of a few words that shares enough of its rarer words with what is said."""
@@ -75,15 +65,6 @@ class Evidence:
             return False
         smaller = min(self._weight(quoted), self._weight(said))
         return smaller > 0 and self._weight(quoted & said) / smaller >= MIN_SUPPORT
-
-    def verified(self, owner: int) -> bool:
-        """The node, or the item that it consists of, has at least one span, exact and about what is said."""
-        entry = self.index.entries[owner]
-        spans = [(span, self.index.said(owner)) for span in entry.node.sources]
-        for placed in self._items.get(owner, []):
-            if placed.is_content:
-                spans += [(span, placed.stems) for span in placed.item.sources]
-        return any(self.supports(span, said) for span, said in spans)
 
     def _quote_stems(self, span: Span) -> frozenset[str]:
         key = (span.start, span.end)

@@ -105,13 +105,19 @@ async def settle_group(
 
 
 async def _settle_alone(database: Database, one: Ended, workers: dict[str, Worker]) -> Settled | Ended | None:
-    """Settle one, or return it to be tried again; what can't be stored is settled as failed.
+    """Settle one, or return it to be tried again.
 
-    None if even that fails: its run is found forgotten and settled as lost.
+    What can't be stored is settled as failed; if that can't be stored either, its whole execution fails: it
+    must not run, and cost, again and again.
     """
-    for outcome in (one.outcome, Outcome(usage=one.outcome.usage, fault=SETTLE_ERROR)):
+    failed = Outcome(usage=one.outcome.usage, fault=SETTLE_ERROR)
+    for outcome, give_up in ((one.outcome, False), (failed, False), (failed, True)):
         try:
             async with database.begin() as tx:
+                if give_up:
+                    execution_ids = await book_queries.executions_of_jobs(tx, [one.job_id])
+                    reason = Reason(code=SETTLE_ERROR.code, message=SETTLE_ERROR.message)
+                    await end_executions(tx, execution_ids, ExecutionState.FAILED, reason)
                 return await settle(tx, [msgspec.structs.replace(one, outcome=outcome)], workers)
         except DatabaseUnavailable:
             return one
@@ -350,8 +356,14 @@ class Settlement:
         for following in stages:
             if following.state is not StageState.WAITING:
                 continue
-            if flow.holds(following.spec.condition, document):
+            try:
+                wanted = flow.holds(following.spec.condition, document)
                 mapped = flow.mapped_inputs(following.spec, document)
+            except (KeyError, TypeError, AttributeError):
+                log.exception("settle.condition_failed", stage_id=str(following.id))
+                await self._fail_stage(execution, following, "plan_error", "Its condition can't be read.")
+                return
+            if wanted:
                 following.inputs = msgspec.structs.replace(following.inputs, mapped=mapped)
                 await self.open_stage(following)
                 return
@@ -393,7 +405,7 @@ def backoff_seconds(attempt: int) -> float:
 async def end_executions(
     tx: Tx, execution_ids: list[ExecutionId], state: ExecutionState, reason: Reason
 ) -> list[JobId]:
-    """Put open executions in a final state, cancelled or expired, at once; return the jobs that still run.
+    """Put open executions in a final state that is no success, at once; return the jobs that still run.
 
     Queued jobs are deleted from the queue and their holds given back. A running call keeps its hold until
     its runner reports, or rescue does.

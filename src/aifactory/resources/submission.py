@@ -161,6 +161,8 @@ async def _check_pools(tx: Tx, lines: list[Line], urgency: Urgency) -> None:
     for line in lines:
         units = line.input_bound + line.output_limit
         for pool in {hop.pool for hop in line.route.hops} | set(line.route.further_pools):
+            if pool not in capacities:
+                raise Unavailable(f"Pool {pool} of step {line.kind} is not set up; the operator must add it.")
             capacity, reserved = capacities[pool]
             usable = capacity if urgency is Urgency.URGENT else capacity - capacity * reserved // 100
             if units > usable:

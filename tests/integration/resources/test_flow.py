@@ -409,6 +409,57 @@ async def test_a_result_that_the_database_can_not_store_fails_only_its_own_job(f
     assert await fleet.budget(client) == (0, 3 * COST_NANO, 0)
 
 
+async def test_what_can_not_be_stored_in_any_way_fails_its_execution_and_runs_once(fleet: Fleet) -> None:
+    client, process = await fleet.client(), await fleet.process()
+
+    async def advance(tx: Tx, stage: RunningStage) -> StageResult:
+        return StageResult(state=StageState.SUCCEEDED, outputs={"text": "a\x00b"})
+
+    fleet.worker.on_advance = advance
+    execution = await fleet.submit(client)
+    await process.work()
+    view = await fleet.view(execution)
+    assert (view.state, view.reasons[0].code) == (ExecutionState.FAILED, "settle_error")
+    assert await fleet.budget(client) == (0, COST_NANO, 0)
+    assert await fleet.counts() == NOTHING_LEFT
+    assert len(fleet.worker.ran) == 1
+
+
+async def test_a_condition_that_can_not_be_read_fails_its_stage(fleet: Fleet) -> None:
+    client, process = await fleet.client(), await fleet.process()
+    broken = {"path": "/stages/0/outputs/jobs", "op": "resembles", "value": 1}
+    execution = await fleet.submit(
+        client,
+        flow=(
+            FlowStage(worker="granulation", template_ref="a"),
+            FlowStage(worker="granulation", template_ref="b", condition=broken),
+        ),
+    )
+    await process.work()
+    view = await fleet.view(execution)
+    assert (view.state, view.reasons[0].code) == (ExecutionState.FAILED, "plan_error")
+    assert await fleet.budget(client) == (0, COST_NANO, 0)
+
+
+async def test_a_stage_whose_condition_does_not_hold_is_skipped_and_gives_its_hold_back(
+    fleet: Fleet,
+) -> None:
+    client, process = await fleet.client(), await fleet.process()
+    never = {"path": "/stages/0/outputs/jobs", "op": "gt", "value": 1}
+    execution = await fleet.submit(
+        client,
+        flow=(
+            FlowStage(worker="granulation", template_ref="a"),
+            FlowStage(worker="granulation", template_ref="b", condition=never),
+        ),
+    )
+    await process.work()
+    view = await fleet.view(execution)
+    assert view.state is ExecutionState.SUCCEEDED
+    assert [stage.state for stage in view.stages] == [StageState.SUCCEEDED, StageState.SKIPPED]
+    assert await fleet.budget(client) == (0, COST_NANO, 0)
+
+
 async def test_a_worker_that_raises_or_returns_nonsense_fails_its_job(fleet: Fleet) -> None:
     worker = fleet.script({"write": 2})
     client, process = await fleet.client(), await fleet.process()
@@ -507,10 +558,11 @@ async def test_stopping_an_engine_hands_its_running_jobs_back_at_once(fleet: Fle
 
     worker.on_run = hang
     execution = await fleet.submit(client)
-    with anyio.fail_after(5):
-        async with engine.start():
-            engine.wake()
-            await started.wait()
+    async with engine.start():
+        engine.wake()
+        await started.wait()
+        asked = anyio.current_time()
+    assert anyio.current_time() - asked < 4
     assert await fleet.counts() == {"resource_queue": 1, "queue_due": 0, "running_jobs": 0}
     assert await fleet.ledger("unreconciled") == [WORST_NANO]
     worker.on_run = None

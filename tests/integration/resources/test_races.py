@@ -326,7 +326,7 @@ async def test_a_price_that_changes_in_between_reverses_what_was_booked(fleet: F
     await stale.tick()
     await other.age(16)
     await other.rescue()
-    await fleet.execute("UPDATE models SET input_nano_per_million = 0 WHERE provider = 'test'")
+    await fleet.execute("UPDATE models SET output_nano_per_million = 0 WHERE provider = 'test'")
     finish.set()
     await stale.settle()
     assert await fleet.ledger("reconciled") == await fleet.ledger("unreconciled") == [WORST_NANO]
@@ -384,6 +384,21 @@ async def test_a_crash_between_tick_and_start_costs_nothing_and_gives_the_units_
     assert len(fleet.worker.ran) == 1
 
 
+async def test_a_stale_claim_does_not_start_a_job_that_another_process_has_claimed(fleet: Fleet) -> None:
+    client, stale, other = await fleet.client(), await fleet.process(), await fleet.process()
+    execution = await fleet.submit(client)
+    old = (await stale.claim()).claimed
+    await other.age(16)
+    await other.rescue()
+    new = (await other.claim()).claimed
+    await stale.engine.runner.launch(list(old), stale.tasks)
+    assert (stale.engine.runner.idle, await fleet.job_states()) == (True, ["ready"])
+    await other.engine.runner.launch(list(new), other.tasks)
+    await other.settle()
+    assert (await fleet.view(execution)).state is ExecutionState.SUCCEEDED
+    assert len(fleet.worker.ran) == 1
+
+
 async def test_a_claim_whose_answer_was_lost_is_found_by_its_own_process(fleet: Fleet) -> None:
     client, process = await fleet.client(), await fleet.process()
     execution = await fleet.submit(client)
@@ -409,6 +424,14 @@ async def test_what_a_process_runs_is_not_forgotten_however_long_it_takes(fleet:
     assert await process.rescue() == 0
     finish.set()
     await process.settle()
+
+
+async def test_a_process_registers_once_when_the_answer_to_its_registration_was_lost(fleet: Fleet) -> None:
+    process = await fleet.process()
+    process.engine.lease._registered = False
+    await process.engine.lease.round()
+    assert process.engine.lease.may_start
+    assert await fleet.value("SELECT count(*) FROM processes") == 1
 
 
 async def test_after_an_outage_a_rescue_waits_one_whole_lease(fleet: Fleet) -> None:
@@ -469,6 +492,7 @@ async def test_jobs_of_a_process_that_keeps_dying_young_run_alone_and_then_are_p
         assert [one.start.lane.alone for one in claimed] == [deaths == 4]
         await survivor.age(16)
         await survivor.rescue()
+        await survivor.age(20)  # longer than the pause before the next attempt
     assert await fleet.job_states() == ["poisoned"]
     assert (await fleet.view(execution)).state is ExecutionState.FAILED
     assert await fleet.budget(client) == (0, 0, 0)

@@ -1,3 +1,5 @@
+# ruff: noqa: E501  (texts are data)
+
 import pytest
 
 from aifactory.granulation.readability import (

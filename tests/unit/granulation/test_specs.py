@@ -49,7 +49,8 @@ def test_a_new_type_needs_data_only():
         "levels": [{"kind": "group", "title": "Group", "min": 1, "max": 9,
                     "fields": {"owner": {"type": "text", "required": true}}},
                    {"kind": "point", "title": "Point", "min": 1, "max": 20,
-                    "fields": {"after": {"type": "list", "of": {"type": "reference", "refersTo": "point"}}}}]}"""
+                    "fields": {"after": {"type": "list",
+                                          "of": {"type": "reference", "refersTo": "point"}}}}]}"""
     )
     assert [level.kind for level in spec.levels] == ["group", "point"]
 

@@ -1,3 +1,5 @@
+# ruff: noqa: E501  (texts are data)
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,7 +49,7 @@ def test_different_words_keep_different_stems(left, right):
 
 
 def test_function_words_carry_no_content():
-    assert content_stems("The rise of the loaf is in the oven", "en") == ["ris", "loaf", "oven"]
+    assert content_stems("The rise of the loaf is in the oven", "en") == ["rise", "loaf", "oven"]
 
 
 @given(st.text(max_size=200))

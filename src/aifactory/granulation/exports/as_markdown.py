@@ -102,6 +102,7 @@ class _Writer:
                     *(
                         f"  - {position}.{place} {escape(child.title)}"
                         for place, child in enumerate(node.children, 1)
+                        if child.kind != "item"
                     )
                 )
             self._add("")

@@ -70,7 +70,7 @@ def answer(item: Item, number: int) -> list[str]:
     for place, option in enumerate(item.options):
         if option.rationale.strip():
             lines.append(f"- {letter(place)}: {escape(option.rationale)}")
-    if item.feedback.strip():
+    if item.feedback.strip() and all(item.feedback != option.rationale for option in item.options):
         lines.append(f"- {escape(item.feedback)}")
     lines.append(f"- *{words_of(item.bloom)}*")
     return [lines[0], "", *lines[1:], ""]

@@ -9,6 +9,7 @@ import msgspec
 from aifactory.granulation.offline.articles import with_article
 from aifactory.granulation.offline.digest import Procedure
 from aifactory.granulation.offline.figures import figure_in
+from aifactory.granulation.offline.identity import short_hash
 from aifactory.granulation.offline.items import step_text
 from aifactory.granulation.offline.objectives import Aim, listed, number_word, subject_of, topic_of
 from aifactory.granulation.offline.outline import Chunk
@@ -49,7 +50,7 @@ def minutes_for(words: int, practice: int = 0) -> int:
 def tasks_of(
     study: Study, chunk: Chunk, title: str, aims: Sequence[Aim], points: Sequence[Point], most: int
 ) -> list[Task]:
-    """Up to ``most`` activities: reading first where there is room for it, then what the lesson supports best."""
+    """Up to ``most`` activities: reading first where there is room, then what the lesson supports best."""
     if most < 1:
         return []
     desk = _Desk(study, chunk, title, aims, points)
@@ -73,7 +74,10 @@ class _Desk:
         self.words = study.reading.words_between(chunk.first, chunk.last)
         self.subject = subject_of(study, chunk, title)
         self.topic = topic_of(study, chunk, title)
-        self.phrases = [p.text for p in study.book.best(chunk.first, chunk.last, limit=3, boost=study.focus)]
+        terms = [term.lower() for term in self.aims["define"].terms] if "define" in self.aims else []
+        phrases = [p.text for p in study.book.best(chunk.first, chunk.last, limit=6, boost=study.focus)]
+        # What another activity asks for need not be asked here as well.
+        self.phrases = [phrase for phrase in phrases if phrase.lower() not in terms][:3]
         opening = study.lines[chunk.first].shown.split()
         self.opening = " ".join(opening[:6]).rstrip(",;:.") + ("…" if len(opening) > 6 else "")
         taken = {line.index for line in self._defined()} | {aim.line for aim in aims}
@@ -110,7 +114,7 @@ class _Desk:
             summary=self.first_point.text,
             instructions=f"Read the passage that begins “{self.opening}” ({self._length()}).{look}",
             minutes=minutes_for(min(_MOST_READ, self.words)),
-            sources=(self.study.reading.span(self.first_point.line),),
+            sources=(self.study.reading.span_of(self.first_point.line, self.first_point.text),),
         )
 
     def with_reading(self, task: Task) -> Task:
@@ -162,8 +166,8 @@ class _Desk:
             purpose="steps",
             title=f"Work through the {count} steps {name}",
             summary=f"The {count} steps {name}, one at a time.",
-            instructions=f"Carry out these steps, or walk through them in your mind if you lack the means: {steps} "
-            "After each step, write down what it is for and how you can tell that it has worked.",
+            instructions="Carry out these steps, or walk through them in your mind if you lack the means: "
+            f"{steps} After each step, write down what it is for and how you can tell that it has worked.",
             minutes=minutes_for(sum(line.words for line in lines), 2),
             sources=(span_of(study, procedure),),
             deliverable=f"A checklist of the {count} steps with one remark each",
@@ -178,8 +182,8 @@ class _Desk:
             purpose="contrast",
             title=f"Compare {one} with {two}",
             summary=quote,
-            instructions=f"Draw a table with a column for {one} and a column for {two}. Start from this sentence: "
-            f"“{quote}” Enter at least two differences and one thing they have in common.",
+            instructions=f"Draw a table with a column for {one} and a column for {two}. Start from this "
+            f"sentence: “{quote}” Enter at least two differences and one thing they have in common.",
             minutes=minutes_for(line.words, 2),
             sources=(self.study.reading.span(line),),
             deliverable="A table with two columns and at least three rows",
@@ -187,20 +191,25 @@ class _Desk:
 
     def _terms(self, aim: Aim) -> Task:
         study, lines = self.study, self._defined()
-        several = len(aim.terms) > 1
-        quotes = " ".join(f"“{shorten(line.told, 28)}”" for line in lines)
         names = listed([f"“{term}”" for term in aim.terms])
+        mean = "mean" if len(aim.terms) > 1 else "means"
+        quotes = " ".join(f"“{shorten(line.told, 28)}”" for line in lines)
+        # Two ways to do the same, so that the lessons of a course don't all look alike.
+        if int(short_hash(names), 16) % 2:
+            task = f"Close the text and write one sentence that says what {names} {mean}. Check it here: "
+            close, product = "Mark what you left out.", "A short definition of each in your own words"
+        else:
+            task = f"Explain to a partner what {names} {mean}, with an example of your own. Then read: "
+            close, product = "Agree on what your explanation lacked.", "An explanation with an example"
         return Task(
             kind="practice",
             purpose="define",
-            title=f"Say what {names} {'mean' if several else 'means'}",
+            title=f"Say what {names} {mean}",
             summary=f"The meaning of {names}, in your own words and checked against the source.",
-            instructions=f"Close the text and write one sentence that says what {names} "
-            f"{'mean' if several else 'means'}{', for each of them' if several else ''}. Then compare it with the "
-            f"source: {quotes} Mark what you left out.",
+            instructions=f"{task}{quotes} {close}",
             minutes=minutes_for(50 * len(aim.terms), 1),
             sources=tuple(study.reading.span(line) for line in lines),
-            deliverable=f"{number_word(len(aim.terms)).capitalize()} {'sentences' if several else 'sentence'} of your own",
+            deliverable=product,
         )
 
     def _figures(self, points: Sequence[Point]) -> Task:
@@ -224,10 +233,10 @@ class _Desk:
             purpose="explain",
             title=f"Discuss the part that {topic} {'play' if _is_plural(topic) else 'plays'}",
             summary=f"Why it is so, and what happens if it is ignored: {topic}.",
-            instructions=f"The source says: “{point.text}” Tell a partner in your own words why this is so. Then think of "
-            "a case in which someone ignores it, and say what would happen.",
+            instructions=f"The source says: “{point.text}” Tell a partner in your own words why this is so. "
+            "Then think of a case in which someone ignores it, and say what would happen.",
             minutes=minutes_for(point.line.words, 2),
-            sources=(self.study.reading.span(point.line),),
+            sources=(self.study.reading.span_of(point.line, point.text),),
         )
 
     def _retell(self, point: Point) -> Task:
@@ -238,10 +247,11 @@ class _Desk:
             purpose="explain",
             title=f"Tell it back: {about}",
             summary=f"A retelling from memory of what the source says about {about}.",
-            instructions=f"Read this sentence once more: “{point.text}” Close the text and go on from there in three or "
-            "four sentences, as you would for a friend who is new to the subject. Check what you left out.",
+            instructions=f"Read this sentence once more: “{point.text}” Close the text and go on from there "
+            "in three or four sentences, as you would for a friend who is new to the subject. Check what you "
+            "left out.",
             minutes=minutes_for(60, 1),
-            sources=(self.study.reading.span(point.line),),
+            sources=(self.study.reading.span_of(point.line, point.text),),
             deliverable="Three or four sentences of your own",
         )
 

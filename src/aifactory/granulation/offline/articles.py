@@ -22,7 +22,7 @@ def _with_article(study: Study, name: str) -> str:
     if _HAS_ONE.match(name) or " and " in name or "," in name:
         return name
     head = words_of(name)[-1].lower() if words_of(name) else ""
-    if not head or (head.endswith("s") and not head.endswith(("ss", "us", "is"))) or name[0].isupper():
+    if not head or (head.endswith("s") and not head.endswith(("ss", "us", "is"))):
         return name
     counts = {"": 0, "the": 0, "a": 0, "an": 0}
     for index in study.mentions.of(name)[:_MOST_LINES]:

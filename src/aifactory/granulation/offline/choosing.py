@@ -56,7 +56,7 @@ class Chooser:
     def _asked(self, draft: Draft) -> frozenset[str]:
         """Stems of what an item says, without the words that all items of its kind share."""
         quoted = " ".join(_QUOTED.findall(draft.stem)) or draft.stem
-        return frozenset(stems_of(" ".join((quoted, draft.key, *draft.steps)), self._language))
+        return frozenset(stems_of(f"{quoted} {draft.key}", self._language))
 
     def _take(self, draft: Draft) -> Draft:
         self._lines.add(draft.line)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from aifactory.granulation.offline.digest import Definition
-from aifactory.granulation.offline.grammar import IMPERATIVES
+from aifactory.granulation.offline.grammar import FORMULA, IMPERATIVES
 from aifactory.granulation.offline.lexicon import NOT_NOUNS, Lexicon
 from aifactory.granulation.offline.reading import Line
 from aifactory.granulation.offline.wordlists import word_set
@@ -17,56 +17,75 @@ _TERM = rf"{_WORD}(?: {_WORD}){{0,3}}"
 _ALIAS = (
     r"(?:\s*\([^()]{2,40}\)|,? (?:also|often|sometimes) (?:called|known as) [^,]{3,40},|, or [^,]{3,30},)?"
 )
-_HEDGE = r"(?:simply |usually |essentially |basically |generally |just |therefore |thus )?"
+_HEDGE = r"(?:simply |usually |essentially |basically |generally |just )?"
 _IS = re.compile(
     rf"^(?P<article>An? |The )?(?P<term>{_TERM}){_ALIAS} (?:is|are) {_HEDGE}"
     r"(?P<phrase>(?:an? |the |any |one of |what |how |where )?\S.*)$"
 )
 _MEANS = re.compile(
     rf"^(?:The (?:term|word|phrase) |An? |The )?[“\"']?(?P<term>{_TERM})[”\"']?{_ALIAS} "
-    r"(?:refers to|means(?! that)|denotes|is defined as|are defined as|is the name (?:given to|for)|stands for)"
+    r"(?:refers to|means(?! that)|denotes|is defined as|are defined as|is the name (?:given to|for)"
+    r"|stands for)"
     r" (?P<phrase>\S.*)$"
 )
 _CALLED = re.compile(
     r"^(?P<phrase>.{8,200}?),? (?:is|are) (?:also |often |usually |sometimes |commonly |then )?"
-    rf"(?:called|known as|termed|referred to as|named) (?:an? |the )?[“\"']?(?P<term>{_WORD}(?: {_WORD}){{0,2}})[”\"']?"
+    rf"(?:called|known as|termed|referred to as|named) (?:an? "
+    rf"|the )?[“\"']?(?P<term>{_WORD}(?: {_WORD}){{0,2}})[”\"']?"
     r"(?=$|[.,;:)]| (?:and|or|because|which|that|after|in|for|since|when|so|but|to|by|as|if)\b)"
 )
 _LABEL = re.compile(rf"^(?P<term>{_TERM})(?:\s*\([^()]{{2,40}}\))?(?::| [–—-]) (?P<phrase>\S.*)$")
+_OTHER_SUBJECTS = {
+    "es": (r"(?:El |La |Los |Las |Un |Una )?", r"(?:es|son)", r"(?:un|una|el|la|los|las) "),
+    "fr": (r"(?:Le |La |Les |L['’]|Un |Une )?", r"(?:est|sont)", r"(?:un|une|le|la|les|des|l['’]) ?"),
+    "de": (r"(?:Der |Die |Das |Eine? )?", r"(?:ist|sind)", r"(?:ein|eine|der|die|das) "),
+    "cs": (r"", r"(?:je|jsou)", r""),
+}
 _OTHER_IS = {
-    "es": re.compile(rf"^(?:El |La |Los |Las |Un |Una )?(?P<term>{_TERM}) (?:es|son) (?P<phrase>(?:un|una|el|la|los|las) .*)$"),
-    "fr": re.compile(rf"^(?:Le |La |Les |L['’]|Un |Une )?(?P<term>{_TERM}) (?:est|sont) (?P<phrase>(?:un|une|le|la|les|l['’]|des) ?.*)$"),
-    "de": re.compile(rf"^(?:Der |Die |Das |Eine? )?(?P<term>{_TERM}) (?:ist|sind) (?P<phrase>(?:ein|eine|der|die|das) .*)$"),
-    "cs": re.compile(rf"^(?P<term>{_TERM}) (?:je|jsou) (?P<phrase>\S.*)$"),
-}  # fmt: skip
+    language: re.compile(rf"^{article}(?P<term>{_TERM}) {copula} (?P<phrase>{opening}\S.*)$")
+    for language, (article, copula, opening) in _OTHER_SUBJECTS.items()
+}
 _GENUS_CUE = re.compile(
-    r"\b(?:that|which|of|used|whose|where|when|for|in which|between|from|by|with|made|formed|caused|to|without)\b"
+    r"\b(?:that|which|of|used|whose|where|when|for|in which|between|from|by|with|made|formed|caused|to"
+    r"|without)\b"
 )
 _EVALUATIVE = re.compile(
-    r"^(?:one of|(?:an?|the)? ?(?:very |more |most |quite |so |too |much |far )?(?:good|bad|better|best|worst|common"
+    r"^(?:one of|(?:an?|the)? ?(?:very |more |most |quite |so |too |much |far )?(?:good|bad|better|best"
+    r"|worst|common"
     r"|great|useful|important|key|same|only|main|most|simple"
     r"|(?:first|second|third|last|next) (?:thing|step|one|time|day|place|of)|simplest|sign|results?|reason"
-    r"|matter|question|mistake|problem|way|little|bit|few|lot|long|longer|large|larger|big|bigger|small|smaller|half"
-    r"|quarter|fact|case|different|difficult|typical|sensible|exception|different|answer|example|classic|usual|easy"
-    r"|easiest|hard|hardest|other|right|wrong|fair|safe|safest|bulk|majority|subject|story|point|time|start))\b"
+    r"|matter|question|mistake|problem|way|little|bit|few|lot|long|longer|large|larger|big|bigger|small"
+    r"|smaller|half"
+    r"|quarter|fact|case|different|difficult|typical|sensible|exception|different|answer|example|classic"
+    r"|usual|easy"
+    r"|easiest|hard|hardest|other|right|wrong|fair|safe|safest|bulk|majority|subject|story|point|time"
+    r"|start))\b"
 )
 _BAD_TERM = re.compile(
-    r"^(?:it|this|that|these|those|there|they|he|she|we|you|i|one|what|which|who|how|why|when|where|here|another|each"
-    r"|every|most|many|some|all|both|such|other|others|if|as|in|on|at|for|to|by|with|from|after|before|while|because"
-    r"|although|once|since|until|not|only|also|so|and|or|but|then|now|first|second|third|next|last|main|result|answer"
-    r"|reason|rest|point|problem|difference|aim|goal|purpose|key|trick|example|question|whole|same|latter|former"
-    r"|more|less|fewer|much|few|several|its|their|his|her|our|my|your|no|any|nothing|everything|something|anything)\b",
+    r"^(?:it|this|that|these|those|there|they|he|she|we|you|i|one|what|which|who|how|why|when|where|here"
+    r"|another|each"
+    r"|every|most|many|some|all|both|such|other|others|if|as|in|on|at|for|to|by|with|from|after|before"
+    r"|while|because"
+    r"|although|once|since|until|not|only|also|so|and|or|but|then|now|first|second|third|next|last|main"
+    r"|result|answer"
+    r"|reason|rest|point|problem|difference|aim|goal|purpose|key|trick|example|question|whole|same|latter"
+    r"|former"
+    r"|more|less|fewer|much|few|several|its|their|his|her|our|my|your|no|any|nothing|everything|something"
+    r"|anything)\b",
     re.IGNORECASE,
 )
 _BARE_GENUS = re.compile(
-    r"^(?:[\w-]+ ){0,2}(?P<genus>[\w-]+)(?: (?:or|and) [\w-]+)? (?:that|which|of|from|used|made|held|formed|whose|in which)\b"
+    r"^(?:[\w-]+ ){0,2}(?P<genus>[\w-]+)(?: (?:or|and) [\w-]+)? (?:that|which|of|from|used|made|held"
+    r"|formed|whose|in which)\b"
 )
 _FURTHER = re.compile(
-    r"; | — | – |, (?:and|but|so|because|although|while|whereas|yet|since) |: |, (?:it|they|this|these|for example|such as) "
+    r"; | — | – |, (?:and|but|so|because|although|while|whereas|yet|since) |: |, (?:it|they|this|these"
+    r"|for example|such as) "
 )
-_BAD_LAST = word_set(
-    "it so which who that and or the a of to in is are was were you they we not only also can will this these"
-)
+_BAD_LAST = word_set("""
+    it so which who that and or the a of to in is are was were you they we not only also can will this
+    these
+    """)
 
 
 def find_definitions(
@@ -80,7 +99,7 @@ def find_definitions(
             continue
         for form, article, term, phrase in _matches(line, language):
             key = term_key(term, language)
-            if not key or not _is_term(term, phrase, form, lexicon, language):
+            if not key or not _is_term(term, _core(phrase), form, lexicon, language):
                 continue
             mentions = len(lines_with(key, positions, lines))
             if mentions < 2 and article == "The " and key not in strong and len(key) < 2:
@@ -149,8 +168,9 @@ def _is_term(term: str, phrase: str, form: str, lexicon: Lexicon, language: str)
 
 
 _CLAUSE_WORDS = word_set("""
-    is are was were be been has have had do does did can could will would should may might must not that which who
-    when where while if because before after than then there it they we you he she makes means takes gives says
+    is are was were be been has have had do does did can could will would should may might must not that
+    which who when where while if because before after than then there it they we you he she makes means
+    takes gives says
     """)
 
 
@@ -163,6 +183,8 @@ def _is_genus(term: str, phrase: str, form: str, lexicon: Lexicon) -> bool:
             first in ("a", "an", "the", "any", "how", "what") or first.endswith("s")
         )
     if form == "called":
+        return True
+    if FORMULA.search(phrase) and not _EVALUATIVE.match(phrase):
         return True
     if _EVALUATIVE.match(phrase) or not _GENUS_CUE.search(phrase):
         return False
@@ -180,7 +202,8 @@ def _in_sentence(term: str, lexicon: Lexicon) -> str:
     first = words[0]
     if first.lower() in lexicon.casing or not (first.isupper() and len(first) > 1):
         seen = lexicon.casing.get(first.lower())
-        words[0] = lexicon.usual(first) if seen else first[0].lower() + first[1:]
+        lowered = first if lexicon.language == "de" else first[0].lower() + first[1:]
+        words[0] = lexicon.usual(first) if seen else lowered
     return " ".join(words)
 
 

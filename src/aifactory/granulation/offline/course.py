@@ -338,5 +338,7 @@ def _words(study: Study, chunk: Chunk) -> int:
 
 
 def _spans(study: Study, points: Sequence[Point], chunk: Chunk) -> tuple[Span, ...]:
-    lines = {point.line.index: point.line for point in points} or {0: study.lines[chunk.first]}
-    return tuple(study.reading.span(line) for line in list(lines.values())[:3])
+    chosen = {point.line.index: point for point in points}
+    if not chosen:
+        return (study.reading.span(study.lines[chunk.first]),)
+    return tuple(study.reading.span_of(point.line, point.text) for point in list(chosen.values())[:3])

@@ -1,6 +1,5 @@
 """Wrong options that a learner could believe: of the same kind as the key, and never also right."""
 
-from collections.abc import Sequence
 from math import log
 
 from aifactory.granulation.offline.concepts import mentions, term_key
@@ -19,6 +18,12 @@ def is_plural(term: str) -> bool:
     words = words_of(term)
     last = words[-1].lower() if words else ""
     return last.endswith("s") and not last.endswith(("ss", "us", "is"))
+
+
+def is_doing(term: str) -> bool:
+    """Whether a term opens with a word in -ing."""
+    first = term.split()[0]
+    return len(first) > 5 and first.endswith("ing")
 
 
 def short_phrase(definition: Definition) -> str:
@@ -59,7 +64,9 @@ def _likeness(key: Definition, other: Definition) -> float:
     first_word = key.phrase.split()[:1] == other.phrase.split()[:1]
     genus = 0.5 if key.phrase.split()[1:2] == other.phrase.split()[1:2] and first_word else 0.0
     near = 0.4 / (1.0 + abs(key.sentence - other.sentence) / 20)
-    return frequency + length + ending + head + genus + near
+    # A doing among things shows by its form that it is wrong.
+    form = -0.7 if is_doing(key.term) != is_doing(other.term) else 0.0
+    return frequency + length + ending + head + genus + near + form
 
 
 def phrases_beside(study: Study, key: Definition, text: str) -> list[tuple[str, str]]:
@@ -85,19 +92,3 @@ def phrases_beside(study: Study, key: Definition, text: str) -> list[tuple[str, 
         scored.append((abs(words - size) - 2 * alike, other.start, phrase, other.term))
     scored.sort()
     return [(phrase, term) for _, _, phrase, term in scored[:_WANTED]]
-
-
-def fits_in_place(study: Study, term: str, before: str, after: str) -> bool:
-    """Whether the text itself has a term between the same neighbours, so that it might also be right."""
-    joined = f"{before} {term} {after}".strip().lower()
-    return any(joined in study.lines[index].shown.lower() for index in study.mentions.of(term))
-
-
-def same_class(one: str, two: str) -> bool:
-    """Whether two terms agree in number and in casing."""
-    return is_plural(one) == is_plural(two) and one[:1].isupper() == two[:1].isupper()
-
-
-def by_line(definitions: Sequence[Definition]) -> dict[int, Definition]:
-    """The definitions by the line that holds them."""
-    return {definition.sentence: definition for definition in definitions}

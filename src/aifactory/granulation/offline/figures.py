@@ -19,12 +19,14 @@ _ROUGH = re.compile(
 _NOT_UNITS = frozenset(
     ("and", "or", "to", "in", "of", "the", "a", "is", "was", "were", "are", "made", "when", "at", "on")
 )
-_MONTHS = word_set("january february march april may june july august september october november december")
+_MONTHS = word_set("""
+    january february march april may june july august september october november december
+    """)
 _ROUGH_SHARE = 0.05
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """A number in a sentence: offsets of the digits, value, unit, tolerance (5 % where the text says about)."""
+    """A number in a sentence: offsets of the digits, value, unit, tolerance (5 % after "about")."""
 
     start: int
     end: int

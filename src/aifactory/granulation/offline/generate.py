@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from aifactory.granulation.offline.brief import Brief
 from aifactory.granulation.offline.course import CourseMaker
 from aifactory.granulation.offline.digest import Digest
@@ -35,7 +37,7 @@ def generate(digest: Digest, text: str, brief: Brief) -> Tree:
     nodes, fields = _make(study, brief.structure_type, per_level)
     opening = min(len(study.lines), max(_OPENING_LINES, len(study.lines) // 20))
     points = opening_points(study, opening) or summarise(study, 0, len(study.lines))
-    return Tree(
+    tree = Tree(
         structure_type=brief.structure_type,
         title=_title(digest, brief),
         summary=summary_text(study, points, 0, len(study.lines)),
@@ -50,6 +52,8 @@ def generate(digest: Digest, text: str, brief: Brief) -> Tree:
         fields=fields,
         nodes=nodes,
     )
+    # A tree is stored as JSON: let nothing in its fields differ from what comes back.
+    return msgspec.json.decode(msgspec.json.encode(tree), type=Tree)
 
 
 def _make(

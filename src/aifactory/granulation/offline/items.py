@@ -26,6 +26,8 @@ _STEP_WORDS = 22
 _LEAST_CONTEXT = 8
 _LEAST_STEMS = 5
 _GAPS_PER_LINE = 3
+# A part needs a dozen items; a long one has thousands of sentences.
+_MOST_LINES = 60
 _HANGING = re.compile(r"\b(?:also|as well|too|another|other|again|then)\b", re.IGNORECASE)
 _ORDER_WORDS = re.compile(
     r"^(?:first|then|next|finally|lastly|now|after that|second|third)(?:ly)?,? ", re.IGNORECASE
@@ -210,16 +212,18 @@ def _meaning_items(study: Study, first: int, last: int) -> Iterator[Draft]:
 
 def _figure_items(study: Study, first: int, last: int) -> Iterator[Draft]:
     """Which number stands here?"""
-    for line in study.lines[first:last]:
-        if not line.usable or line.kind != "s" or not 7 <= line.words <= 32:
+    lines = (line for line in study.lines[first:last] if line.usable and line.kind == "s")
+    for line in islice(lines, 4 * _MOST_LINES):
+        if not 7 <= line.words <= 32:
             continue
         figure = figure_in(line.told)
         if figure:
+            before, after = line.told[: figure.start], line.told[figure.end :]
             yield Draft(
                 purpose="figures",
                 kind=ItemKind.NUMERIC,
-                asks=f"{line.told[: figure.start]}…{line.told[figure.end :]}",
-                stem=f"Fill in the missing number: “{line.told[: figure.start]}{GAP}{line.told[figure.end :]}”",
+                asks=f"{before}…{after}",
+                stem=f"Fill in the missing number: “{before}{GAP}{after}”",
                 bloom=Bloom.REMEMBER,
                 difficulty=Difficulty.HARD,
                 feedback=_said(line),
@@ -286,7 +290,7 @@ def _gap_items(study: Study, first: int, last: int) -> Iterator[Draft]:
     """Which word is missing? The gap is a term of the source or a phrase of this part."""
     terms = [definition.term for definition in study.definitions]
     phrases = [phrase.text for phrase in study.book.best(first, last, limit=20) if phrase.count > 1]
-    for _, line in rank_lines(study, first, last):
+    for _, line in rank_lines(study, first, last)[:_MOST_LINES]:
         told = shorten(line.told, 30)
         if (
             line.kind != "s"
@@ -346,12 +350,12 @@ def _order_items(study: Study, first: int, last: int) -> Iterator[Draft]:
         steps = [step_text(line) for line in lines]
         if not 3 <= len(steps) <= 8 or len(set(steps)) != len(steps):
             continue
-        count = number_word(len(steps))
+        count, name = number_word(len(steps)), name_of(study, procedure, study.digest.title)
         yield Draft(
             purpose="steps",
             kind=ItemKind.ORDER,
-            asks=f"the {count} steps {name_of(study, procedure, study.digest.title)}",
-            stem=f"What is the right order of the {count} steps {name_of(study, procedure, study.digest.title)}?",
+            asks=f"the {count} steps {name}",
+            stem=f"What is the right order of the {count} steps {name}?",
             bloom=Bloom.APPLY,
             difficulty=Difficulty.MEDIUM if len(steps) < 6 else Difficulty.HARD,
             feedback="The source gives this order: "

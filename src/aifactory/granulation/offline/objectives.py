@@ -8,6 +8,7 @@ import msgspec
 
 from aifactory.granulation.offline.articles import with_article
 from aifactory.granulation.offline.digest import Definition, Procedure
+from aifactory.granulation.offline.grammar import FORMULA
 from aifactory.granulation.offline.outline import Chunk
 from aifactory.granulation.offline.procedures import name_of
 from aifactory.granulation.offline.study import Study
@@ -30,13 +31,10 @@ _NUMBER_WORDS = (
     "twelve",
 )
 _CONTRAST = re.compile(
-    r"\b(?:whereas|unlike|in contrast|by contrast|compared (?:with|to)|differs? from|different from|rather than|while"
+    r"\b(?:whereas|unlike|in contrast|by contrast|compared (?:with|to)|differs? from|different from"
+    r"|rather than|while"
     r"|on the other hand|more than|less than|\w+er than)\b",
     re.IGNORECASE,
-)
-_FORMULA = re.compile(
-    r"\b(?:divided by|multiplied by|times the|minus the|plus the|percentage of|as a percentage|ratio of|per unit|equals"
-    r"|the sum of|subtract(?:ed|ing)?)\b|="
 )
 _FIGURE = re.compile(r"(?<![\w.])\d[\d.,]*\s?(?:%|°|[^\W\d_]{1,})")
 _LEAST_FIGURES = 3
@@ -157,11 +155,10 @@ def aims_of(study: Study, chunk: Chunk, title: str) -> list[Aim]:
     """What a learner can do after one lesson, the best supported first."""
     first, last = chunk.first, chunk.last
     terms = study.defined_between(first, last)
-    aims: list[Aim] = []
-    for procedure in study.procedures_between(first, last)[:1]:
-        aims.append(_procedure_aim(study, procedure, title))
-    if formula := next((d for d in terms if _FORMULA.search(d.phrase)), None):
-        aims.append(_formula_aim(formula))
+    procedures = study.procedures_between(first, last)[:1]
+    aims = [_procedure_aim(study, procedure, title) for procedure in procedures]
+    if formula := next((d for d in terms if FORMULA.search(d.phrase)), None):
+        aims.append(_formula_aim(study, formula))
     if contrast := _contrast(study, terms, first, last):
         aims.append(contrast)
     aims.append(_explain_aim(study, chunk, title, terms))
@@ -181,9 +178,10 @@ def _procedure_aim(study: Study, procedure: Procedure, title: str) -> Aim:
     )
 
 
-def _formula_aim(term: Definition) -> Aim:
+def _formula_aim(study: Study, term: Definition) -> Aim:
+    name = with_article(study, term.term)
     return Aim(
-        f"Calculate {term.term} correctly from given figures, using the formula in the lesson.",
+        f"Calculate {name} correctly from given figures, using the formula in the lesson.",
         Bloom.APPLY,
         "formula",
         (term.term,),
@@ -202,7 +200,8 @@ def _contrast(study: Study, terms: list[Definition], first: int, last: int) -> A
         for one, two in combinations(inside, 2):
             if one in own and one not in two and two not in one and _are_parted(line.told, one, two):
                 return Aim(
-                    f"Compare {with_article(study, one)} with {with_article(study, two)}, naming at least two "
+                    f"Compare {with_article(study, one)} with {with_article(study, two)}, naming at least "
+                    "two "
                     "differences given in the lesson.",
                     Bloom.ANALYZE,
                     "contrast",
@@ -226,10 +225,8 @@ def _explain_aim(study: Study, chunk: Chunk, title: str, terms: list[Definition]
     phrases = [
         p.text for p in study.book.best(chunk.first, chunk.last, limit=8) if p.count > 1 or len(p.stems) > 1
     ]
-    for phrase in phrases:
-        if phrase.lower() not in low and all(phrase not in name and name not in phrase for name in names):
-            names.append(phrase)
-    names = names[:2]
+    fresh = [phrase for phrase in phrases if phrase.lower() not in low]
+    names = (names + [p for p in fresh if all(p not in name and name not in p for name in names)])[:2]
     verb = (
         "Explain" if terms or subject.startswith(("how ", "why ", "what ", "when ", "where ")) else "Describe"
     )
@@ -272,8 +269,10 @@ def outcome_of(study: Study, chunk: Chunk, title: str, position: int, purposes: 
     terms = [d.term for d in study.defined_between(chunk.first, chunk.last) if d.term.lower() not in low][:3]
     if "steps" in purposes:
         text = fitting(
-            f"Carry out the procedures on {topic_of(study, chunk, title)} in a real case, leaving out no step.",
-            f"Carry out the procedures of part {position + 1} of the source in a real case, leaving out no step.",
+            f"Carry out the procedures on {topic_of(study, chunk, title)} in a real case, leaving out no "
+            "step.",
+            f"Carry out the procedures of part {position + 1} of the source in a real case, leaving out "
+            "no step.",
         )
         return Aim(text, Bloom.APPLY, "outcome")
     if terms and position % 2 == 0:
@@ -287,7 +286,8 @@ def outcome_of(study: Study, chunk: Chunk, title: str, position: int, purposes: 
     if "contrast" in purposes:
         text = fitting(
             f"Analyze {subject}, using at least two comparisons made in the source.",
-            f"Analyze part {position + 1} of the source, using at least two of the comparisons that it makes.",
+            f"Analyze part {position + 1} of the source, using at least two of the comparisons that it "
+            "makes.",
         )
         return Aim(text, Bloom.ANALYZE, "outcome")
     text = fitting(

@@ -17,6 +17,7 @@ _LEAST_SENTENCES = 2
 _MOST_UNITS = 300
 _MOST_STEMS = 60
 _LONGEST_LIST = 30
+_LONGEST_BLOCK = 15
 _PRIORS = (1.0, 0.7)
 
 
@@ -31,7 +32,7 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 def outline(study: Study, *, most: int, inner: int, inner_least: int = 2) -> list[list[Chunk]]:
-    """Parts, each followed by its pieces; at most ``most`` × ``inner``, ``inner_least`` pieces where they fit.
+    """Parts, each followed by its pieces: at most ``most`` × ``inner``, and ``inner_least`` where they fit.
 
     Short sources get smaller pieces before they get fewer parts.
     """
@@ -82,7 +83,7 @@ def _pieces(study: Study, part: Chunk, most: int, least: int, smallest: int) -> 
 
 
 def _heading_tree(study: Study) -> list[Chunk]:
-    """Chunks of the sections, nested by level; sections without lines keep a place only for their children."""
+    """Chunks of the sections, nested by level; sections without lines stand only for their children."""
     first_of = [line.section for line in study.lines]
     spans = [
         (section, bisect_left(first_of, at), bisect_left(first_of, at + 1))
@@ -169,26 +170,43 @@ def cut_range(
     fewest: int,
     whole: bool = True,
 ) -> list[tuple[int, int]]:
-    """Cut lines by subject, on paragraph breaks where one is near; a list stays ``whole`` with its lead-in."""
-    starts = _unit_starts(study, first, last) if whole else list(range(first, last))
+    """Cut lines by subject: between paragraphs, and inside them only if these give too few parts.
+
+    Lists stay ``whole`` with their lead-in.
+    """
+    if whole and last - first > 1:
+        bounds = _cut(
+            study, _unit_starts(study, first, last, by_block=True), last, prior, least, most, fewest
+        )
+        if len(bounds) >= least:
+            return bounds
+    starts = _unit_starts(study, first, last, by_block=False) if whole else list(range(first, last))
+    return _cut(study, starts, last, prior, least, most, fewest)
+
+
+def _cut(
+    study: Study, starts: list[int], last: int, prior: float, least: int, most: int, fewest: int
+) -> list[tuple[int, int]]:
     ends = [*starts[1:], last]
     units = [_unit(study, start, end) for start, end in zip(starts, ends, strict=True)]
     sizes = [study.weight(start, end) for start, end in zip(starts, ends, strict=True)]
     cuts = cut(units, prior=prior, least=least, most=most, fewest=fewest, sizes=sizes)
     breaks = frozenset(at for at, start in enumerate(starts) if study.lines[start].opens_block)
-    bounds = [first, *(starts[at] for at in snap(cuts, breaks, sizes, fewest=fewest)), last]
+    bounds = [starts[0], *(starts[at] for at in snap(cuts, breaks, sizes, fewest=fewest)), last]
     return list(pairwise(bounds))
 
 
-def _unit_starts(study: Study, first: int, last: int) -> list[int]:
-    """Where units begin: every sentence, of long texts every few paragraphs; never inside a list."""
+def _unit_starts(study: Study, first: int, last: int, *, by_block: bool) -> list[int]:
+    """Where units begin: every paragraph or sentence, in long texts every few; never inside a list."""
     step = ceil((last - first) / _MOST_UNITS)
     starts = [first]
     for at in range(first + 1, last):
         line, before = study.lines[at], study.lines[at - 1]
         if line.kind in "bn" and before.kind in "bnl" and at - starts[-1] < _LONGEST_LIST * step:
             continue
-        if at - starts[-1] >= (step if line.opens_block else 3 * step if step > 1 else 1):
+        if by_block and not line.opens_block and at - starts[-1] < _LONGEST_BLOCK * step:
+            continue
+        if at - starts[-1] >= (step if line.opens_block or step == 1 else 3 * step):
             starts.append(at)
     return starts
 

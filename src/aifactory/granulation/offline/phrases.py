@@ -30,14 +30,13 @@ class Phrase(msgspec.Struct, frozen=True):
 class _Tally:
     """Occurrences of one phrase."""
 
-    __slots__ = ("count", "cue", "first", "forms", "lines")
+    __slots__ = ("count", "cue", "first", "forms")
 
     def __init__(self, first: int) -> None:
         self.first = first
         self.count = 0
         self.cue = 0.0
-        self.forms: Counter[str] = Counter()
-        self.lines: list[int] = []
+        self.forms: dict[tuple[str, ...], int] = {}
 
 
 class PhraseBook:
@@ -66,16 +65,16 @@ class PhraseBook:
                         tally = self.tallies[key] = _Tally(line.start)
                     tally.count += 1
                     tally.cue += 0.5 if line.opens_block else 0.0
-                    tally.forms[" ".join(self.lexicon.usual(word) for word in words)] += 1
-                    tally.lines.append(line.index)
+                    form = tuple(words)
+                    tally.forms[form] = tally.forms.get(form, 0) + 1
                     seen.append(key)
 
     def _is_candidate(self, words: list[str]) -> bool:
         head = words[-1]
-        if not self.lexicon.is_noun(head) or len(head) < 3:
+        if len(head) < 3 or not self.lexicon.is_sure_noun(head):
             return False
         if len(words) == 1:
-            return (len(head) >= 4 or head.isupper()) and self.lexicon.is_sure_noun(head)
+            return len(head) >= 4 or head.isupper()
         first = words[0].lower()
         if self.lexicon.is_verb(first) or (len(words) == 3 and self.lexicon.is_verb(words[1])):
             return False
@@ -94,7 +93,7 @@ class PhraseBook:
         scored = []
         for key, count in counts.items():
             tally = self.tallies[key]
-            if len(key) > 1 and tally.count < 2 and not _is_capitalised(tally.forms):
+            if len(key) > 1 and tally.count < 2 and not self._is_name(tally):
                 weight = 0.7
             else:
                 weight = _LENGTH_BONUS[len(key)]
@@ -114,18 +113,31 @@ class PhraseBook:
         for score, first, key, count in scored:
             if any(set(key) <= set(other.stems) or set(other.stems) <= set(key) for other in kept):
                 continue
-            forms = self.tallies[key].forms
-            text = max(sorted(forms), key=lambda form: forms[form])
-            kept.append(Phrase(text, key, count, first, -score))
+            kept.append(Phrase(self._shown(self.tallies[key]), key, count, first, -score))
             if len(kept) >= limit:
                 break
         return kept
 
+    def longest(self, first: int, last: int) -> str:
+        """The last phrase of at least two words in some lines, "" if there is none."""
+        keys = [key for index in range(first, last) for key in self.by_line.get(index, ()) if len(key) > 1]
+        return self._shown(self.tallies[keys[-1]]) if keys else ""
+
+    def _shown(self, tally: _Tally) -> str:
+        """The commonest way to write a phrase inside a sentence."""
+        shown: Counter[str] = Counter()
+        for form, count in tally.forms.items():
+            shown[" ".join(map(self.lexicon.usual, form))] += count
+        return max(sorted(shown), key=lambda form: shown[form])
+
+    def _is_name(self, tally: _Tally) -> bool:
+        return all(self.lexicon.usual(word)[:1].isupper() for form in tally.forms for word in form)
+
 
 _WEAK_FIRST = word_set("""
-    good better best bad great small smaller large larger big high higher low lower long longer short new old
-    same different similar certain main important common single whole entire full real typical simple extra
-    more most many much several few other another next last first second third final total average
+    good better best bad great small smaller large larger big high higher low lower long longer short new
+    old same different similar certain main important common single whole entire full real typical simple
+    extra more most many much several few other another next last first second third final total average
     adding making taking giving using keeping getting add keep put leave let gives makes takes
     """)
 
@@ -151,7 +163,3 @@ def _runs(shown: str, language: str) -> list[list[str]]:
         else:
             open_run.append(word)
     return [*runs, open_run] if open_run else runs
-
-
-def _is_capitalised(forms: Counter[str]) -> bool:
-    return all(word[:1].isupper() for form in forms for word in form.split())

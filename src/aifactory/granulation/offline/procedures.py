@@ -1,6 +1,8 @@
 """What a list of steps is called: its heading, its lead-in, or what these speak of."""
 
 import re
+from bisect import bisect_left, bisect_right
+from itertools import islice, takewhile
 
 from aifactory.granulation.offline.articles import with_article
 from aifactory.granulation.offline.digest import Procedure
@@ -12,9 +14,12 @@ from aifactory.granulation.tree import Span
 
 _DOMINANT = 0.4
 _LEAD_WORDS = (4, 14)
+_SHORT_COMMAND = 6
 _TAIL = re.compile(
-    r",? ?(?:as follows|like this|(?:in|with|by|through) (?:the following|this|these|a fixed|the right|a set) ?"
-    r"(?:order|way|steps?|manner|sequence|method)?|these steps|the following(?: steps?)?|the steps are|step by step)?:?$",
+    r",? ?(?:as follows|like this|(?:in|with|by|through) (?:the following|this|these|a fixed|the right"
+    r"|a set) ?"
+    r"(?:order|way|steps?|manner|sequence|method)?|these steps|the following(?: steps?)?|the steps are"
+    r"|step by step)?:?$",
     re.IGNORECASE,
 )
 _GENERIC = re.compile(
@@ -25,9 +30,10 @@ _TO = re.compile(r"^To (?P<what>[a-z][^,:]{3,70})(?:,|:)")
 
 def steps_of(study: Study, procedure: Procedure) -> list[Line]:
     """The first line of each step."""
-    start, end = procedure.steps[0][0], procedure.steps[-1][1]
+    end = procedure.steps[-1][1]
     firsts = frozenset(begin for begin, _ in procedure.steps)
-    section = (line for line in study.lines if start <= line.start < end)
+    at = bisect_left(study.lines, procedure.steps[0][0], key=lambda line: line.start)
+    section = takewhile(lambda line: line.start < end, islice(study.lines, at, None))
     return [line for line in section if line.start in firsts]
 
 
@@ -42,14 +48,13 @@ def name_of(study: Study, procedure: Procedure, title: str) -> str:
         least, most = _LEAD_WORDS
         if purpose := _TO.match(lead.shown):
             return f"to {purpose['what']}"
-        if kind_of_title(bare) == "command" and bare.count(" ") < most:
+        if _is_command(lead.shown):
             return f"to {bare[:1].lower()}{bare[1:]}"
         if least <= bare.count(" ") + 1 <= most and stands_alone(bare) and not _GENERIC.search(bare):
             return f"given under “{bare}”"
         before = max(0, lead.index - 1) if study.lines[lead.index - 1].section == lead.section else lead.index
-        names = [p for p in study.book.best(before, lead.index + 1, limit=5) if len(p.stems) > 1]
-        if names:
-            return f"for {with_article(study, names[0].text)}"
+        if name := study.book.longest(before, lead.index + 1):
+            return f"for {with_article(study, name)}"
     return _after_heading(study, heading or title)
 
 
@@ -61,22 +66,31 @@ def title_of(study: Study, procedure: Procedure) -> str:
     bare = _TAIL.sub("", lead.shown)
     if purpose := _TO.match(lead.shown):
         return f"How to {purpose['what']}"
-    if kind_of_title(bare) == "command" and bare.count(" ") < _LEAD_WORDS[1]:
+    if _is_command(lead.shown):
         return f"How to {bare[:1].lower()}{bare[1:]}"
     return ""
 
 
+def _is_command(lead: str) -> bool:
+    """Whether a lead-in tells what the steps do ("Mix the dough as follows"), not what to see to before."""
+    bare = _TAIL.sub("", lead)
+    told = bare != lead.rstrip(": ") or bare.count(" ") < _SHORT_COMMAND
+    return told and "," not in bare and bare.count(" ") < _LEAD_WORDS[1] and kind_of_title(bare) == "command"
+
+
 def _is_dominant(study: Study, procedure: Procedure) -> bool:
-    inside = [line for line in study.lines if line.section == procedure.section]
-    steps = sum(line.kind == "n" for line in inside)
-    return steps >= _DOMINANT * len(inside)
+    first = bisect_left(study.lines, procedure.section, key=lambda line: line.section)
+    last = bisect_right(study.lines, procedure.section, key=lambda line: line.section)
+    steps = sum(line.kind == "n" for line in study.lines[first:last])
+    return steps >= _DOMINANT * (last - first)
 
 
 def _after_heading(study: Study, heading: str) -> str:
     inside = in_sentence(heading, study.lexicon)
     kind = kind_of_title(heading)
     if kind == "doing" or (kind == "name" and "," not in inside and ":" not in inside):
-        return f"of {inside if kind == 'doing' or gerund_base(inside.split()[0]) else with_article(study, inside)}"
+        is_doing = kind == "doing" or gerund_base(inside.split()[0])
+        return f"of {inside if is_doing else with_article(study, inside)}"
     if kind == "command" and "," not in inside:
         return f"to {inside}"
     return f"given under “{heading}”"

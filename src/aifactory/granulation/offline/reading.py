@@ -46,6 +46,21 @@ class Reading(msgspec.Struct, frozen=True):
         """The passage a line stands in."""
         return Span(start=line.start, end=line.end, quote=self.text[line.start : line.end])
 
+    def span_of(self, line: Line, shown: str) -> Span:
+        """The front of a line's passage that holds a shortened form of it; the whole if it is marked up."""
+        at = line.start
+        for character in shown.rstrip(".… "):
+            if at >= line.end:
+                return self.span(line)
+            if character == " " and self.text[at].isspace():
+                while at < line.end and self.text[at].isspace():
+                    at += 1
+            elif self.text[at] == character:
+                at += 1
+            else:
+                return self.span(line)
+        return Span(start=line.start, end=at, quote=self.text[line.start : at])
+
     def words_between(self, first: int, last: int) -> int:
         """Words of the lines from first up to, without, last."""
         return sum(line.words for line in self.lines[first:last])

@@ -51,7 +51,6 @@ def _segment_costs(
     """For each start the possible ends with their cost."""
     total = len(units)
     vocabulary = len({word for unit in units for word in unit})
-    tokens = sum(len(unit) for unit in units)
     costs: list[list[tuple[int, float]]] = []
     for start in range(total):
         counts: dict[str, int] = {}

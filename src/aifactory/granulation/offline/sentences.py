@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from aifactory.granulation.offline.wordlists import word_set
 
 _ABBREVIATIONS = word_set("""
-    e.g i.e cf vs approx ca etc dr mr mrs ms prof st jr sr inc ltd co corp vs ed eds al dept est min max temp avg jan feb apr aug sept oct nov dec a.m p.m u.s u.k u.n d.c b.c a.d z.b d.h u.a usw bzw ca str evtl ggf vgl tzv tj např č apod atd
-    p.ej sra dra ud uds av env m mm cm
+    e.g i.e cf vs approx ca etc dr mr mrs ms prof st jr sr inc ltd co corp vs ed eds al dept est min max
+    temp avg jan feb apr aug sept oct nov dec a.m p.m u.s u.k u.n d.c b.c a.d z.b d.h u.a usw bzw ca str
+    evtl ggf vgl tzv tj např č apod atd p.ej sra dra ud uds av env m mm cm
     """)
 # These only shorten a word in front of a number.
 _BEFORE_NUMBER = word_set("no nos fig figs eq eqs sec ch vol pp p nr pág cap s")
@@ -17,7 +18,9 @@ _ENDS_OFTEN = frozenset(
 )
 _END = re.compile(r"[.!?…]+[\"'”’»)\]*_`]*(?=\s)|[。！？]+")
 _OPENERS = "\"'“‘«([*_`¿¡"
-_STARTERS = word_set("The A An In It This These That Those There They We You He She If When For But And As")
+_STARTERS = word_set("""
+    The A An In It This These That Those There They We You He She If When For But And As
+    """)
 
 _MARKUP: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"<!--.*?-->", re.S), " "),
@@ -111,36 +114,45 @@ def _is_end(text: str, begin: int, stop: re.Match[str], end: int) -> bool:
 
 _ANAPHORS = word_set("""
     this that these those it they he she its their his her such both neither either another others however
-    therefore thus hence moreover furthermore consequently nevertheless nonetheless similarly likewise meanwhile
-    otherwise instead accordingly additionally also but and or so yet then still again first second third fourth
-    secondly thirdly finally lastly next later afterwards here now we i my our as same former latter too even
-    nor conversely besides yes no well perhaps
+    therefore thus hence moreover furthermore consequently nevertheless nonetheless similarly likewise
+    meanwhile otherwise instead accordingly additionally also but and or so yet then still again first
+    second third fourth secondly thirdly finally lastly next later afterwards here now we i my our as same
+    former latter too even nor conversely besides yes no well perhaps
     """)
 _LEANING = re.compile(
     r"^(?:for (?:example|instance|this|that|these)|in (?:addition|this|that|these|contrast|fact|other words"
     r"|short|both|such|turn|practice)|as a (?:result|consequence)|on the (?:other|one) hand|at (?:this|that)"
-    r"|of (?:these|this|those|course)|one (?:of (?:these|them)|such|reason|way|more)|two of|some of (?:these|them)"
-    r"|to (?:do|see|get) (?:this|that|so|it)|by (?:this|that|then)|with (?:this|that|these)|after (?:this|that"
-    r"|these)|because of (?:this|that)|once (?:this|it|they|these)|when (?:this|it|they)|if (?:this|it|they|so|not)"
+    r"|of (?:these|this|those|course)|one (?:of (?:these|them)|such|reason|way|more)|two of"
+    r"|some of (?:these|them)"
+    r"|to (?:do|see|get) (?:this|that|so|it)|by (?:this|that|then)|with (?:this|that|these)|after (?:this"
+    r"|that"
+    r"|these)|because of (?:this|that)|once (?:this|it|they|these)|when (?:this|it|they)|if (?:this|it"
+    r"|they|so|not)"
     r"|the (?:former|latter|other|others|same|reverse|opposite|rest|second|third|next|following|first|last"
-    r"|result|reason|answer|difference|point|trick|exception|effect|problem)\b|unlike (?:this|it|them)|there (?:is|are) "
-    r"(?:also|another|two|three|other|no other)|an?other|each of|all of (?:this|these|them)|most of (?:these|them)"
+    r"|result|reason|answer|difference|point|trick|exception|effect|problem)\b|unlike (?:this|it|them)"
+    r"|there (?:is|are) "
+    r"(?:also|another|two|three|other|no other)|an?other|each of|all of (?:this|these|them)"
+    r"|most of (?:these|them)"
     r"|none of|from (?:this|there|here)|until then|since then|that is|to this|let us|rather than)\b",
     re.IGNORECASE,
 )
 _POINTS_AWAY = re.compile(
-    r"\b(?:above|below|aforementioned|following|previous(?:ly)?|as (?:we|you) (?:saw|have seen)|see (?:also|section"
-    r"|figure|table|chapter)|figure \d|table \d|this (?:section|chapter|guide|article|document|page|book|text)"
+    r"\b(?:above|below|aforementioned|following|previous(?:ly)?|as (?:we|you) (?:saw|have seen)"
+    r"|see (?:also|section"
+    r"|figure|table|chapter)|figure \d|table \d|this (?:section|chapter|guide|article|document|page|book"
+    r"|text)"
     r"|next section|(?:first|next|last) (?:chapter|section)|here|please)\b",
     re.IGNORECASE,
 )
 _PERSONAL = re.compile(r"\b(?:I|I['’](?:m|ve|ll|d)|me|my|mine)\b(?!\.)|^(?:[QA]\.|[QA]:|See|Note \d)\s")
 _CONNECTIVE = re.compile(
     r"^(?:however|therefore|thus|hence|moreover|furthermore|consequently|nevertheless|nonetheless|similarly"
-    r"|likewise|meanwhile|accordingly|additionally|finally|in addition|in fact|in practice|in general|in short|in turn"
+    r"|likewise|meanwhile|accordingly|additionally|finally|in addition|in fact|in practice|in general"
+    r"|in short|in turn"
     r"|for example|for instance|as a result|as a consequence|of course|on the other hand|by contrast"
     r"|in contrast|in other words|for this reason|first|second|third|secondly|thirdly|lastly|then|next|indeed"
-    r"|generally|usually|typically|normally|traditionally|importantly|naturally|also|besides|conversely|again),\s+"
+    r"|generally|usually|typically|normally|traditionally|importantly|naturally|also|besides|conversely"
+    r"|again),\s+"
     r"|^(?:and|but|so|yet)\s+(?=[a-z])",
     re.IGNORECASE,
 )

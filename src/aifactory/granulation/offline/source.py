@@ -47,9 +47,10 @@ def decode_source(data: bytes) -> str:
         binary = data.find(b"\x00")
         if binary >= 0 and encoding != "utf-16":
             raise _not_text(f"It has a zero byte at offset {binary}") from None
+        name = "UTF-16" if encoding == "utf-16" else "UTF-8"
         raise SourceError(
             "source_encoding",
-            f"The source isn't valid {'UTF-16' if encoding == 'utf-16' else 'UTF-8'}: byte {error.start} can't be read. "
+            f"The source isn't valid {name}: byte {error.start} can't be read. "
             "Open it in an editor, save it as UTF-8 and send it again.",
         ) from None
     if "\x00" in text:
@@ -93,7 +94,8 @@ def read_source(text: str, *, format: SourceFormat, name: str) -> Digest:
 def _not_text(what: str) -> SourceError:
     return SourceError(
         "source_not_text",
-        f"The source isn't text. {what}. Send plain text or Markdown, saved as UTF-8; export other documents as text first.",
+        f"The source isn't text. {what}. Send plain text or Markdown, saved as UTF-8; export other "
+        "documents as text first.",
     )
 
 
@@ -111,7 +113,8 @@ def _refuse_short(words: int, sentences: int) -> None:
     if words < LEAST_WORDS or sentences < LEAST_SENTENCES:
         raise SourceError(
             "source_too_short",
-            f"The source has {words} words in {sentences} sentences outside code, tables and headings; at least "
+            f"The source has {words} words in {sentences} sentences outside code, tables and headings; at "
+            "least "
             f"{LEAST_WORDS} words and {LEAST_SENTENCES} sentences are needed. Send more text.",
         )
 

@@ -1,5 +1,6 @@
 """All that is known about a source while a tree is made of it."""
 
+from bisect import bisect_left
 from itertools import accumulate
 
 from aifactory.granulation.offline.brief import Brief
@@ -58,7 +59,10 @@ class Study:
         if first >= last:
             return []
         start, end = self.lines[first].start, self.lines[last - 1].end
-        return [found for found in self.reading.procedures if start <= found.steps[0][0] < end]
+        procedures = self.reading.procedures
+        low = bisect_left(procedures, start, key=lambda procedure: procedure.steps[0][0])
+        high = bisect_left(procedures, end, key=lambda procedure: procedure.steps[0][0])
+        return list(procedures[low:high])
 
     def is_focus(self, line: Line) -> bool:
         """Whether a line speaks of something the brief stresses."""

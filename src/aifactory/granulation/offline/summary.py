@@ -15,18 +15,23 @@ _KEY_POINT_WORDS = 28
 _LEAST_WORDS = 5
 _LEAST_POINTS = 3
 _CUE = re.compile(
-    r"\b(?:is|are) (?:an?|the|called|known)\b|\b(?:means|refers to|defined|because|therefore|so that|depends on|must"
+    r"\b(?:is|are) (?:an?|the|called|known)\b|\b(?:means|refers to|defined|because|therefore|so that"
+    r"|depends on|must"
     r"|causes|consists of|the main|important)\b"
 )
 _CLAUSE = re.compile(
-    r"; |: | — | – |, (?:which|who|whose|where|because|although|though|while|whereas|so|but|and (?:then|it|they|the|so|each"
-    r"|this|you|he|she|we|its|most|some|many|all|their|a|an|in|no)|since|unless|even|for example|for instance|such as"
+    r"; |: | — | – |, (?:which|who|whose|where|because|although|though|while|whereas|so|but|and (?:then|it"
+    r"|they|the|so|each"
+    r"|this|you|he|she|we|its|most|some|many|all|their|a|an|in|no)|since|unless|even|for example"
+    r"|for instance|such as"
     r"|including|especially|provided|except|not|or|as|if|when|until)\b"
 )
 _LEANS = re.compile(r"\b(?:it|them|they|one|ones|this|these|those|such)\b")
 _OPENS_WITH_CLAUSE = re.compile(
-    r"^(?:if|when|because|although|though|while|since|as|before|after|once|unless|whereas|by|to|in|on|at|for|with"
-    r"|without|during|until|under|from|where|whenever|even|given|unlike|like|apart|besides|despite|depending)\b",
+    r"^(?:if|when|because|although|though|while|since|as|before|after|once|unless|whereas|by|to|in|on|at"
+    r"|for|with"
+    r"|without|during|until|under|from|where|whenever|even|given|unlike|like|apart|besides|despite"
+    r"|depending)\b",
     re.IGNORECASE,
 )
 
@@ -180,7 +185,7 @@ def _spare_points(study: Study, first: int, last: int, chosen: list[Point]) -> l
 
 
 def summary_text(study: Study, points: Sequence[Point], first: int, last: int) -> str:
-    """Points as running text; without any, the first sentence of the part, cut at a word if it is too long."""
+    """Points as running text; without any, the first sentence of the part."""
     text = " ".join(point.text for point in points)
     if not text:
         line = next((line for line in study.lines[first:last] if line.kind == "s"), study.lines[first])

@@ -20,6 +20,7 @@ MOST = 120
 _JOINED_MOST = 80
 _LEAST = 3
 _PAIR_MOST = 56
+_AFTER_NAME = ("and", "of", "or", "in")
 _SECOND = 0.5
 _NUMBERING = re.compile(
     r"^(?:§ ?|chapter |part |section |appendix )?(?:\d{1,3}(?:\.\d{1,3})*|[IVXLC]{1,6}(?=[.)]))[.):]?\s+",
@@ -27,8 +28,9 @@ _NUMBERING = re.compile(
 )
 _STRUCTURAL = word_set(
     """
-    introduction overview background summary conclusion conclusions basics notes note tips faq description usage
-    example examples general preface abstract contents details miscellaneous other appendix about readme options
+    introduction overview background summary conclusion conclusions basics notes note tips faq description
+    usage example examples general preface abstract contents details miscellaneous other appendix about readme
+    options
     more synopsis name remarks discussion results method methods
     """
 )
@@ -83,7 +85,10 @@ class Titles:
         terms = [d.term for d in study.defined_between(chunk.first, chunk.last)][:3]
         phrases = study.book.best(chunk.first, chunk.last, limit=8, boost=study.focus)
         strong = [p.text for p in phrases if p.score >= _SECOND * phrases[0].score]
-        names = _distinct([*terms, *strong], avoid)
+        # A term that is defined here may repeat the title above; a mere phrase would say nothing new.
+        names = _distinct(
+            [*_distinct(terms, set(), strict=False), *_distinct(strong, avoid)], set(), strict=False
+        )
         pairs = [sorted(pair, key=lambda name: self._place(name, chunk)) for pair in pairwise(names)]
         joined = [f"{one} and {two}" for one, two in pairs if len(one) + len(two) <= _PAIR_MOST]
         rest = _distinct([p.text for p in phrases], avoid)
@@ -101,13 +106,17 @@ class Titles:
         return " ".join([first[:1].upper() + first[1:], *words[1:]])
 
 
-def _distinct(names: list[str], avoid: set[str]) -> list[str]:
-    """Names that say something new: not the parent's words, not each other's."""
+def _distinct(names: list[str], avoid: set[str], *, strict: bool = True) -> list[str]:
+    """Names that say something new beside the parent's words and each other (``strict``: share no word)."""
     kept: list[str] = []
     seen: list[set[str]] = []
     for name in names:
         stems = set(map(stem, words_of(name)))
-        if not stems or stems <= avoid or any(stems & other for other in seen):
+        if (
+            not stems
+            or stems <= avoid
+            or any(stems & other if strict else stems <= other or other <= stems for other in seen)
+        ):
             continue
         kept.append(name)
         seen.append(stems)
@@ -170,7 +179,7 @@ def in_sentence(title: str, lexicon: Lexicon) -> str:
 
 
 def kind_of_title(title: str) -> str:
-    """How a title can be used in a sentence: question, doing (gerund), command, place ("At the works"), name or sentence."""
+    """How a title can stand in a sentence: question, doing, command, place ("At sea"), name or sentence."""
     words = [word.lower() for word in words_of(title)]
     if not words:
         return "sentence"
@@ -193,10 +202,11 @@ def kind_of_title(title: str) -> str:
     if words[0].endswith("ing") and len(words[0]) > 4 and words[0] not in THINGS_IN_ING:
         return (
             "doing"
-            if len(words) > 1 and words[1] not in ("and", "or", "of", "in") or gerund_base(words[0])
+            if (len(words) > 1 and words[1] not in ("and", "or", "of", "in")) or gerund_base(words[0])
             else "name"
         )
-    if words[0] in IMPERATIVES and len(words) > 1 and words[1] not in ("and", "of", "or", "in"):
+    second = words[2] if len(words) > 3 and words[1] in ("and", "or") else ""
+    if words[0] in IMPERATIVES and len(words) > 1 and (second in IMPERATIVES or words[1] not in _AFTER_NAME):
         return "command"
     if any(
         word in ("is", "are", "was", "were", "can", "must", "should", "does", "do", "has", "have")

@@ -60,6 +60,7 @@ def stems_of(text: str, language: str = "en") -> list[str]:
     ]
 
 
+@lru_cache(maxsize=65_536)
 def is_stop(word: str, language: str = "en") -> bool:
     """Whether a word carries no topic."""
     return word.lower().replace("’", "'") in STOP_WORDS.get(language, STOP_WORDS["en"])

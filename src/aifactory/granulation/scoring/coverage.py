@@ -3,28 +3,28 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from aifactory.granulation.index import Part, TreeIndex
 from aifactory.granulation.rules_learning import own_objectives
 from aifactory.granulation.scoring.evidence import Keyphrase, Material
 from aifactory.granulation.specs import Presence
-from aifactory.granulation.words import STOP_WORDS, bigram_similarity, content_stems
+from aifactory.granulation.words import bigram_similarity, content_stems, is_word_list
 
 TOP_PHRASES = 30
 SOFT_MATCH = 0.6
 SAME_WORD = 0.75
-# A sentence that is a list of keywords has hardly any function words; prose has 30 to 50 %.
-MIN_FUNCTION_WORDS = 0.15
-LIST_LENGTH = 8
-# One sentence or key point is about a few things; more names in it are stuffing.
-PHRASES_PER_UNIT = 3
+# One sentence is about a few things, and says something about each: more names in it are stuffing.
+PHRASES_PER_UNIT = 2
+WORDS_PER_PHRASE = 2
+PHRASES_PER_NODE = 3
 
 
 def coverage(material: Material) -> tuple[float, str]:
     """Weighted share of the top keyphrases that a title or a sentence of a summary is about.
 
-    Leaves that are off topic take their share away. Each unit of text and each node vouches for a few
-    phrases only, and keyword lists for none, so that stuffing gains nothing.
+    Leaves that are off topic take their share away. Each title, sentence and node vouches for a few phrases
+    only, a sentence that says nothing about them and a list of keywords for none: stuffing gains nothing.
     """
     index = material.index
     phrases = _phrases(material)
@@ -58,11 +58,12 @@ def promises(index: TreeIndex) -> list[Keyphrase]:
 def _covered(phrases: Sequence[str], index: TreeIndex) -> set[int]:
     """The phrases that some node is about, each node vouching for a limited number."""
     wanted = [frozenset(content_stems(phrase, index.language)) for phrase in phrases]
-    owners, units = _units(index)
-    candidates = _matching_units(wanted, units)
-    per_node = max(PHRASES_PER_UNIT, math.ceil(2 * len(phrases) / len(index.entries)))
+    units = _units(index)
+    owners = [unit.owner for unit in units]
+    candidates = _matching_units(wanted, [unit.stems for unit in units])
+    per_node = max(PHRASES_PER_NODE, math.ceil(2 * len(phrases) / len(index.entries)))
     node_room = dict.fromkeys(owners, per_node)
-    unit_room = dict.fromkeys(range(len(owners)), PHRASES_PER_UNIT)
+    unit_room = _rooms(units, frozenset().union(*wanted))
     found: set[int] = set()
     # The phrases with the fewest places choose first.
     for phrase in sorted(range(len(phrases)), key=lambda one: (len(candidates[one]), one)):
@@ -75,22 +76,34 @@ def _covered(phrases: Sequence[str], index: TreeIndex) -> set[int]:
     return found
 
 
-def _units(index: TreeIndex) -> tuple[list[int], list[list[str]]]:
-    """Titles and sentences of summaries (of the body where a level has none): the owner and stems of each."""
-    owners: list[int] = []
-    units: list[list[str]] = []
-    stop = STOP_WORDS.get(index.language)
+class _Unit(NamedTuple):
+    owner: int
+    stems: list[str]
+    is_title: bool
+
+
+def _units(index: TreeIndex) -> list[_Unit]:
+    """Titles and sentences of summaries (of the body where a level has none), keyword lists left out."""
+    units: list[_Unit] = []
     for owner, entry in enumerate(index.entries):
-        owners.append(owner)
-        units.append(entry.title_stems)
+        units.append(_Unit(owner, entry.title_stems, True))
         # Key points and instructions repeat what titles and summaries say; an item has nothing but its words.
         only_body = entry.level is not None and entry.level.summary is Presence.OPTIONAL
         for sentence in entry.sentences:
             counts = only_body or sentence.part is Part.SUMMARY
-            if counts and not _is_word_list(sentence.words, stop):
-                owners.append(owner)
-                units.append(sentence.stems)
-    return owners, units
+            if counts and not is_word_list(sentence.words, index.language):
+                units.append(_Unit(owner, sentence.stems, False))
+    return units
+
+
+def _rooms(units: Sequence[_Unit], wanted: frozenset[str]) -> list[int]:
+    """How many phrases each unit may vouch for; a sentence needs words of its own for each."""
+    return [
+        PHRASES_PER_UNIT
+        if unit.is_title
+        else min(PHRASES_PER_UNIT, sum(stem not in wanted for stem in unit.stems) // WORDS_PER_PHRASE)
+        for unit in units
+    ]
 
 
 def _matching_units(wanted: Sequence[frozenset[str]], units: Sequence[list[str]]) -> list[list[int]]:
@@ -126,9 +139,3 @@ def _spellings(wanted: frozenset[str], vocabulary: frozenset[str]) -> dict[str, 
         if near:
             meanings[stem] = near
     return meanings
-
-
-def _is_word_list(found: Sequence[str], stop: frozenset[str] | None) -> bool:
-    if stop is None or len(found) < LIST_LENGTH:
-        return False
-    return sum(word in stop for word in found) < MIN_FUNCTION_WORDS * len(found)

@@ -1,19 +1,27 @@
 """Item quality, readability and grounding: what the words are worth. Pure."""
 
 import re
+from statistics import median
 
-from aifactory.granulation.index import Part
+from aifactory.granulation.index import Part, TreeIndex
 from aifactory.granulation.item_set_rules import key_skew
-from aifactory.granulation.readability import automated_readability_index, count_words, flesch_kincaid_grade
+from aifactory.granulation.readability import (
+    Reading,
+    automated_readability_index,
+    count_words,
+    flesch_kincaid_grade,
+)
 from aifactory.granulation.rules_learning import difficulty_gap
-from aifactory.granulation.rules_source import Evidence
 from aifactory.granulation.scoring.evidence import Material
+from aifactory.granulation.words import is_word_list
 
 ERROR_COST, WARNING_COST, WORST = 3, 1, 6
 # Grades outside the band at which readability is worth nothing.
 GRADES_TO_ZERO = 4
 # Key points and captions below this length are no sentences and would make any text look simple.
 FRAGMENT_WORDS = 8
+# The grade of fewer words says little.
+WORDS_FOR_A_GRADE = 8
 _AUDIENCES = {
     "child": r"child(?:ren)?|kids?|pupils?|primary|elementary",
     "student": r"students?|undergraduates?|college|universit(?:y|ies)|graduates?|learners?",
@@ -44,26 +52,43 @@ def item_quality(material: Material) -> tuple[float, str]:
 def readability(material: Material) -> tuple[float, str]:
     """1 inside the audience's band of school grades, falling to 0 four grades outside.
 
-    The grade is the mean of Flesch–Kincaid and ARI; outside English ARI alone, which counts letters. Each
-    sentence counts once, so that a simple one repeated everywhere changes nothing.
+    A node's grade is the mean of Flesch–Kincaid and ARI (outside English ARI alone, which counts letters);
+    the tree's is the median node's, so that one odd sentence moves nothing.
     """
     index = material.index
-    prose: dict[str, list[str]] = {}
-    for entry in index.entries:
-        for sentence in entry.sentences:
-            is_prose = sentence.part is Part.BODY and len(sentence.words) >= FRAGMENT_WORDS
-            if is_prose or sentence.part is Part.SUMMARY:
-                prose.setdefault(" ".join(sentence.words), sentence.words)
-    reading = count_words(list(prose.values()))
-    if not reading.words:
+    prose = _prose(index)
+    long_enough = [cut for cut in prose if sum(map(len, cut)) >= WORDS_FOR_A_GRADE]
+    readings = [count_words(cut) for cut in long_enough or [[one for cut in prose for one in cut]]]
+    grades = [_grade(reading, index.language) for reading in readings if reading.words]
+    if not grades:
         return 0.0, "no text"
-    grade = automated_readability_index(reading)
-    if index.language == "en":
-        grade = (grade + flesch_kincaid_grade(reading)) / 2
+    grade = median(grades)
     name, (low, high) = _band(material)
     outside = max(low - grade, grade - high, 0.0)
     detail = f"grade {grade:.1f}, wanted {low:g}–{high:g} ({name})"
     return max(0.0, 1 - outside / GRADES_TO_ZERO), detail
+
+
+def _prose(index: TreeIndex) -> list[list[list[str]]]:
+    """Each node's sentences as words: no fragments, no lists, none that stood before."""
+    seen: set[str] = set()
+    prose: list[list[list[str]]] = []
+    for entry in index.entries:
+        kept: list[list[str]] = []
+        for sentence in entry.sentences:
+            is_told = sentence.part is Part.SUMMARY
+            is_prose = sentence.part is Part.BODY and len(sentence.words) >= FRAGMENT_WORDS
+            key = " ".join(sentence.words)
+            if (is_told or is_prose) and key not in seen and not is_word_list(sentence.words, index.language):
+                seen.add(key)
+                kept.append(sentence.words)
+        prose.append(kept)
+    return prose
+
+
+def _grade(reading: Reading, language: str) -> float:
+    grade = automated_readability_index(reading)
+    return (grade + flesch_kincaid_grade(reading)) / 2 if language == "en" else grade
 
 
 def _band(material: Material) -> tuple[str, tuple[float, float]]:
@@ -85,12 +110,27 @@ def grounding(material: Material) -> tuple[float, str]:
 
     A false citation anywhere takes its share away, so that it costs even where it is not on a leaf.
     """
-    leaves = material.index.leaves
+    index = material.index
+    leaves = index.leaves
     if not leaves or material.text is None:
         return 0.0, "no leaves" if not leaves else "no source text"
-    evidence = Evidence(material.index, material.text)
-    verified = sum(evidence.verified(owner) for owner in leaves)
-    false = material.by_rule["span.mismatch"] + material.by_rule["span.unsupported"]
-    total = evidence.spans
-    detail = f"{verified} of {len(leaves)} leaves have a verified span, {false} of {total} spans are false"
-    return verified / len(leaves) * (1 - false / max(1, total)), detail
+    false = {one.pointer for one in material.violations if one.rule in ("span.mismatch", "span.unsupported")}
+    verified = sum(any(pointer not in false for pointer in _span_pointers(index, owner)) for owner in leaves)
+    total = sum(len(entry.node.sources) for entry in index.entries)
+    total += sum(len(placed.item.sources) for placed in index.items)
+    total += sum(len(placed.concept.sources) for placed in index.concepts)
+    detail = (
+        f"{verified} of {len(leaves)} leaves have a verified span, {len(false)} of {total} spans are false"
+    )
+    return verified / len(leaves) * (1 - len(false) / max(1, total)), detail
+
+
+def _span_pointers(index: TreeIndex, owner: int) -> list[str]:
+    """Where a leaf's spans stand, its item's included; none for a leaf that says nothing."""
+    entry = index.entries[owner]
+    if not index.said(owner):
+        return []
+    pointers = [f"{entry.pointer}/sources/{place}" for place in range(len(entry.node.sources))]
+    for placed in index.content_of(owner):
+        pointers += [f"{placed.pointer}/sources/{place}" for place in range(len(placed.item.sources))]
+    return pointers

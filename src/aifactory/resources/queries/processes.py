@@ -13,12 +13,14 @@ RESCUE_LOCK = 0x41_49_46_02
 async def register(
     tx: Tx, *, process_id: ProcessId, host: str, pid: int, lock_key: int, slots: int, local_slots: int
 ) -> int:
-    """Enter a process; returns its epoch."""
+    """Enter a process, also again when the answer to the first time was lost; returns its epoch."""
     epoch: int = await tx.raw.fetchval(
         """
         INSERT INTO processes
             (id, host, pid, lock_key, started_at, renewed_at, lease_until, slots, local_slots)
-        VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8) RETURNING epoch
+        VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8)
+        ON CONFLICT (id) DO UPDATE SET renewed_at = $5, lease_until = $6
+        RETURNING epoch
         """,
         process_id,
         host,

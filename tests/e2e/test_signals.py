@@ -1,0 +1,58 @@
+"""Ctrl-C and SIGTERM with work in flight: a clean end within seconds, and the next start goes on."""
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.e2e.running import (
+    Server,
+    assert_books_balance,
+    database_of,
+    finished,
+    order,
+    wait_until,
+)
+
+SECONDS_TO_END = 30  # 4 s of grace, 5 s to hand back, the database's end; and a busy machine
+
+
+@pytest.mark.parametrize("stop", [Server.press_ctrl_c, Server.terminate], ids=["ctrl-c", "sigterm"])
+def test_work_in_flight_is_handed_back_and_goes_on(data_dir: Path, stop: Callable[[Server], None]) -> None:
+    with Server(data_dir, local_workers=1) as server:
+        key = server.secrets()["key"]
+        with server.with_key(key) as client:
+            submitted = [client.post("/requests", json=order()).json() for _ in range(6)]
+        with database_of(data_dir) as fetch:
+            wait_until(lambda: fetch("SELECT FROM running_jobs"), "a step to run", pause=0.01)
+        asked = time.monotonic()
+        stop(server)
+        code = server.wait()
+
+        assert time.monotonic() - asked < SECONDS_TO_END
+        assert code == 0, server.stderr
+        assert_quiet(server)
+        wait_until(lambda: not server.others(), "the worker processes to end")
+        with database_of(data_dir) as fetch:
+            states = "SELECT count(*) FILTER (WHERE finished_at IS NULL) AS unfinished FROM executions"
+            assert fetch(states)[0]["unfinished"] > 0, "everything was done before the signal"
+            assert fetch("SELECT FROM running_jobs") == []
+            assert fetch("SELECT FROM processes") == []
+
+        server.start()
+        assert "First start" not in server.stdout
+        assert len(server.stdout.splitlines()) == 1
+        with server.with_key(key) as client:
+            assert {finished(client, one["id"])["state"] for one in submitted} == {"succeeded"}
+        with database_of(data_dir) as fetch:
+            assert fetch("SELECT id FROM jobs WHERE crashes > 0") == []
+            assert fetch("SELECT count(*) FROM granulation_trees")[0]["count"] == len(submitted)
+        assert_quiet(server)
+        assert_books_balance(data_dir)
+
+
+def assert_quiet(server: Server) -> None:
+    """Check that nothing was logged as an error, and no traceback."""
+    assert "Traceback" not in server.stderr
+    assert not re.search(r'"(exception|exc_type)"|"level": "(error|critical)"', server.stderr), server.stderr

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -251,8 +251,3 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float 
                 return
             await anyio.sleep(0.005)
     raise AssertionError(f"not within {seconds} s")
-
-
-def aware(moment: datetime | None) -> datetime:
-    assert moment is not None
-    return moment

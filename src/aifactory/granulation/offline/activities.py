@@ -77,7 +77,7 @@ class _Desk:
         terms = [term.lower() for term in self.aims["define"].terms] if "define" in self.aims else []
         phrases = [p.text for p in study.book.best(chunk.first, chunk.last, limit=6, boost=study.focus)]
         # What another activity asks for need not be asked here as well.
-        self.phrases = [phrase for phrase in phrases if phrase.lower() not in terms][:3]
+        self.phrases = [p for p in phrases if not any(p.lower() in term for term in terms)][:3]
         opening = study.lines[chunk.first].shown.split()
         self.opening = " ".join(opening[:6]).rstrip(",;:.") + ("…" if len(opening) > 6 else "")
         taken = {line.index for line in self._defined()} | {aim.line for aim in aims}

@@ -46,7 +46,7 @@ _OTHER_IS = {
     for language, (article, copula, opening) in _OTHER_SUBJECTS.items()
 }
 _GENUS_CUE = re.compile(
-    r"\b(?:that|which|of|used|whose|where|when|for|in which|between|from|by|with|made|formed|caused|to"
+    r"\b(?:that|which|who|of|used|whose|where|when|for|in which|between|from|by|with|made|formed|caused|to"
     r"|without)\b"
 )
 _EVALUATIVE = re.compile(
@@ -99,7 +99,7 @@ def find_definitions(
             continue
         for form, article, term, phrase in _matches(line, language):
             key = term_key(term, language)
-            if not key or not _is_term(term, _core(phrase), form, lexicon, language):
+            if not key or not _is_term(term, _core(phrase), form, article, lexicon, language):
                 continue
             mentions = len(lines_with(key, positions, lines))
             if mentions < 2 and article == "The " and key not in strong and len(key) < 2:
@@ -151,7 +151,7 @@ def _matches(line: Line, language: str) -> Iterator[tuple[str, str, str, str]]:
         yield "is", found["article"] or "", found["term"], found["phrase"]
 
 
-def _is_term(term: str, phrase: str, form: str, lexicon: Lexicon, language: str) -> bool:
+def _is_term(term: str, phrase: str, form: str, article: str, lexicon: Lexicon, language: str) -> bool:
     words = words_of(term)
     if not words or _BAD_TERM.match(term) or len(term) < 3 or words[-1].lower() in _BAD_LAST:
         return False
@@ -160,7 +160,9 @@ def _is_term(term: str, phrase: str, form: str, lexicon: Lexicon, language: str)
     head = words[-1].lower()
     if head in NOT_NOUNS or head.endswith("ly") or any(word.lower() in _CLAUSE_WORDS for word in words):
         return False
-    if language == "en" and not lexicon.is_noun(words[-1]) and form == "is":
+    # After "a" or "an" even an adjective is a name: a payable, a derivative.
+    named = lexicon.is_noun(words[-1]) or article in ("A ", "An ")
+    if language == "en" and not named and form == "is":
         return False
     if form == "this":
         return True

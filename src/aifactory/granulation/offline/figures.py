@@ -5,6 +5,7 @@ import re
 import msgspec
 
 from aifactory.granulation.offline.wordlists import word_set
+from aifactory.granulation.offline.words import is_stop
 
 _FIGURE = re.compile(
     r"(?<![\w.,/–\-−€$£])(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)"
@@ -15,9 +16,6 @@ _RANGE_AFTER = re.compile(r"^\s*(?:%|°[CF]?|[^\W\d_]+)?\s*(?:to|or|and|–|-|×
 _ROUGH = re.compile(
     r"\b(?:about|around|roughly|approximately|nearly|almost|some|over|under|up to|more than|less than)\s*$",
     re.I,
-)
-_NOT_UNITS = frozenset(
-    ("and", "or", "to", "in", "of", "the", "a", "is", "was", "were", "are", "made", "when", "at", "on")
 )
 _MONTHS = word_set("""
     january february march april may june july august september october november december
@@ -40,7 +38,13 @@ def figure_in(sentence: str) -> Figure | None:
     for found in _FIGURE.finditer(sentence):
         number, unit = found["number"], found["unit"]
         before, after = sentence[: found.start()], sentence[found.end("number") :]
-        if _RANGE_BEFORE.search(before) or _RANGE_AFTER.match(after) or unit.lower() in _NOT_UNITS | _MONTHS:
+        if (
+            _RANGE_BEFORE.search(before)
+            or _RANGE_AFTER.match(after)
+            or unit.lower() in _MONTHS
+            or is_stop(unit)
+            or unit.endswith("ed")
+        ):
             continue
         if len(re.findall(rf"(?<![\d.,]){re.escape(number)}(?![\d.,]*\d)", sentence)) != 1:
             continue

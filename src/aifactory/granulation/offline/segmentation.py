@@ -4,15 +4,9 @@ After Utiyama and Isahara (2001): a segment costs the code length of its words u
 counts, plus ``prior`` × log of the text's length. Dynamic programming finds the cheapest cut.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
 from math import log
-
-
-@lru_cache(maxsize=65_536)
-def _gain(count: int) -> float:
-    """What one more occurrence of a word seen ``count`` times saves."""
-    return (count + 1) * log(count + 2) - count * log(count + 1)
 
 
 def cut(
@@ -50,7 +44,10 @@ def _segment_costs(
 ) -> list[list[tuple[int, float]]]:
     """For each start the possible ends with their cost."""
     total = len(units)
-    vocabulary = len({word for unit in units for word in unit})
+    frequency = Counter(word for unit in units for word in unit)
+    vocabulary = len(frequency)
+    # What one more occurrence of a word seen n times saves.
+    gains = [(n + 1) * log(n + 2) - n * log(n + 1) for n in range(max(frequency.values(), default=0) + 1)]
     costs: list[list[tuple[int, float]]] = []
     for start in range(total):
         counts: dict[str, int] = {}
@@ -60,7 +57,7 @@ def _segment_costs(
             unit = units[end - 1]
             for word in unit:
                 seen = counts.get(word, 0)
-                saved += _gain(seen)
+                saved += gains[seen]
                 counts[word] = seen + 1
             length += len(unit)
             size += sizes[end - 1]

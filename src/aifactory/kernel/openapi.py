@@ -1,6 +1,7 @@
 """The OpenAPI 3.1 document, generated from the routes, and the offline reference pages."""
 
 import html
+import re
 from collections.abc import Iterator
 from typing import Any, get_args, get_origin
 
@@ -237,7 +238,7 @@ def documentation_routes(files: StaticFiles) -> list[HTTPRouteHandler]:
         rows = "".join(
             f'<tr id="{html.escape(entry.code)}"><td><code>{html.escape(entry.code)}</code></td>'
             f"<td>{entry.status}</td><td>{html.escape(entry.title)}</td>"
-            f"<td>{html.escape(entry.meaning)}</td><td>{'yes' if entry.retryable else 'no'}</td></tr>"
+            f"<td>{_with_code(entry.meaning)}</td><td>{'yes' if entry.retryable else 'no'}</td></tr>"
             for entry in catalogue()
         )
         head = "<tr><th>code</th><th>status</th><th>title</th><th>meaning</th><th>retry?</th></tr>"
@@ -245,6 +246,11 @@ def documentation_routes(files: StaticFiles) -> list[HTTPRouteHandler]:
         return _page("AI Factory: error codes", body, files, "docs.css")
 
     return [get_openapi_document, get_reference_page, get_error_page]
+
+
+def _with_code(text: str) -> str:
+    """Return a docstring's words as HTML, its ``names`` as code."""
+    return re.sub(r"``(.+?)``", r"<code>\1</code>", html.escape(text))
 
 
 def _page(title: str, body: str, files: StaticFiles, *styles: str) -> Response[str]:

@@ -527,7 +527,7 @@ class RequestBook(Protocol):
 
 
 class MoneyRefused(AppError):
-    """Root of the 402s."""
+    """The budget does not allow it; the more exact codes say why."""
 
     code, title, status = "payment_required", "The budget does not allow that", 402
 

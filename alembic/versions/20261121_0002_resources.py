@@ -304,6 +304,7 @@ CREATE TABLE jobs (
         'succeeded', 'failed', 'cancelled', 'expired', 'poisoned')),
     attempt smallint NOT NULL DEFAULT 1,
     max_attempts smallint NOT NULL,
+    losses smallint NOT NULL DEFAULT 0,
     crashes smallint NOT NULL DEFAULT 0,
     timeout_seconds integer NOT NULL,
     route_id bigint NOT NULL REFERENCES routes,

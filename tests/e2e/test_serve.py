@@ -25,6 +25,8 @@ from tests.e2e.running import (
     wait_until,
 )
 
+from aifactory.kernel.ids import parse_id
+
 
 @pytest.fixture(scope="module")
 def admin(server: Server, secrets: dict[str, str]) -> Iterator[httpx.Client]:
@@ -274,14 +276,15 @@ def kill_the_worker_of_a_step(
     for worker in workers:
         worker.suspend()  # so that the step is surely in its middle
     try:
-        submitted: str = client.post("/requests", json=order()).json()["id"]
-        running = wait_until(lambda: fetch("SELECT id FROM jobs WHERE state = 'running'"), "a step to run")
+        submitted = client.post("/requests", json=order()).json()
+        mine = "SELECT id FROM jobs WHERE state = 'running' AND execution_id = $1"
+        running = wait_until(lambda: fetch(mine, parse_id("exec", submitted["executionId"])), "a step to run")
         time.sleep(0.3)
     finally:
         for worker in workers:
             worker.kill()
-    assert finished(client, submitted)["state"] == "succeeded"
-    return submitted, running[0]["id"]
+    assert finished(client, submitted["id"])["state"] == "succeeded"
+    return submitted["id"], running[0]["id"]
 
 
 def test_a_busy_address_is_one_clear_line(server: Server) -> None:

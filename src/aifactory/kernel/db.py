@@ -1,7 +1,7 @@
 """The database: a pool, and ``Tx``, one connection in one transaction that both query styles share."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -88,6 +88,11 @@ class Tx:
         finally:
             self._depth -= 1
 
+    async def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a statement for each row, in one round trip; none for no rows."""
+        if rows:
+            await self.raw.executemany(statement, rows)
+
     async def flush(self) -> None:
         """Send what the session still holds back."""
         if self._session is not None:
@@ -129,8 +134,7 @@ class Database:
         """
         try:
             async with self.engine.connect() as connection:
-                raw = (await connection.get_raw_connection()).driver_connection
-                assert raw is not None
+                raw = await _living(connection)
                 try:
                     tx = await self._run(connection, raw)
                     try:
@@ -181,6 +185,16 @@ class Database:
     async def close(self) -> None:
         """Close every pooled connection."""
         await self.engine.dispose()
+
+
+async def _living(connection: AsyncConnection) -> "asyncpg.Connection[Any]":
+    """Return the driver's connection; one that was cut while it lay in the pool is replaced first."""
+    raw: asyncpg.Connection[Any] | None = (await connection.get_raw_connection()).driver_connection
+    if raw is None or raw.is_closed():
+        await connection.invalidate()
+        raw = (await connection.get_raw_connection()).driver_connection
+    assert raw is not None
+    return raw
 
 
 def encode_json(value: Any) -> bytes:

@@ -192,6 +192,7 @@ class JobBook(msgspec.Struct, kw_only=True):
     state: JobState
     attempt: int = 1
     max_attempts: int
+    losses: int = 0
     crashes: int = 0
     timeout_seconds: int
     route_id: int

@@ -7,19 +7,22 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import anyio
 import msgspec
 import structlog
 
+from aifactory.kernel import idempotency
 from aifactory.kernel.db import Database, Tx
 from aifactory.kernel.ids import JobId, ProcessId
 from aifactory.resources.interface import ExecutionState, Reason, Worker
 from aifactory.resources.lease import Lease
-from aifactory.resources.queries import processes, queue, tick
+from aifactory.resources.queries import control, processes, queue, tick
 from aifactory.resources.settlement import LOST, Ended, end_executions, settle_group
 
 log = structlog.get_logger()
 
 YOUNG = timedelta(seconds=60)
+PURGE_SECONDS = 60.0
 FORGOTTEN_AFTER = timedelta(seconds=10)
 EXPIRED = Reason(code="deadline", message="The deadline passed before the work was done.")
 
@@ -30,6 +33,7 @@ class Upkeep(msgspec.Struct, frozen=True, kw_only=True):
     rescued: int
     expired: int
     closed_lanes: int
+    purged: int
     unwanted: tuple[JobId, ...]
 
 
@@ -48,6 +52,7 @@ class Maintenance:
         self.workers = workers
         self.lease = lease
         self.known_tokens = known_tokens
+        self._purged: float | None = None
 
     async def round(self) -> Upkeep:
         """Do one round."""
@@ -57,7 +62,19 @@ class Maintenance:
             closed = await queue.close_empty_lanes(tx)
         async with self.database.begin() as tx:
             unwanted = await processes.unwanted_runs(tx, self.lease.process_id)
-        return Upkeep(rescued=rescued, expired=expired, closed_lanes=closed, unwanted=tuple(unwanted))
+        purged = await self.purge()
+        return Upkeep(
+            rescued=rescued, expired=expired, closed_lanes=closed, purged=purged, unwanted=tuple(unwanted)
+        )
+
+    async def purge(self) -> int:
+        """Once a minute, delete what has outlived its time: step results, idempotency keys."""
+        now = anyio.current_time()
+        if self._purged is not None and now - self._purged < PURGE_SECONDS:
+            return 0
+        self._purged = now
+        async with self.database.begin() as tx:
+            return await control.delete_expired_data(tx) + await idempotency.forget_old(tx)
 
     async def rescue(self) -> int:
         """Settle as lost what dead processes ran; keeps the jobs' age. Returns how many jobs.

@@ -177,6 +177,7 @@ class Settlement:
             cost = self.books.pay(job, run, outcome.usage)
             label = "succeeded" if outcome.fault is None else outcome.fault.code
             self.books.end_run(job, run, label, outcome.usage, cost)
+        job.losses += outcome.fault is not None and outcome.fault.code == "lost"
         job.crashes += one.crashed and job.started_at is not None
         if execution.finished_at is not None:
             self.books.finish_job(job, JobState.CANCELLED)
@@ -214,11 +215,12 @@ class Settlement:
         )
 
     def _may_retry(self, job: JobBook, fault: JobFault) -> bool:
+        """Whether another attempt may follow; those that were lost with their process do not count."""
         if not fault.retryable:
             return False
         if fault.code == "lost":
             return job.crashes <= MAX_CRASHES
-        return job.attempt - job.crashes < job.max_attempts
+        return job.attempt - job.losses < job.max_attempts
 
     async def _retry(self, job: JobBook, fault: JobFault) -> bool:
         """Queue the next attempt within the execution's deadline; a twice crashed one runs alone."""

@@ -16,7 +16,7 @@ from aifactory.granulation.offline.outline import Chunk
 from aifactory.granulation.offline.procedures import name_of, span_of, steps_of
 from aifactory.granulation.offline.reading import Line
 from aifactory.granulation.offline.study import Study
-from aifactory.granulation.offline.summary import Point, shorten
+from aifactory.granulation.offline.summary import Point, clipped, shorten
 from aifactory.granulation.tree import Span
 
 WORDS_PER_MINUTE = 200
@@ -111,7 +111,7 @@ class _Desk:
             kind="read",
             purpose="explain",
             title=f"Read {self.subject}" if direct else f"Read about {self.subject}",
-            summary=self.first_point.text,
+            summary=clipped(self.first_point.text),
             instructions=f"Read the passage that begins “{self.opening}” ({self._length()}).{look}",
             minutes=minutes_for(min(_MOST_READ, self.words)),
             sources=(self.study.reading.span_of(self.first_point.line, self.first_point.text),),
@@ -181,7 +181,7 @@ class _Desk:
             kind="practice",
             purpose="contrast",
             title=f"Compare {one} with {two}",
-            summary=quote,
+            summary=clipped(quote),
             instructions=f"Draw a table with a column for {one} and a column for {two}. Start from this "
             f"sentence: “{quote}” Enter at least two differences and one thing they have in common.",
             minutes=minutes_for(line.words, 2),

@@ -1,7 +1,6 @@
 """Terms a text defines, by the ways definitions are written."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from aifactory.granulation.offline.digest import Definition
@@ -255,8 +254,3 @@ class Mentions:
     def between(self, term: str, first: int, last: int) -> int:
         """How many lines from first up to, without, last mention a term."""
         return sum(first <= index < last for index in self.of(term))
-
-
-def count_mentions(terms: Sequence[str], mentions_of: Mentions) -> Counter[str]:
-    """Number of lines per term."""
-    return Counter({term: len(mentions_of.of(term)) for term in terms})

@@ -293,7 +293,7 @@ def _gap_items(study: Study, first: int, last: int) -> Iterator[Draft]:
     for _, line in rank_lines(study, first, last)[:_MOST_LINES]:
         told = shorten(line.told, 30)
         if (
-            line.kind != "s"
+            line.kind not in ("s", "b")
             or study.definition_at(line)
             or _HANGING.search(told)
             or len(set(line.stems)) <= _LEAST_STEMS

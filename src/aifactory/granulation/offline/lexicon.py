@@ -124,7 +124,7 @@ def build_lexicon(lines: tuple[Line, ...], language: str = "en") -> Lexicon:
     for line in lines:
         before = ""
         tokens = _TOKEN.findall(line.shown)
-        for token, following in zip(tokens, [*tokens[1:], "."], strict=True):
+        for token, following in zip(tokens, [*tokens[1:], "."], strict=False):
             if token[0].isalpha():
                 _count(lexicon, before, token, following.lower())
             before = "" if token in _OPENING else token

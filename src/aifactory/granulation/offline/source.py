@@ -163,8 +163,14 @@ def _sentences(text: str, block: Block, index: int, section: int) -> list[Senten
     return [
         Sentence(start, end, index, section, "l" if text[end - 1] == ":" and mark == "s" else mark)
         for start, end in split_sentences(text, block.start, block.end)
-        if any(character.isalpha() for character in text[start:end])
+        if _says_something(text[start:end])
     ]
+
+
+def _says_something(passage: str) -> bool:
+    """Whether letters are left once pictures and tags are gone."""
+    shown = clean(passage) if passage[0] in "![<" else passage
+    return any(character.isalpha() for character in shown)
 
 
 def _procedures(items: list[tuple[Block, int, int, int]], sentences: list[Sentence]) -> tuple[Procedure, ...]:

@@ -31,7 +31,7 @@ _LINE = """
     execution_id, stage_ordinal, kind, phase, count, remaining, route_id, input_bound, output_limit,
     worst_nano"""
 _JOB = """
-    id, stage_id, execution_id, client_id, worker, kind, line, state, attempt, max_attempts, crashes,
+    id, stage_id, execution_id, client_id, worker, kind, line, state, attempt, max_attempts, losses, crashes,
     timeout_seconds, route_id, input_bound, output_limit, hold_nano, cost_nano, payload, data, result, error,
     created_at, started_at, finished_at"""
 
@@ -178,23 +178,23 @@ async def _insert_new(tx: Tx, books: Books) -> None:
         await tx.raw.execute(
             f"INSERT INTO executions ({_EXECUTION}) VALUES ({_marks(25)})", *_execution_values(execution)
         )
-    await tx.raw.executemany(
+    await tx.execute_many(
         f"INSERT INTO stage_executions ({_STAGE}) VALUES ({_marks(15)})",
         [_stage_values(stage) for stage in books.new_stages],
     )
-    await tx.raw.executemany(
+    await tx.execute_many(
         f"INSERT INTO execution_lines ({_LINE}) VALUES ({_marks(10)})",
         [msgspec.structs.astuple(line) for line in books.new_lines],
     )
-    await tx.raw.executemany(
-        f"INSERT INTO jobs ({_JOB}) VALUES ({_marks(24)})",
+    await tx.execute_many(
+        f"INSERT INTO jobs ({_JOB}) VALUES ({_marks(25)})",
         [_job_values(job) for job in books.new_jobs.values()],
     )
 
 
 async def _update_facts(tx: Tx, books: Books) -> None:
     new = {execution.id for execution in books.new_executions}
-    await tx.raw.executemany(
+    await tx.execute_many(
         """
         UPDATE executions SET state = $2, held_nano = $3, free_hold_nano = $4, spent_nano = $5,
             event_seq = $6, reasons = $7, result = $8, started_at = $9, finished_at = $10
@@ -217,7 +217,7 @@ async def _update_facts(tx: Tx, books: Books) -> None:
             if e.id not in new
         ],
     )
-    await tx.raw.executemany(
+    await tx.execute_many(
         """
         UPDATE stage_executions SET state = $2, phase = $3, open_jobs = $4, inputs = $5, outputs = $6,
             reasons = $7, started_at = $8, finished_at = $9
@@ -239,7 +239,7 @@ async def _update_facts(tx: Tx, books: Books) -> None:
             if s.execution_id not in new
         ],
     )
-    await tx.raw.executemany(
+    await tx.execute_many(
         """
         UPDATE execution_lines SET remaining = $4
         WHERE execution_id = $1 AND stage_ordinal = $2 AND kind = $3
@@ -250,10 +250,10 @@ async def _update_facts(tx: Tx, books: Books) -> None:
             if line.execution_id not in new
         ],
     )
-    await tx.raw.executemany(
+    await tx.execute_many(
         """
-        UPDATE jobs SET state = $2, attempt = $3, crashes = $4, route_id = $5, hold_nano = $6, cost_nano = $7,
-            result = $8, error = $9, started_at = $10, finished_at = $11
+        UPDATE jobs SET state = $2, attempt = $3, losses = $4, crashes = $5, route_id = $6, hold_nano = $7,
+            cost_nano = $8, result = $9, error = $10, started_at = $11, finished_at = $12
         WHERE id = $1
         """,
         [
@@ -261,6 +261,7 @@ async def _update_facts(tx: Tx, books: Books) -> None:
                 j.id,
                 j.state,
                 j.attempt,
+                j.losses,
                 j.crashes,
                 j.route_id,
                 j.hold_nano,
@@ -277,7 +278,7 @@ async def _update_facts(tx: Tx, books: Books) -> None:
 
 
 async def _insert_history(tx: Tx, books: Books) -> None:
-    await tx.raw.executemany(
+    await tx.execute_many(
         """
         UPDATE job_attempts SET finished_at = $4, outcome = $5, usage = $6, price = $7, cost_nano = $8
         WHERE job_id = $1 AND attempt = $2 AND token = $3
@@ -296,7 +297,7 @@ async def _insert_history(tx: Tx, books: Books) -> None:
             for end in books.attempts
         ],
     )
-    await tx.raw.executemany(
+    await tx.execute_many(
         """
         INSERT INTO cost_tracking (at, client_id, execution_id, subject_id, attempt, kind, from_account,
             to_account, amount_nano, budget_ids, provider, model, pool, usage, price)
@@ -322,7 +323,7 @@ async def _insert_history(tx: Tx, books: Books) -> None:
             for entry in books.entries
         ],
     )
-    await tx.raw.executemany(
+    await tx.execute_many(
         "INSERT INTO execution_events (execution_id, seq, at, type, data) VALUES ($1, $2, $3, $4, $5)",
         [
             (event.execution_id, event.seq, books.now, event.type, encode_json(event.data))
@@ -332,7 +333,7 @@ async def _insert_history(tx: Tx, books: Books) -> None:
 
 
 async def _update_budgets(tx: Tx, books: Books) -> None:
-    await tx.raw.executemany(
+    await tx.execute_many(
         """
         UPDATE budgets SET held_nano = held_nano + $2, spent_nano = spent_nano + $3,
             unfinished = unfinished + $4

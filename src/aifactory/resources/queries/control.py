@@ -180,6 +180,20 @@ async def insert_data(
     return data_id
 
 
+async def delete_expired_data(tx: Tx, limit: int = 200) -> int:
+    """Delete stored bytes whose time is over. Returns how many."""
+    rows = await tx.raw.fetch(
+        """
+        DELETE FROM data_references WHERE id IN (
+            SELECT id FROM data_references WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)
+        RETURNING id
+        """,
+        tx.now,
+        limit,
+    )
+    return len(rows)
+
+
 async def find_data(tx: Tx, *, client_id: ClientId | None, data_id: DataId) -> StoredData | None:
     """Describe stored bytes, of one client or of any."""
     row = await tx.raw.fetchrow(

@@ -12,7 +12,7 @@ LaneKey = tuple[int, str, str, UUID, str]
 
 async def return_units(tx: Tx, units: dict[str, int]) -> None:
     """Give pools back (or take) units, refilled first, pools in the order of their names."""
-    await tx.raw.executemany(
+    await tx.execute_many(
         """
         UPDATE resource_pools SET
             level_micro = least(capacity * 1000000, level_micro + $2 * 1000000::bigint + refill_per_second
@@ -32,7 +32,7 @@ async def enqueue(tx: Tx, books: Books) -> None:
     ready = [job for job in books.queued.values() if job.due_at is None]
     later = [job for job in books.queued.values() if job.due_at is not None]
     lanes = await lane_ids(tx, {_lane_key(books, job) for job in ready})
-    await tx.raw.executemany(
+    await tx.execute_many(
         """
         INSERT INTO resource_queue (job_id, lane_id, aged_from, seq, units, attempt, timeout_seconds)
         VALUES ($1, $2, $3, nextval('queue_seq'), $4, $5, $6)
@@ -49,7 +49,7 @@ async def enqueue(tx: Tx, books: Books) -> None:
             for job in ready
         ],
     )
-    await tx.raw.executemany(
+    await tx.execute_many(
         """
         INSERT INTO queue_due (job_id, due_at, route_id, worker, queue, client_id, urgency, aged_from, seq,
             units, attempt, timeout_seconds)
@@ -127,7 +127,7 @@ async def end_runs(tx: Tx, tokens: list[UUID]) -> None:
 
 async def correct_usage(tx: Tx, units: dict[tuple[ClientId, str], int]) -> None:
     """Correct clients' usage of pools by the difference between estimate and truth."""
-    await tx.raw.executemany(
+    await tx.execute_many(
         """
         UPDATE client_pool_usage SET usage = greatest(0, usage + $3) WHERE client_id = $1 AND pool = $2
         """,
@@ -154,14 +154,3 @@ async def close_empty_lanes(tx: Tx) -> int:
         [row["id"] for row in rows],
     )
     return len(closed)
-
-
-async def orphans(tx: Tx) -> list[JobId]:
-    """Return ready jobs whose lane is gone; there must be none."""
-    rows = await tx.raw.fetch(
-        """
-        SELECT q.job_id FROM resource_queue q
-        WHERE NOT EXISTS (SELECT FROM lanes l WHERE l.id = q.lane_id) LIMIT 1000
-        """
-    )
-    return [row["job_id"] for row in rows]

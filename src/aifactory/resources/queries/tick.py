@@ -141,7 +141,7 @@ async def promote_due(tx: Tx, limit: int = 1000) -> int:
         return 0
     keys = [tuple(row[1:6]) for row in rows]
     lanes = await lane_ids(tx, set(keys))
-    await tx.raw.executemany(
+    await tx.execute_many(
         """
         INSERT INTO resource_queue (job_id, lane_id, aged_from, seq, units, attempt, timeout_seconds)
         VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -353,7 +353,7 @@ async def _write_pools(tx: Tx, decision: Decision, snapshot: Snapshot, claimed: 
                 remembered.since if remembered else gate.big_job_since,
             )
         )
-    await tx.raw.executemany(
+    await tx.execute_many(
         """
         UPDATE resource_pools SET level_micro = $2, requests_micro = $3, as_of = greatest(as_of, $4),
             start_seq = $5, last_start_seq = $6, recent_starts = $7, last_urgent_at = $8, big_job_id = $9,
@@ -365,7 +365,7 @@ async def _write_pools(tx: Tx, decision: Decision, snapshot: Snapshot, claimed: 
 
 
 async def _insert_running(tx: Tx, claimed: list[Claimed], process_id: ProcessId) -> None:
-    await tx.raw.executemany(
+    await tx.execute_many(
         """
         INSERT INTO running_jobs (job_id, token, process_id, client_id, worker, pool, provider, model, local,
             lane_id, units, attempt, started_at, deadline)
@@ -406,7 +406,7 @@ async def _write_usage(tx: Tx, decision: Decision, snapshot: Snapshot, claimed: 
         key = (one.start.lane.client_id, one.start.hop.pool)
         usage, active, _ = rows.get(key) or (snapshot.usage[key].usage, True, 0)
         rows[key] = (usage + max(1, one.start.head.units), active, one.start.seq)
-    await tx.raw.executemany(
+    await tx.execute_many(
         """
         INSERT INTO client_pool_usage (client_id, pool, usage, as_of, active, last_start_seq)
         VALUES ($1, $2, $3, $4, $5, $6)
@@ -461,7 +461,7 @@ async def start_jobs(tx: Tx, job_ids: list[JobId], tokens: list[UUID]) -> list[A
 
 async def insert_attempts(tx: Tx, claimed: list[Claimed], process_id: ProcessId) -> None:
     """Record the attempts that begin."""
-    await tx.raw.executemany(
+    await tx.execute_many(
         """
         INSERT INTO job_attempts (job_id, attempt, token, process_id, provider, model, pool, started_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -492,7 +492,7 @@ async def mark_executions_running(tx: Tx, execution_ids: list[UUID]) -> None:
         execution_ids,
         tx.now,
     )
-    await tx.raw.executemany(
+    await tx.execute_many(
         """
         INSERT INTO execution_events (execution_id, seq, at, type, data)
         VALUES ($1, $2, $3, 'execution.running', '{}')

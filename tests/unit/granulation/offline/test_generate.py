@@ -279,6 +279,7 @@ _SCRAPS = st.sampled_from(
         "> ",
         "**",
         "[x](",
+        "![x](y.png) ",
         "<b>",
         "____",
         "\r\n",

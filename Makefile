@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 CODE := src tests alembic
 
+# Every process starts much faster from compiled modules.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo run migrate seed audit test lint fmt openapi lock clean
 
@@ -28,7 +31,7 @@ audit: $(VENV)/.runtime ## rebuild every balance from the ledger and print the d
 	@$(BIN)/aifactory audit
 
 test: $(VENV)/.dev ## run all tests
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy strict, import-linter, the committed OpenAPI document
 	$(BIN)/ruff check $(CODE)

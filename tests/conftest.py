@@ -91,3 +91,8 @@ async def run_sql(url: str, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name functions by their names: an address in a test's id would differ in every process."""
+    return getattr(val, "__name__", None) if callable(val) else None

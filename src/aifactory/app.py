@@ -23,6 +23,7 @@ from aifactory.kernel.http import (
     Authenticator,
     JsonResponse,
     RequestContext,
+    Shutdown,
     StrictRequest,
     check_roles,
     guard,
@@ -87,7 +88,12 @@ def create_app(
         response_class=JsonResponse,
         request_max_body_size=MAX_BODY,
         openapi_config=openapi_config(title=NAME, version=aifactory.__version__, description=_DESCRIPTION),
-        state=State({"authenticator": authenticator or AccountsAuthenticator(database=database)}),
+        state=State(
+            {
+                "authenticator": authenticator or AccountsAuthenticator(database=database),
+                "shutdown": Shutdown(),
+            }
+        ),
         lifespan=[*lifespan],
         logging_config=None,
         debug=False,

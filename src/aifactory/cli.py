@@ -1,6 +1,5 @@
 """The ``aifactory`` command."""
 
-import json
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -17,16 +16,14 @@ import aifactory
 from aifactory import demo_view
 from aifactory.accounts.seeds import FirstSecrets, seed_first_start
 from aifactory.demo import DemoRefused, run_demo
-from aifactory.factory import build_factory, open_database
+from aifactory.factory import CannotListen, build_factory, open_database
 from aifactory.kernel.db import Database
 from aifactory.kernel.embedded_postgres import EmbeddedPostgresError
 from aifactory.kernel.errors import AppError
 from aifactory.kernel.logs import configure_logs
 from aifactory.kernel.migrations import MigrationRefused, head_revision
-from aifactory.kernel.openapi import openapi_document
 from aifactory.resources.audit import Report, audit
 from aifactory.resources.interface import ExecutionState
-from aifactory.server import CannotListen, build_app, serve
 from aifactory.settings import Settings, SettingsError, read_settings
 
 OK, FAILED, USAGE, AUTH, LIMIT, SERVER = range(6)
@@ -41,6 +38,8 @@ Json = Annotated[bool, Parameter(name="--json", negative=())]
 @app.command(name="serve")
 def serve_command() -> int:
     """Serve the API and run the scheduler until Ctrl-C."""
+    from aifactory.server import serve  # the web framework takes a while to load; only this needs it
+
     settings = _settings()
     return _run(serve, settings, announce=lambda secrets: _announce(settings, secrets))
 
@@ -80,7 +79,7 @@ def demo_command(file: Path | None = None, *, type: str = "course", as_json: Jso
     if result is None:
         return code
     if as_json:
-        sys.stdout.write(json.dumps(demo_view.as_json(result)) + "\n")
+        _write_json(demo_view.as_json(result))
     else:
         demo_view.show(out, result)
     good = (ExecutionState.SUCCEEDED, ExecutionState.PARTIAL)
@@ -128,7 +127,7 @@ def audit_command(*, as_json: Json = False) -> int:
     if report is None:
         return code
     if as_json:
-        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+        _write_json(report)
     else:
         demo_view.show_audit(out, report)
     return FAILED if report.differences else OK
@@ -137,12 +136,19 @@ def audit_command(*, as_json: Json = False) -> int:
 @app.command(name="openapi")
 def openapi_command() -> int:
     """Print the API's OpenAPI document."""
+    from aifactory.kernel.openapi import openapi_document
+    from aifactory.server import build_app
+
     settings = _settings()
     database = Database(url="postgresql://nowhere/none", pool_size=1)
     document = openapi_document(build_app(build_factory(settings, database)))
     text = msgspec.json.Encoder(order="deterministic", decimal_format="number").encode(document)
     sys.stdout.write(msgspec.json.format(text, indent=1).decode() + "\n")
     return OK
+
+
+def _write_json(value: Any) -> None:
+    sys.stdout.write(msgspec.json.Encoder(decimal_format="number").encode(value).decode() + "\n")
 
 
 def example_folder() -> Path:

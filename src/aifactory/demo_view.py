@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -98,12 +97,12 @@ def _show_money(out: Console, result: DemoResult) -> None:
 
 
 def as_json(result: DemoResult) -> dict[str, Any]:
-    """Return the same as JSON values; money as decimal strings in dollars."""
+    """Return the same as values for JSON; money in dollars."""
     return {
-        "execution": msgspec.to_builtins(execution_of(result.execution)),
+        "execution": execution_of(result.execution),
         "steps": [{"kind": call.kind, "seconds": call.seconds} for call in result.calls],
-        "tree": None if result.tree is None else msgspec.to_builtins(result.tree),
-        "assessment": None if result.stored is None else msgspec.to_builtins(summary_of(result.stored)),
+        "tree": result.tree,
+        "assessment": None if result.stored is None else summary_of(result.stored),
         "exports": [str(path) for path in result.exports],
     }
 

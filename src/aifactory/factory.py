@@ -23,6 +23,10 @@ log = structlog.get_logger()
 WATCH_SECONDS = 1.0
 
 
+class CannotListen(Exception):
+    """The address of the server can't be had; the text says why and what to do."""
+
+
 class Factory(msgspec.Struct, frozen=True, kw_only=True):
     """One process's parts. The engine runs only inside ``engine.start()``."""
 

@@ -12,16 +12,13 @@ from litestar import Litestar
 
 from aifactory.accounts.seeds import FirstSecrets, seed_first_start
 from aifactory.app import create_app
-from aifactory.factory import Factory, build_factory, open_database
+from aifactory.factory import CannotListen, Factory, build_factory, open_database
 from aifactory.granulation import routes as granulation_routes
 from aifactory.kernel.health import HealthCheck, PartHealth
+from aifactory.kernel.http import Shutdown
 from aifactory.resources import routes as resource_routes
 from aifactory.resources.engine import Engine
 from aifactory.settings import Settings
-
-
-class CannotListen(Exception):
-    """The address can't be had; the text says why and what to do."""
 
 
 def build_app(factory: Factory, **changes: Any) -> Litestar:
@@ -64,8 +61,9 @@ async def serve(settings: Settings, *, announce: Callable[[FirstSecrets | None],
         async with open_database(settings) as database:
             factory = build_factory(settings, database)
             secrets = await seed_first_start(database, resources=factory.resources)
+            app = build_app(factory)
             config = uvicorn.Config(
-                build_app(factory),
+                app,
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -73,7 +71,7 @@ async def serve(settings: Settings, *, announce: Callable[[FirstSecrets | None],
                 timeout_graceful_shutdown=settings.grace_seconds,
             )
             announce(secrets)
-            await _Server(config).serve(sockets=[listener])
+            await _Server(config, app.state.shutdown).serve(sockets=[listener])
 
 
 def _bind(settings: Settings) -> socket.socket:
@@ -99,7 +97,12 @@ def _bind(settings: Settings) -> socket.socket:
 class _Server(uvicorn.Server):
     """Returns after a signal. uvicorn would raise it again, and cut what is around it short."""
 
+    def __init__(self, config: uvicorn.Config, shutdown: Shutdown) -> None:
+        super().__init__(config)
+        self.shutdown_notice = shutdown
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Ask for the end; a second Ctrl-C asks for it now."""
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
+        self.shutdown_notice.requested = True

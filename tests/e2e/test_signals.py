@@ -54,7 +54,6 @@ def test_work_in_flight_is_handed_back_and_goes_on(data_dir: Path, stop: Callabl
         assert_books_balance(data_dir)
 
 
-@pytest.mark.xfail(reason="waits don't end when the process stops; they are cut after the grace", strict=True)
 def test_a_waiting_caller_is_told_where_to_look_when_the_server_stops(data_dir: Path) -> None:
     with Server(data_dir, grace_seconds=1) as server, server.with_key(server.secrets()["key"]) as client:
         with server.as_admin(server.secrets()) as admin:

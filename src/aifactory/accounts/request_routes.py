@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-import anyio
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
@@ -35,6 +34,7 @@ from aifactory.kernel.http import (
     encode,
     path_id,
     preferred_wait,
+    wait_for,
 )
 from aifactory.kernel.idempotency import Answer, once
 from aifactory.kernel.ids import ClientId, RequestId, parse_id, text_id
@@ -43,7 +43,6 @@ from aifactory.kernel.principal import READERS, WRITERS, Principal
 from aifactory.resources.interface import ExecutionState, NewRequest, Resources
 
 AnyRequest = Request[Any, Any, Any]
-_FIRST_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.1, 0.5
 
 
 @post(
@@ -133,7 +132,15 @@ async def _answer(request: AnyRequest, answer: Answer, db: Database, resources: 
     if answer.status != 202 or answer.replayed or not seconds or answer.location is None:
         return created_response(answer)
     request_id = RequestId(path_id("req", answer.location.split("/")[2]))
-    result = await _wait_for_result(db, resources, request_id, seconds)
+
+    async def look() -> ResultView | None:
+        async with db.begin() as tx:
+            latest = (await resources.latest_executions(tx, [request_id])).get(request_id)
+            if latest is None or not latest.state.final:
+                return None
+            return result_view(await service.get_request(tx, request_id=request_id, client_id=None), latest)
+
+    result = await wait_for(request, look, seconds=seconds)
     if result is None:
         return created_response(answer, headers={"Preference-Applied": f"wait={seconds:.0f}"})
     headers = {
@@ -142,23 +149,6 @@ async def _answer(request: AnyRequest, answer: Answer, db: Database, resources: 
         "Preference-Applied": f"wait={seconds:.0f}",
     }
     return JsonResponse(result, status_code=200, headers=headers)
-
-
-async def _wait_for_result(
-    db: Database, resources: Resources, request_id: RequestId, seconds: float
-) -> ResultView | None:
-    """Look at the execution by short transactions until it has ended or the time is over."""
-    pause = _FIRST_POLL_SECONDS
-    ends = anyio.current_time() + seconds
-    while (left := ends - anyio.current_time()) > 0:
-        await anyio.sleep(min(pause, left))
-        pause = min(pause * 1.5, _LONGEST_POLL_SECONDS)
-        async with db.begin() as tx:
-            latest = (await resources.latest_executions(tx, [request_id])).get(request_id)
-            if latest is not None and latest.state.final:
-                row = await service.get_request(tx, request_id=request_id, client_id=None)
-                return result_view(row, latest)
-    return None
 
 
 @get("/requests", roles=READERS, tags=["Requests"])

@@ -102,6 +102,9 @@ _NOUN_AFTER = re.compile(
     r"^\s*(?:$|[,.;:)]|of\b|for\b|in\b|to\b|and\b|or\b|with\b|by\b|on\b|from\b|using\b|given\b)"
 )
 
+# Verbs that end like adverbs.
+_VERBS_IN_LY = frozenset({"apply", "comply", "imply", "multiply", "rely", "reply", "supply"})
+
 Finding = tuple[str, Severity, str]
 
 
@@ -109,7 +112,7 @@ def leading_verb(text: str) -> str:
     """The verb that an objective starts with, after "you will be able to" or a condition; may be no verb."""
     rest = _CONDITION_FIRST.sub("", text.strip())
     found = words(_LEAD_IN.sub("", rest, count=1))
-    if found and found[0].endswith("ly") and len(found) > 1:
+    if found and found[0].endswith("ly") and found[0].lower() not in _VERBS_IN_LY and len(found) > 1:
         found = found[1:]
     return _base_form(found[0]) if found else ""
 

@@ -42,7 +42,9 @@ from aifactory.resources.interface import (
 ACTIONS = ("granulate",)
 # A document of this size stands for the source in an estimate made before there is one.
 TYPICAL_SOURCE_WORDS = 3_000
-TYPICAL_NODE_WORDS = 60
+# Of the examples, a quiz has about 140 words a node with its items, a course about 190.
+TYPICAL_NODE_WORDS = 170
+STEP_TIMEOUT_SECONDS = 600
 PHASES = ("read", "write", "score")
 
 
@@ -206,7 +208,13 @@ def _line(kind: str, input_bound: int, output_limit: int, expected_input: int, e
 def _job(kind: str, resolved: ResolvedStage, inputs: StageInputs, data: dict[str, Any]) -> NewJob:
     assert inputs.source is not None
     payload = {"resolved": msgspec.to_builtins(resolved), "sourceWords": inputs.source_words}
-    return NewJob(kind=kind, line=kind, payload=payload, data={"source": inputs.source, **data})
+    return NewJob(
+        kind=kind,
+        line=kind,
+        payload=payload,
+        data={"source": inputs.source, **data},
+        timeout_seconds=STEP_TIMEOUT_SECONDS,
+    )
 
 
 def _spec(structure_type: str) -> StructureSpec:

@@ -1,10 +1,12 @@
 """HTTP plumbing: strict bodies, problem documents, request ids, security headers, the one guard."""
 
 import re
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar, runtime_checkable
 from uuid import UUID
 
+import anyio
 import msgspec
 import structlog
 from litestar import Litestar, Request, Response
@@ -118,6 +120,32 @@ def preferred_wait(request: Request[Any, Any, Any]) -> float:
     """Return the seconds of ``Prefer: wait=N``, at most 60; 0 when absent or senseless."""
     match = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})", request.headers.get("prefer", ""))
     return min(float(match[1]), 60.0) if match else 0.0
+
+
+class Shutdown:
+    """Whether this process has been asked to end; waiting callers are then answered at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+
+_FIRST_LOOK_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 0.5
+
+
+async def wait_for(
+    request: Request[Any, Any, Any], look: Callable[[], Awaitable[_T | None]], *, seconds: float
+) -> _T | None:
+    """Look again and again until there is something, the time is over, or the process is to end."""
+    shutdown: Shutdown = request.app.state.shutdown
+    pause = _FIRST_LOOK_SECONDS
+    ends = anyio.current_time() + seconds
+    while not shutdown.requested and (left := ends - anyio.current_time()) > 0:
+        await anyio.sleep(min(pause, left))
+        pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+        found = await look()
+        if found is not None:
+            return found
+    return None
 
 
 async def creation_call(request: Request[Any, Any, Any], principal: Principal) -> Call:

@@ -93,32 +93,34 @@ class Engine:
         """Run the loops; on leaving: claim nothing more, give running jobs grace, hand the rest back."""
         claiming, working = anyio.Event(), anyio.Event()
         wakes = {name: Wake() for name in self.healths} | {"scheduler": self._wake}
-        await self.lease.round()  # so that the first round of the scheduler may start something
-        async with anyio.create_task_group() as tasks:
-            self._tasks = tasks
-            for name, round_, stop in (
-                ("lease", self.lease.round, working),
-                ("scheduler", self._schedule, claiming),
-                ("settler", self.runner.settle_round, working),
-                ("maintenance", self._maintain, claiming),
-            ):
-                loop = partial(run_loop, health=self.healths[name], wake=wakes[name], stop=stop)
-                tasks.start_soon(loop, round_)
-            try:
-                yield
-            finally:
-                with anyio.CancelScope(shield=True):
-                    claiming.set()
-                    async with self._ticking:
-                        await self.runner.stop(self.grace_seconds)
-                    working.set()
-                    for wake in wakes.values():
-                        wake.set()
-                    # Each loop ends after its round: cutting one would cut its transaction.
-                    tasks.cancel_scope.deadline = anyio.current_time() + LAST_ROUNDS_SECONDS
-        self._tasks = None
-        with anyio.CancelScope(shield=True):
-            await self.lease.release()
+        try:
+            await self.lease.round()  # so that the first round of the scheduler may start something
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                for name, round_, stop in (
+                    ("lease", self.lease.round, working),
+                    ("scheduler", self._schedule, claiming),
+                    ("settler", self.runner.settle_round, working),
+                    ("maintenance", self._maintain, claiming),
+                ):
+                    loop = partial(run_loop, health=self.healths[name], wake=wakes[name], stop=stop)
+                    tasks.start_soon(loop, round_)
+                try:
+                    yield
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        claiming.set()
+                        async with self._ticking:
+                            await self.runner.stop(self.grace_seconds)
+                        working.set()
+                        for wake in wakes.values():
+                            wake.set()
+                        # Each loop ends after its round: cutting one would cut its transaction.
+                        tasks.cancel_scope.deadline = anyio.current_time() + LAST_ROUNDS_SECONDS
+        finally:
+            self._tasks = None
+            with anyio.CancelScope(shield=True):
+                await self.lease.release()
 
     async def _schedule(self) -> float:
         tick = await self.tick()

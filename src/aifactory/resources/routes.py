@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import anyio
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
@@ -18,6 +17,7 @@ from aifactory.kernel.http import (
     encode,
     path_id,
     preferred_wait,
+    wait_for,
 )
 from aifactory.kernel.idempotency import Answer, once
 from aifactory.kernel.ids import ClientId, ExecutionId, RequestId, parse_id, text_id
@@ -36,7 +36,6 @@ from aifactory.resources.queries import tick as tick_queries
 from aifactory.resources.queries import views
 
 AnyRequest = Request[Any, Any, Any]
-FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.1, 0.5
 
 
 # Executions.
@@ -112,28 +111,18 @@ async def _answer(
     if answer.replayed or not seconds or answer.location is None:
         return created_response(answer)
     execution_id = ExecutionId(path_id("exec", answer.location.rpartition("/")[2]))
-    ended = await _wait_until_final(db, resources, execution_id, seconds)
+
+    async def look() -> ExecutionView | None:
+        async with db.begin() as tx:
+            found = await resources.find_execution(tx, client_id=None, execution_id=execution_id)
+        return found if found is not None and found.state.final else None
+
+    ended = await wait_for(request, look, seconds=seconds)
     applied = {"Preference-Applied": f"wait={seconds:.0f}"}
     if ended is None:
         return created_response(answer, headers=applied)
     headers = applied | {"Location": answer.location, "X-Cost-Usd": f"{usd(ended.spent_nano):f}"}
     return JsonResponse(schemas.execution_of(ended), status_code=200, headers=headers)
-
-
-async def _wait_until_final(
-    db: Database, resources: Resources, execution_id: ExecutionId, seconds: float
-) -> ExecutionView | None:
-    """Look by short transactions until the execution has ended or the time is over."""
-    pause = FIRST_POLL_SECONDS
-    ends = anyio.current_time() + seconds
-    while (left := ends - anyio.current_time()) > 0:
-        await anyio.sleep(min(pause, left))
-        pause = min(pause * 1.5, LONGEST_POLL_SECONDS)
-        async with db.begin() as tx:
-            found = await resources.find_execution(tx, client_id=None, execution_id=execution_id)
-        if found is not None and found.state.final:
-            return found
-    return None
 
 
 async def execution_by_any_id(tx: Tx, resources: Resources, text: str, caller: Principal) -> ExecutionView:

@@ -556,7 +556,7 @@ async def test_trap_28_a_decider_stopped_in_its_tick_stops_nobody_else(
 async def test_trap_8_a_lock_waited_for_too_long_is_tried_again_and_not_a_failure(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(db._SERVER_SETTINGS, "statement_timeout", "300")
+    monkeypatch.setitem(db._SERVER_SETTINGS, "statement_timeout", "1500")
     client, process = await fleet.client(), await fleet.process()
     execution = await fleet.submit(client)
     await process.tick()

@@ -218,8 +218,10 @@ async def test_whatever_comes_first_there_is_one_end_and_the_books_are_exact(
     expected = ExecutionState.SUCCEEDED if order[0] == "settle" else ExecutionState.CANCELLED
     assert view.state is expected
     assert await fleet.counts() == {"resource_queue": 0, "queue_due": 0, "running_jobs": 0}
-    paid = COST_NANO if order.index("settle") < order.index("rescue") else 0
-    assert await fleet.budget(client) == (0, paid, 0)
+    held, paid, unfinished = await fleet.budget(client)
+    assert (held, unfinished) == (0, 0)
+    # The first is first for sure; the other two may overtake each other on the row's new version.
+    assert paid in {"settle": {COST_NANO}, "rescue": {0}, "cancel": {0, COST_NANO}}[order[0]]
     assert await fleet.ledger("waste") == ([] if paid else [COST_NANO])
     assert await fleet.ledger("reconciled") == await fleet.ledger("unreconciled")
 

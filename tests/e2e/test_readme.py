@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tests.e2e.running import REPOSITORY, Server, end_database_server
+from tests.e2e.running import REPOSITORY, Server, end_database_server, run
 
 README = REPOSITORY / "README.md"
 ADDRESS = "http://127.0.0.1:8400"
@@ -183,3 +183,15 @@ def test_blocks_are_read_and_run_as_the_readme_means_them(
     assert run_block(second, fresh_copy, server, secrets) == "in a copy of nothing\n0\n"
     with pytest.raises(AssertionError, match="command not found"):
         run_block(unmarked, fresh_copy, server, secrets)
+
+
+def test_the_printed_output_of_the_demo_is_the_real_one(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    text = README.read_text(encoding="utf-8")
+    shown = [line.rstrip() for line in text.split("```text\n", 1)[1].split("```", 1)[0].splitlines()]
+    real = [line.rstrip() for line in run("demo", data_dir=data_dir).stdout.splitlines()]
+    timed = [line for line in shown if line.startswith("succeeded in ")]
+    assert len(timed) == 1
+    assert set(shown) - {" …"} - set(timed) <= set(real)

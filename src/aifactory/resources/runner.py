@@ -11,9 +11,9 @@ import structlog
 
 from aifactory.kernel.db import Database, Tx
 from aifactory.kernel.ids import DataId, JobId
+from aifactory.resources.gates import Lane
 from aifactory.resources.interface import Job, JobFault, Outcome, Worker
 from aifactory.resources.lease import Lease
-from aifactory.resources.policy import Lane
 from aifactory.resources.queries import control, queue, tick
 from aifactory.resources.queries.tick import Claimed
 from aifactory.resources.settlement import LOST, Ended, Settled, settle_group

@@ -10,8 +10,8 @@ import structlog
 
 from aifactory.kernel.db import Database, Tx
 from aifactory.resources import policy
+from aifactory.resources.gates import Decision, Snapshot
 from aifactory.resources.lease import Lease
-from aifactory.resources.policy import Decision, Snapshot
 from aifactory.resources.queries import tick as queries
 from aifactory.resources.queries.tick import Claimed
 

@@ -11,7 +11,7 @@ import structlog
 from aifactory.kernel.db import Database, DatabaseUnavailable, Tx
 from aifactory.kernel.ids import DataId, ExecutionId, JobId
 from aifactory.resources import flow
-from aifactory.resources.books import REFUSED, Books, ExecutionBook, JobBook, Run, StageBook
+from aifactory.resources.books import REFUSED, Books
 from aifactory.resources.interface import (
     ExecutionState,
     JobFault,
@@ -27,6 +27,7 @@ from aifactory.resources.interface import (
 )
 from aifactory.resources.queries import books as book_queries
 from aifactory.resources.queries import control
+from aifactory.resources.records import ExecutionBook, JobBook, Run, StageBook
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ from aifactory.kernel.db import Tx
 from aifactory.kernel.errors import NotFound, Unavailable, invalid
 from aifactory.kernel.ids import BudgetId, ExecutionId, StageId, new_id
 from aifactory.resources import budgets
-from aifactory.resources.books import Books, ExecutionBook, StageBook, quote_lines
+from aifactory.resources.books import Books, quote_lines
 from aifactory.resources.interface import (
     ClientLimits,
     ClientSuspended,
@@ -29,6 +29,7 @@ from aifactory.resources.interface import (
 from aifactory.resources.pricing import Prices
 from aifactory.resources.queries import books as book_queries
 from aifactory.resources.queries import control
+from aifactory.resources.records import ExecutionBook, StageBook
 from aifactory.resources.settlement import Settlement
 
 DEFAULT_DEADLINE = timedelta(hours=24)

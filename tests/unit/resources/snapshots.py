@@ -8,8 +8,7 @@ from uuid import UUID
 import msgspec
 
 from aifactory.resources import buckets
-from aifactory.resources.interface import Hop, Urgency
-from aifactory.resources.policy import (
+from aifactory.resources.gates import (
     ClientGate,
     Decision,
     Gate,
@@ -21,6 +20,7 @@ from aifactory.resources.policy import (
     UsageGate,
     WorkerGate,
 )
+from aifactory.resources.interface import Hop, Urgency
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 QUEUES = {

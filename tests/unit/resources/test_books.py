@@ -10,18 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aifactory.kernel.ids import BudgetId, ClientId, ExecutionId, RequestId, StageId, new_id
-from aifactory.resources.books import (
-    ACCOUNTS,
-    Account,
-    Books,
-    BudgetBook,
-    EntryKind,
-    ExecutionBook,
-    JobBook,
-    Run,
-    StageBook,
-    quote_lines,
-)
+from aifactory.resources.books import Books, quote_lines
 from aifactory.resources.interface import (
     Accuracy,
     ExecutionState,
@@ -37,7 +26,9 @@ from aifactory.resources.interface import (
     Urgency,
     Usage,
 )
+from aifactory.resources.ledger import ACCOUNTS, Account, EntryKind
 from aifactory.resources.pricing import Price
+from aifactory.resources.records import BudgetBook, ExecutionBook, JobBook, Run, StageBook
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 HOP = Hop(provider="p", model="m", pool="a")

@@ -29,17 +29,9 @@ from tests.unit.resources.snapshots import (
 
 from aifactory.resources import policy
 from aifactory.resources.buckets import MICRO
+from aifactory.resources.gates import Decision, Gate, Lane, Snapshot, UsageGate, WorkerGate
 from aifactory.resources.interface import Urgency
-from aifactory.resources.policy import (
-    RECENT_STARTS,
-    Decision,
-    Gate,
-    Lane,
-    Snapshot,
-    UsageGate,
-    WorkerGate,
-    plan,
-)
+from aifactory.resources.policy import RECENT_STARTS, plan
 
 random_snapshots = st.integers(0, 2**32).map(lambda seed: random_snapshot(random.Random(seed)))
 

@@ -7,18 +7,11 @@ import msgspec
 
 from aifactory.kernel.db import Tx, encode_json
 from aifactory.kernel.ids import BudgetId, DataId, ExecutionId, JobId
-from aifactory.resources.books import (
-    ACCOUNTS,
-    Books,
-    BudgetBook,
-    ExecutionBook,
-    JobBook,
-    LineBook,
-    Run,
-    StageBook,
-)
+from aifactory.resources.books import Books
 from aifactory.resources.interface import FlowStage, Hop, JobFault, Reason, ResolvedStage, StageInputs
+from aifactory.resources.ledger import ACCOUNTS
 from aifactory.resources.queries import control, queue
+from aifactory.resources.records import BudgetBook, ExecutionBook, JobBook, LineBook, Run, StageBook
 
 _EXECUTION = """
     id, request_id, client_id, key_id, template, template_version, state, urgency, queue, accuracy, input,

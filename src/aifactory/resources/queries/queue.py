@@ -5,7 +5,8 @@ from uuid import UUID
 
 from aifactory.kernel.db import Tx
 from aifactory.kernel.ids import ClientId, JobId
-from aifactory.resources.books import Books, JobBook
+from aifactory.resources.books import Books
+from aifactory.resources.records import JobBook
 
 LaneKey = tuple[int, str, str, UUID, str]
 

@@ -9,8 +9,7 @@ import msgspec
 from aifactory.kernel.db import Tx
 from aifactory.kernel.ids import JobId, ProcessId
 from aifactory.resources import buckets, policy
-from aifactory.resources.interface import Hop, Urgency
-from aifactory.resources.policy import (
+from aifactory.resources.gates import (
     ClientGate,
     Decision,
     Head,
@@ -22,6 +21,7 @@ from aifactory.resources.policy import (
     UsageGate,
     WorkerGate,
 )
+from aifactory.resources.interface import Hop, Urgency
 from aifactory.resources.queries.queue import lane_ids
 
 DECIDER_LOCK = 0x41_49_46_01

@@ -1,0 +1,186 @@
+"""The rows that books are made of, as they are held in memory under their locks. Pure."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from aifactory.kernel.ids import BudgetId, ClientId, DataId, ExecutionId, JobId, StageId
+from aifactory.resources.interface import (
+    Accuracy,
+    EndedJob,
+    ExecutionState,
+    FlowStage,
+    Hop,
+    JobFault,
+    JobState,
+    Reason,
+    ResolvedStage,
+    StageInputs,
+    StageState,
+    Urgency,
+    Usage,
+)
+from aifactory.resources.pricing import Price
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One event of an execution, in its own sequence."""
+
+    execution_id: ExecutionId
+    seq: int
+    type: str
+    data: dict[str, Any]
+
+
+class BudgetBook(msgspec.Struct, kw_only=True):
+    """A locked budget and what this transaction changes on it."""
+
+    id: BudgetId
+    limit_nano: int
+    held_nano: int
+    spent_nano: int
+    held_change: int = 0
+    spent_change: int = 0
+    unfinished_change: int = 0
+
+
+class ExecutionBook(msgspec.Struct, kw_only=True):
+    """An execution under its row lock."""
+
+    id: ExecutionId
+    request_id: UUID
+    client_id: ClientId
+    key_id: UUID | None
+    template: str
+    template_version: int
+    state: ExecutionState
+    urgency: Urgency
+    queue: str
+    accuracy: Accuracy
+    input: dict[str, Any]
+    metadata: dict[str, str]
+    budget_ids: tuple[BudgetId, ...]
+    estimated_nano: int
+    held_nano: int
+    free_hold_nano: int
+    spent_nano: int = 0
+    event_seq: int = 0
+    reasons: tuple[Reason, ...] = ()
+    result: dict[str, Any] | None = None
+    created_at: datetime
+    aged_from: datetime
+    deadline: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class StageBook(msgspec.Struct, kw_only=True):
+    """A stage of a locked execution."""
+
+    id: StageId
+    execution_id: ExecutionId
+    ordinal: int
+    worker: str
+    action: str
+    spec: FlowStage
+    resolved: ResolvedStage
+    state: StageState = StageState.WAITING
+    phase: str = ""
+    open_jobs: int = 0
+    inputs: StageInputs = StageInputs()
+    outputs: dict[str, Any] | None = None
+    reasons: tuple[Reason, ...] = ()
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class LineBook(msgspec.Struct, kw_only=True):
+    """What is still reserved for jobs of one kind."""
+
+    execution_id: ExecutionId
+    stage_ordinal: int
+    kind: str
+    phase: str
+    count: int
+    remaining: int
+    route_id: int
+    input_bound: int
+    output_limit: int
+    worst_nano: int
+
+
+class JobBook(msgspec.Struct, kw_only=True):
+    """A job of a locked execution."""
+
+    id: JobId
+    stage_id: StageId
+    execution_id: ExecutionId
+    client_id: ClientId
+    worker: str
+    kind: str
+    line: str | None
+    state: JobState
+    attempt: int = 1
+    max_attempts: int
+    losses: int = 0
+    crashes: int = 0
+    timeout_seconds: int
+    route_id: int
+    input_bound: int
+    output_limit: int
+    hold_nano: int
+    cost_nano: int = 0
+    payload: dict[str, Any]
+    data: dict[str, DataId] = {}
+    output: dict[str, Any] = {}
+    artifacts: dict[str, DataId] = {}
+    fault: JobFault | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    due_at: datetime | None = None
+
+    @property
+    def units(self) -> int:
+        """What a start takes from the pool: the input bound and the whole output limit."""
+        return self.input_bound + self.output_limit
+
+    def ended(self) -> EndedJob:
+        """Return the job as ``record`` and ``advance`` see it."""
+        return EndedJob(
+            id=self.id,
+            execution_id=self.execution_id,
+            stage_id=self.stage_id,
+            client_id=self.client_id,
+            kind=self.kind,
+            state=self.state,
+            payload=self.payload,
+            output=self.output,
+            artifacts=self.artifacts,
+            fault=self.fault,
+        )
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the running jobs: one attempt of a job, named by its random token."""
+
+    job_id: JobId
+    token: UUID
+    attempt: int
+    hop: Hop
+    units: int
+    started_at: datetime
+
+
+class AttemptEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """How an attempt ended, for the record of attempts."""
+
+    job_id: JobId
+    attempt: int
+    token: UUID
+    outcome: str
+    usage: Usage | None
+    price: Price | None
+    cost_nano: int

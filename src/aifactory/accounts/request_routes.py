@@ -1,5 +1,6 @@
 """HTTP of requests."""
 
+from decimal import Decimal
 from typing import Annotated, Any
 
 from litestar import Request, Response, get, post
@@ -29,12 +30,10 @@ from aifactory.kernel.errors import invalid
 from aifactory.kernel.http import (
     MAX_SOURCE_BODY,
     JsonResponse,
-    created_response,
+    created_or_ended,
     creation_call,
     encode,
     path_id,
-    preferred_wait,
-    wait_for,
 )
 from aifactory.kernel.idempotency import Answer, once
 from aifactory.kernel.ids import ClientId, RequestId, parse_id, text_id
@@ -127,28 +126,18 @@ def _as_is(view: QuoteView) -> Response[Any]:
 
 
 async def _answer(request: AnyRequest, answer: Answer, db: Database, resources: Resources) -> Response[Any]:
-    """Answer a creation, or its result if the caller wants to wait and it ends in time."""
-    seconds = preferred_wait(request)
-    if answer.status != 202 or answer.replayed or not seconds or answer.location is None:
-        return created_response(answer)
-    request_id = RequestId(path_id("req", answer.location.split("/")[2]))
+    request_id = RequestId(path_id("req", (answer.location or "").split("/")[2]))
 
-    async def look() -> ResultView | None:
+    async def look() -> tuple[ResultView, Decimal] | None:
         async with db.begin() as tx:
             latest = (await resources.latest_executions(tx, [request_id])).get(request_id)
             if latest is None or not latest.state.final:
                 return None
-            return result_view(await service.get_request(tx, request_id=request_id, client_id=None), latest)
+            row = await service.get_request(tx, request_id=request_id, client_id=None)
+        view = result_view(row, latest)
+        return view, view.cost_usd
 
-    result = await wait_for(request, look, seconds=seconds)
-    if result is None:
-        return created_response(answer, headers={"Preference-Applied": f"wait={seconds:.0f}"})
-    headers = {
-        "Location": answer.location,
-        "X-Cost-Usd": f"{result.cost_usd:f}",
-        "Preference-Applied": f"wait={seconds:.0f}",
-    }
-    return JsonResponse(result, status_code=200, headers=headers)
+    return await created_or_ended(request, answer, look)
 
 
 @get("/requests", roles=READERS, tags=["Requests"])

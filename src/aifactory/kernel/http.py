@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar, runtime_checkable
 from uuid import UUID
@@ -167,6 +168,24 @@ def created_response(answer: Answer, *, headers: dict[str, str] | None = None) -
     if answer.replayed:
         sent["Idempotent-Replayed"] = "true"
     return JsonResponse(answer.body, status_code=answer.status, headers=sent, media_type="application/json")
+
+
+async def created_or_ended(
+    request: Request[Any, Any, Any],
+    answer: Answer,
+    look: Callable[[], Awaitable[tuple[Any, Decimal] | None]],
+) -> Response[Any]:
+    """Answer a creation; with ``Prefer: wait``, by what became of it and its cost, if it ends in time."""
+    seconds = preferred_wait(request)
+    if answer.status != 202 or answer.replayed or not seconds:
+        return created_response(answer)
+    ended = await wait_for(request, look, seconds=seconds)
+    applied = {"Preference-Applied": f"wait={seconds:.0f}"}
+    if ended is None:
+        return created_response(answer, headers=applied)
+    view, cost_usd = ended
+    headers = applied | {"Location": answer.location or "", "X-Cost-Usd": f"{cost_usd:f}"}
+    return JsonResponse(view, status_code=200, headers=headers)
 
 
 # Who may call.

@@ -1,5 +1,6 @@
 """HTTP of the Resource Manager: executions, costs, queues, the scheduler."""
 
+from decimal import Decimal
 from typing import Any
 
 from litestar import Request, Response, get, post
@@ -12,12 +13,10 @@ from aifactory.kernel.errors import invalid
 from aifactory.kernel.http import (
     MAX_SOURCE_BODY,
     JsonResponse,
-    created_response,
+    created_or_ended,
     creation_call,
     encode,
     path_id,
-    preferred_wait,
-    wait_for,
 )
 from aifactory.kernel.idempotency import Answer, once
 from aifactory.kernel.ids import ClientId, ExecutionId, RequestId, parse_id, text_id
@@ -107,22 +106,16 @@ async def _client_of(tx: Tx, resources: Resources, text: str | None, caller: Pri
 async def _answer(
     request: AnyRequest, answer: Answer, db: Database, resources: Resources
 ) -> Response[schemas.Execution]:
-    seconds = preferred_wait(request)
-    if answer.replayed or not seconds or answer.location is None:
-        return created_response(answer)
-    execution_id = ExecutionId(path_id("exec", answer.location.rpartition("/")[2]))
+    execution_id = ExecutionId(path_id("exec", (answer.location or "").rpartition("/")[2]))
 
-    async def look() -> ExecutionView | None:
+    async def look() -> tuple[schemas.Execution, Decimal] | None:
         async with db.begin() as tx:
             found = await resources.find_execution(tx, client_id=None, execution_id=execution_id)
-        return found if found is not None and found.state.final else None
+        if found is None or not found.state.final:
+            return None
+        return schemas.execution_of(found), usd(found.spent_nano)
 
-    ended = await wait_for(request, look, seconds=seconds)
-    applied = {"Preference-Applied": f"wait={seconds:.0f}"}
-    if ended is None:
-        return created_response(answer, headers=applied)
-    headers = applied | {"Location": answer.location, "X-Cost-Usd": f"{usd(ended.spent_nano):f}"}
-    return JsonResponse(schemas.execution_of(ended), status_code=200, headers=headers)
+    return await created_or_ended(request, answer, look)
 
 
 async def execution_by_any_id(tx: Tx, resources: Resources, text: str, caller: Principal) -> ExecutionView:

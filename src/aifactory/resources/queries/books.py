@@ -187,6 +187,13 @@ async def _insert_new(tx: Tx, books: Books) -> None:
 
 async def _update_facts(tx: Tx, books: Books) -> None:
     new = {execution.id for execution in books.new_executions}
+    await _update_executions(tx, books, new)
+    await _update_stages(tx, books, new)
+    await _update_lines(tx, books, new)
+    await _update_jobs(tx, books)
+
+
+async def _update_executions(tx: Tx, books: Books, new: set[ExecutionId]) -> None:
     await tx.execute_many(
         """
         UPDATE executions SET state = $2, held_nano = $3, free_hold_nano = $4, spent_nano = $5,
@@ -210,6 +217,9 @@ async def _update_facts(tx: Tx, books: Books) -> None:
             if e.id not in new
         ],
     )
+
+
+async def _update_stages(tx: Tx, books: Books, new: set[ExecutionId]) -> None:
     await tx.execute_many(
         """
         UPDATE stage_executions SET state = $2, phase = $3, open_jobs = $4, inputs = $5, outputs = $6,
@@ -232,6 +242,9 @@ async def _update_facts(tx: Tx, books: Books) -> None:
             if s.execution_id not in new
         ],
     )
+
+
+async def _update_lines(tx: Tx, books: Books, new: set[ExecutionId]) -> None:
     await tx.execute_many(
         """
         UPDATE execution_lines SET remaining = $4
@@ -243,6 +256,9 @@ async def _update_facts(tx: Tx, books: Books) -> None:
             if line.execution_id not in new
         ],
     )
+
+
+async def _update_jobs(tx: Tx, books: Books) -> None:
     await tx.execute_many(
         """
         UPDATE jobs SET state = $2, attempt = $3, losses = $4, crashes = $5, route_id = $6, hold_nano = $7,

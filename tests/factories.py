@@ -180,7 +180,7 @@ def made_tree() -> tuple[Tree, Assessment]:
     """Make a small quiz of an example document."""
     source = (Path(__file__).parents[1] / "examples" / "tides.txt").read_bytes()
     counts, spec = Counts(per_level=(2, 3)), builtin_specs()["quiz"]
-    read = steps.read(source, "text", "tides.txt")
+    read = steps.read(source, "text", "tides.txt", None)
     assert isinstance(read, steps.Made)
     digest = read.artifacts["digest"]
     written = steps.write(source, digest, Brief(structure_type="quiz", topic="", counts=counts))

@@ -3,9 +3,13 @@
 
 def main() -> None:
     """Run the command line."""
-    from aifactory.cli import app
+    try:
+        from aifactory.cli import app
 
-    raise SystemExit(app())
+        code = app()
+    except KeyboardInterrupt:
+        code = 130
+    raise SystemExit(code)
 
 
 if __name__ == "__main__":

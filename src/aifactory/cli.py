@@ -27,6 +27,7 @@ from aifactory.resources.interface import ExecutionState
 from aifactory.settings import Settings, SettingsError, read_settings
 
 OK, FAILED, USAGE, AUTH, LIMIT, SERVER = range(6)
+INTERRUPTED = 130
 _EXIT_BY_STATUS = {401: AUTH, 402: LIMIT, 403: AUTH, 404: USAGE, 413: USAGE, 422: USAGE, 429: LIMIT}
 
 app = cyclopts.App(name="aifactory", version=aifactory.__version__, help=aifactory.__doc__)
@@ -189,7 +190,7 @@ def _call(main: Callable[..., Coroutine[Any, Any, Any]], settings: Settings, **n
     except BaseException as error:
         cause = _cause(error)
         if isinstance(cause, KeyboardInterrupt):
-            return FAILED, None
+            return INTERRUPTED, None
         code, text = _refusal(cause)
         if text is None:
             raise
@@ -198,14 +199,16 @@ def _call(main: Callable[..., Coroutine[Any, Any, Any]], settings: Settings, **n
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return what a group of one is about."""
+    """Return what a group of one is about; an interrupt explains everything beside it."""
+    if isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt):
+        return KeyboardInterrupt()
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
 
 
 def _refusal(error: BaseException) -> tuple[int, str | None]:
-    if isinstance(error, DemoRefused):
+    if isinstance(error, DemoRefused | SettingsError):
         return USAGE, str(error)
     if isinstance(error, AppError):
         return _EXIT_BY_STATUS.get(error.status, SERVER), error.detail

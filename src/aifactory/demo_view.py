@@ -73,7 +73,10 @@ def _spans(tree: Tree) -> str:
 def _show_score(out: Console, result: DemoResult) -> None:
     assert result.stored is not None
     view = summary_of(result.stored)
-    table = Table(title=f"score {view.score} of 100 ({view.band})", title_justify="left", box=None)
+    title = f"score {view.score} of 100 ({view.band})"
+    if view.score is None:
+        title = f"no score: these checks failed: {', '.join(view.gates_failed)}"
+    table = Table(title=title, title_justify="left", box=None)
     for column, justify in (("sub-score", "left"), ("value", "right"), ("weight", "right"), ("", "left")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for name, part in view.sub_scores.items():

@@ -7,6 +7,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 import structlog
+from sqlalchemy.exc import ArgumentError
 
 from aifactory.accounts.service import AccountsBook
 from aifactory.granulation.service import Granulation
@@ -16,7 +17,7 @@ from aifactory.kernel.migrations import migrate
 from aifactory.resources.engine import Engine
 from aifactory.resources.interface import Worker
 from aifactory.resources.service import ResourceService
-from aifactory.settings import Settings
+from aifactory.settings import Settings, SettingsError
 
 log = structlog.get_logger()
 
@@ -50,13 +51,18 @@ class Factory(msgspec.Struct, frozen=True, kw_only=True):
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
     """Give the configured database, or an embedded one that is started, watched and stopped here; migrated.
 
-    Raises EmbeddedPostgresError, DatabaseUnavailable or MigrationRefused, each of which says what to do.
+    Raises SettingsError, EmbeddedPostgresError, DatabaseUnavailable or MigrationRefused, all with advice.
     """
     async with contextlib.AsyncExitStack() as stack:
         url = settings.database_url
         if url is None:
             url = await stack.enter_async_context(_embedded(settings))
-        database = Database(url=url, pool_size=settings.pool_size)
+        try:
+            database = Database(url=url, pool_size=settings.pool_size)
+        except (ArgumentError, ValueError) as error:
+            raise SettingsError(
+                "AIFACTORY_DATABASE_URL is no URL like postgresql://user@host/name."
+            ) from error
         stack.push_async_callback(database.close)
         await migrate(database)
         yield database

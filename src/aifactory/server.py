@@ -9,13 +9,17 @@ from typing import Any
 
 import uvicorn
 from litestar import Litestar
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aifactory.accounts.seeds import FirstSecrets, seed_first_start
 from aifactory.app import create_app
 from aifactory.factory import CannotListen, Factory, build_factory, open_database
 from aifactory.granulation import routes as granulation_routes
+from aifactory.kernel.errors import Unreadable
 from aifactory.kernel.health import HealthCheck, PartHealth
-from aifactory.kernel.http import Shutdown
+from aifactory.kernel.http import Shutdown, encode
+from aifactory.kernel.ids import new_id
+from aifactory.kernel.problems import PROBLEM_MEDIA_TYPE
 from aifactory.resources import routes as resource_routes
 from aifactory.resources.engine import Engine
 from aifactory.settings import Settings
@@ -64,6 +68,8 @@ async def serve(settings: Settings, *, announce: Callable[[FirstSecrets | None],
             app = build_app(factory)
             config = uvicorn.Config(
                 app,
+                http=_Http,
+                ws="none",
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -92,6 +98,31 @@ def _bind(settings: Settings) -> socket.socket:
             "AIFACTORY_PORT to another address."
         ) from error
     return listener
+
+
+class _Http(HttpToolsProtocol):
+    """Refuses what is no HTTP as everything is refused here: by a problem document."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer bytes that can't be read as a request."""
+        problem = {
+            "type": "/docs/errors#unreadable",
+            "title": Unreadable.title,
+            "status": 400,
+            "detail": "This is no HTTP request that can be read.",
+            "code": Unreadable.code,
+            "requestId": str(new_id()),
+            "retryable": False,
+            "errors": [],
+        }
+        body = encode(problem)
+        head = (
+            f"HTTP/1.1 400 Bad Request\r\ncontent-type: {PROBLEM_MEDIA_TYPE}\r\n"
+            f"content-length: {len(body)}\r\nx-request-id: {problem['requestId']}\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
 
 
 class _Server(uvicorn.Server):

@@ -180,3 +180,12 @@ def test_a_file_without_prose_fails_with_its_reason(data_dir: Path, tmp_path: Pa
     with database_of(data_dir) as fetch:
         assert fetch("SELECT count(*) FROM granulation_trees") == before
         assert fetch("SELECT id FROM budgets WHERE held_nano <> 0") == []
+
+
+@pytest.mark.parametrize("url", ["garbage", "postgresql://u:secret@ho st:x/y"])
+def test_a_database_url_that_is_none_is_one_clear_line(data_dir: Path, url: str) -> None:
+    refused = run("audit", data_dir=data_dir, database_url=url)
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "AIFACTORY_DATABASE_URL" in refused.stderr
+    assert "secret" not in refused.stderr

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 from tests.e2e.running import (
     COURSE,
     EXAMPLES,
+    PATIENCE_SECONDS,
     QUIZ,
     REPOSITORY,
     Server,
@@ -303,3 +305,17 @@ def test_afterwards_the_books_balance_and_nothing_was_logged_as_an_error(
     errors = [line for line in server.stderr.splitlines() if re.search(r'"level": "(error|critical)"', line)]
     assert errors == []
     assert "Traceback" not in server.stderr
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x00\xff", b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n"],
+)
+def test_what_is_no_http_is_refused_by_a_problem_too(server: Server, sent: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS) as connection:
+        connection.sendall(sent)
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/problem+json" in head
+    assert json.loads(body)["code"] == "unreadable"

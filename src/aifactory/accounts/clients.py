@@ -16,6 +16,7 @@ from aifactory.kernel.principal import Principal
 from aifactory.resources.interface import ClientLimits, Resources, Tier
 
 MAX_LIVE_KEYS = 50
+LONGEST_KEY_LIFE = timedelta(days=3653)
 
 
 class NewClient(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +111,8 @@ async def create_key(
     await get_client(tx, client_id, lock=True)
     if actor.key_id is not None and not set(scopes) <= actor.scopes:
         raise NotAllowed("A key can't make a key that may do more than itself.")
+    if expires_at is not None and expires_at > tx.now + LONGEST_KEY_LIFE:
+        raise invalid("/expiresAt", "too_late", "A key lasts at most ten years; leave it out for no end.")
     if expires_at is not None and expires_at <= tx.now:
         raise invalid("/expiresAt", "in_the_past", "The key would have expired already.")
     if await queries.count_live_keys(tx, client_id) >= MAX_LIVE_KEYS:

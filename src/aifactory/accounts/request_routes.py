@@ -145,7 +145,7 @@ async def list_requests(
     db: NamedDependency[Database],
     resources: NamedDependency[Resources],
     principal: NamedDependency[Principal],
-    in_state: Annotated[ExecutionState | None, QueryParameter(name="state")] = None,
+    state_: Annotated[ExecutionState | None, QueryParameter(name="state")] = None,
     limit: FromQuery[int | None] = None,
     cursor: FromQuery[str | None] = None,
 ) -> Page[RequestView]:
@@ -155,8 +155,8 @@ async def list_requests(
     """
     page, visible = page_request(limit, cursor), principal.visible_client()
     async with db.begin() as tx:
-        if in_state is not None:
-            return await _list_by_state(tx, resources, visible, in_state, page)
+        if state_ is not None:
+            return await _list_by_state(tx, resources, visible, state_, page)
         rows = await queries.list_requests(tx, client_id=visible, page=page)
         latest = await resources.latest_executions(tx, [RequestId(row.id) for row in rows])
     views = [request_view(row, latest.get(RequestId(row.id))) for row in rows]

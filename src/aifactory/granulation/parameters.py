@@ -69,7 +69,7 @@ class Parameters(Parameter, frozen=True, kw_only=True):
     title: ShortText | None = None
     target_audience: Annotated[str, Meta(max_length=200)] = ""
     level: Annotated[str, Meta(max_length=60)] = ""
-    language: Annotated[str, Meta(pattern="^[a-z]{2}$")] = "en"
+    language: Annotated[str, Meta(pattern="^[a-z]{2}$")] | None = None
     granularity_level: Annotated[int, Meta(ge=1, le=5)] = 3
     depth: Annotated[int, Meta(ge=1, le=3)] | None = None
     size: Size | None = None
@@ -117,7 +117,7 @@ def brief_of(parameters: Parameters, spec: StructureSpec) -> Brief:
         title=parameters.title,
         target_audience=parameters.target_audience,
         level=parameters.level,
-        language=parameters.language,
+        language=parameters.language or "",
         focus_areas=parameters.constraints.focus_areas,
         objects=tuple(wanted.name for wanted in parameters.objects),
     )

@@ -1,5 +1,6 @@
 """The Content Granulator as a worker: what a stage costs, its steps in order, what becomes of them."""
 
+import contextlib
 import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -88,8 +89,8 @@ class Granulation:
         limit, expected = nodes * steps.NODE_WORDS_LIMIT, nodes * TYPICAL_NODE_WORDS
         return [
             _line("read", source, 0, source, 0),
-            _line("write", source, limit, source, expected),
-            _line("score", source + limit, 0, source + expected, 0),
+            _line("write", 0, limit, 0, expected),
+            _line("score", limit, 0, expected, 0),
         ]
 
     def plan(self, resolved: ResolvedStage, inputs: StageInputs) -> Phase:
@@ -102,7 +103,7 @@ class Granulation:
         spec, parameters = _settings(msgspec.convert(job.payload["resolved"], ResolvedStage))
         made = await self._in_process(_call(job, spec, parameters))
         if isinstance(made, steps.Refused):
-            usage = Usage(input_units=job.payload["sourceWords"])
+            usage = Usage(input_units=job.payload["sourceWords"] if job.kind == "read" else 0)
             return Outcome(usage=usage, fault=JobFault(code=made.code, message=made.message))
         return Outcome(
             artifacts=made.artifacts,
@@ -118,7 +119,11 @@ class Granulation:
         """Start the worker processes, so that the first step does not wait for them."""
         async with anyio.create_task_group() as tasks:
             for _ in range(int(self._limiter.total_tokens)):
-                tasks.start_soon(self._in_process, _Call(function=steps.ready, arguments=()))
+                tasks.start_soon(self._warm_one_up)
+
+    async def _warm_one_up(self) -> None:
+        with contextlib.suppress(anyio.BrokenWorkerProcess):  # the first step will start another
+            await self._in_process(_Call(function=steps.ready, arguments=()))
 
     async def record(self, tx: Tx, job: EndedJob, outcome: Outcome) -> list[NewJob]:
         """See ``Worker.record``: a scored tree is stored with its nodes and violations."""
@@ -185,7 +190,8 @@ def _call(job: Job, spec: StructureSpec, parameters: Parameters) -> _Call:
     if job.kind == "read":
         given = parameters.source
         assert given is not None
-        return _Call(function=steps.read, arguments=(source, given.format.value, given.name))
+        arguments: tuple[Any, ...] = (source, given.format.value, given.name, parameters.language)
+        return _Call(function=steps.read, arguments=arguments)
     if job.kind == "write":
         return _Call(function=steps.write, arguments=(source, job.data["digest"], brief_of(parameters, spec)))
     arguments = (source, job.data["digest"], job.data["tree"], spec, counts_of(parameters, spec))
@@ -262,12 +268,23 @@ def _tree_state(assessment: Assessment, parameters: Parameters) -> str:
 def _end(stored: queries.StoredTree, parameters: Parameters) -> tuple[StageState, tuple[Reason, ...]]:
     """Gates fail → failed; below the threshold → partial; else succeeded."""
     if stored.state == "invalid":
-        gates = ", ".join(stored.assessment["gatesFailed"])
-        return StageState.FAILED, (Reason(code="invalid_tree", message=f"Required checks failed: {gates}."),)
+        return StageState.FAILED, (_invalid(stored),)
     if stored.state == "below_threshold":
         message = f"The score {stored.score} is below the threshold {parameters.validation.threshold:g}."
         return StageState.PARTIAL, (Reason(code="below_threshold", message=message),)
     return StageState.SUCCEEDED, ()
+
+
+def _invalid(stored: queries.StoredTree) -> Reason:
+    """Say which required checks failed; too few nodes means that the source is too thin."""
+    gates = stored.assessment["gatesFailed"]
+    if gates == ["levels.minimum"]:
+        message = (
+            f"The source holds too little for a {stored.structure_type} of this depth. Use a longer "
+            "source, a smaller depth, or another type."
+        )
+        return Reason(code="source_too_thin", message=message)
+    return Reason(code="invalid_tree", message=f"Required checks failed: {', '.join(gates)}.")
 
 
 def _validation_label(parameters: Parameters) -> str:

@@ -1,7 +1,8 @@
 """The local steps of a granulation, each a function of bytes that runs in a worker process. Pure.
 
 read: source → digest · write: source, digest → tree · assess: source, digest, tree → tree, assessment.
-Words are what these steps are charged for: read in, written out.
+Words are what these steps are charged for, each once: the source's where it is read, the tree's where it is
+written and where it is judged.
 """
 
 import signal
@@ -13,6 +14,7 @@ import msgspec
 from aifactory.granulation.offline.brief import Brief
 from aifactory.granulation.offline.digest import Digest, SourceError, SourceFormat
 from aifactory.granulation.offline.generate import generate
+from aifactory.granulation.offline.language import UNKNOWN
 from aifactory.granulation.offline.source import decode_source, read_source
 from aifactory.granulation.rules_source import MandatoryObject
 from aifactory.granulation.scoring import assess
@@ -38,12 +40,21 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     words_written: int
 
 
-def read(source: bytes, source_format: SourceFormat, name: str) -> Made | Refused:
-    """Read a source: headings, sentences, keyphrases, concepts, as offsets into the text."""
+def read(source: bytes, source_format: SourceFormat, name: str, language: str | None) -> Made | Refused:
+    """Read a source: headings, sentences, keyphrases, concepts, as offsets into the text.
+
+    The offline generator quotes its source, so a source in another language than asked for is refused.
+    """
     try:
         digest = read_source(decode_source(source), format=source_format, name=name)
     except SourceError as error:
         return Refused(code=error.code, message=str(error))
+    if language is not None and digest.language not in (language, UNKNOWN):
+        return Refused(
+            code="language_mismatch",
+            message=f"The source is in {digest.language!r} and {language!r} was asked for; the offline "
+            "generator does not translate. Leave language out, or give a source in it.",
+        )
     return Made(
         artifacts={"digest": msgspec.json.encode(digest)}, words_read=len(source.split()), words_written=0
     )
@@ -59,9 +70,7 @@ def write(source: bytes, digest: bytes, brief: Brief) -> Made | Refused:
             "fewer tables and lists.",
         )
     encoded = msgspec.json.encode(tree)
-    return Made(
-        artifacts={"tree": encoded}, words_read=len(source.split()), words_written=len(encoded.split())
-    )
+    return Made(artifacts={"tree": encoded}, words_read=0, words_written=len(encoded.split()))
 
 
 def score(
@@ -85,7 +94,7 @@ def score(
     )
     return Made(
         artifacts={"tree": tree, "assessment": msgspec.json.encode(assessment)},
-        words_read=len(source.split()) + len(tree.split()),
+        words_read=len(tree.split()),
         words_written=0,
     )
 

@@ -150,16 +150,12 @@ class Database:
                 finally:
                     if raw.is_closed():
                         await connection.invalidate()
-        except CONNECTION_FAULTS as error:
+        except (*CONNECTION_FAULTS, DBAPIError) as error:
+            if not _is_connection_fault(error):
+                raise
             raise DatabaseUnavailable(
                 "The database can't be reached; try again shortly.", headers={"Retry-After": "1"}
             ) from error
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise DatabaseUnavailable(
-                    "The database can't be reached; try again shortly.", headers={"Retry-After": "1"}
-                ) from error
-            raise
         tx._committed()
 
     async def _run(self, connection: AsyncConnection, raw: "asyncpg.Connection[Any]") -> Tx:
@@ -185,6 +181,16 @@ class Database:
     async def close(self) -> None:
         """Close every pooled connection."""
         await self.engine.dispose()
+
+
+def _is_connection_fault(error: BaseException | None) -> bool:
+    """Tell whether a fault is, or wraps, one of the connection."""
+    while error is not None:
+        invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
+        if invalidated or isinstance(error, CONNECTION_FAULTS):
+            return True
+        error = error.__cause__ or (error.orig if isinstance(error, DBAPIError) else None)
+    return False
 
 
 async def _living(connection: AsyncConnection) -> "asyncpg.Connection[Any]":

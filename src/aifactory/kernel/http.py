@@ -1,5 +1,6 @@
 """HTTP plumbing: strict bodies, problem documents, request ids, security headers, the one guard."""
 
+import contextlib
 import re
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -20,6 +21,7 @@ from litestar.routes import ASGIRoute, HTTPRoute, WebSocketRoute
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from aifactory.kernel import ids
+from aifactory.kernel.db import DatabaseUnavailable
 from aifactory.kernel.errors import (
     AppError,
     FieldError,
@@ -38,6 +40,7 @@ from aifactory.kernel.problems import (
     PROBLEM_MEDIA_TYPE,
     Internal,
     as_app_error,
+    camel,
     decode_strictly,
     has_bad_text,
     problem_members,
@@ -143,9 +146,10 @@ async def wait_for(
     while not shutdown.requested and (left := ends - anyio.current_time()) > 0:
         await anyio.sleep(min(pause, left))
         pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
-        found = await look()
-        if found is not None:
-            return found
+        with contextlib.suppress(DatabaseUnavailable):  # what was stored is stored: it is looked at later
+            found = await look()
+            if found is not None:
+                return found
     return None
 
 
@@ -344,7 +348,7 @@ def _refuse_parameters(error: ValidationException) -> AppError:
         return Unreadable("A JSON body is needed, and there is none.")
     errors = tuple(
         FieldError(
-            pointer=f"/{fault.get('key', '')}".rstrip("/"),
+            pointer=f"/{camel(str(fault.get('key', '')))}".rstrip("/"),
             code="invalid_parameter",
             message=str(fault.get("message", "not acceptable")).strip("'"),
         )

@@ -16,6 +16,8 @@ _TRACEBACKS = structlog.processors.ExceptionRenderer(
 def configure_logs(*, level: str) -> None:
     """Set up structlog for the process; ``level`` is one of LEVELS, anything else means info."""
     on_terminal = sys.stderr.isatty()
+    # It writes a plain line for every malformed request.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

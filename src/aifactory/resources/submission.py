@@ -164,12 +164,12 @@ async def _check_pools(tx: Tx, lines: list[Line], urgency: Urgency) -> None:
         for pool in {hop.pool for hop in line.route.hops} | set(line.route.further_pools):
             if pool not in capacities:
                 raise Unavailable(f"Pool {pool} of step {line.kind} is not set up; the operator must add it.")
-            capacity, reserved = capacities[pool]
+            capacity, reserved, unit = capacities[pool]
             usable = capacity if urgency is Urgency.URGENT else capacity - capacity * reserved // 100
             if units > usable:
                 raise ExceedsPool(
-                    f"Step {line.kind} needs up to {units:,} units and pool {pool} holds {usable:,}. Make "
-                    "the source or the result smaller.",
+                    f"Step {line.kind} needs up to {units:,} {unit} and pool {pool} gives at most {usable:,} "
+                    "at once. Make the source or the result smaller.",
                     pool=pool,
                     neededUnits=units,
                     usableUnits=usable,

@@ -120,3 +120,10 @@ async def test_a_key_that_has_expired_already_is_refused(world: World) -> None:
 
 async def test_two_credentials_at_once_are_refused(world: World) -> None:
     assert_problem(await world.ask("GET", "/auth/session", {**world.ours.key, **world.admin}), 401)
+
+
+@pytest.mark.parametrize("expires_at", ["9999-12-31T23:59:59-23:59", "2999-01-01T00:00:00Z"])
+async def test_a_key_that_would_last_for_ever_is_refused(world: World, expires_at: str) -> None:
+    path = f"/clients/{world.ours.id}/api-keys"
+    answer = await world.ask("POST", path, world.admin, json={"name": "k", "expiresAt": expires_at})
+    assert assert_problem(answer, 422)["errors"][0]["pointer"] == "/expiresAt"

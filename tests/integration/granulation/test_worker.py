@@ -95,6 +95,14 @@ async def test_a_source_that_is_no_prose_fails_with_the_reason_and_is_not_retrie
     assert execution.stages[0].jobs_done == 1
 
 
+async def test_a_source_in_another_language_than_asked_for_is_refused_and_not_mislabelled(
+    factory: Factory,
+) -> None:
+    execution = await run(factory, QUIZ, source=text(), language="de")
+    assert execution.state is ExecutionState.FAILED
+    assert [reason.code for reason in execution.reasons] == ["language_mismatch"]
+
+
 @pytest.mark.parametrize(
     ("template", "parameters", "code"),
     [

@@ -69,10 +69,10 @@ async def intern_route(tx: Tx, route: Route) -> int:
     return found
 
 
-async def pool_capacities(tx: Tx) -> dict[str, tuple[int, int]]:
-    """Return each pool's capacity and the part of it, in percent, that only urgent work may use."""
-    rows = await tx.raw.fetch("SELECT pool, capacity, reserved_percent FROM resource_pools")
-    return {row["pool"]: (row["capacity"], row["reserved_percent"]) for row in rows}
+async def pool_capacities(tx: Tx) -> dict[str, tuple[int, int, str]]:
+    """Return each pool's capacity, the percentage of it that only urgent work may use, and its unit."""
+    rows = await tx.raw.fetch("SELECT pool, capacity, reserved_percent, unit FROM resource_pools")
+    return {row["pool"]: (row["capacity"], row["reserved_percent"], row["unit"]) for row in rows}
 
 
 async def find_client(tx: Tx, client_id: ClientId) -> ClientLimits | None:

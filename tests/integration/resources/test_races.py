@@ -623,7 +623,7 @@ async def test_a_record_that_writes_too_slowly_is_given_up_in_the_end(
 
 
 async def test_many_submissions_on_one_budget_admit_exactly_what_fits(fleet: Fleet) -> None:
-    fits, submitters, each = 70, 20, 20
+    fits, submitters, each = 150, 20, 200
     client = await fleet.client(monthly_budget_nano=fits * WORST_NANO + 1)
     admitted: list[Any] = []
     refused: list[Exception] = []

@@ -2,7 +2,8 @@
 
 ``idle``, ``statement``, ``result``: becomes the decider and stops itself (SIGSTOP) inside its tick: idle in
 the transaction, inside a statement, or while it reads a large result. ``run``: starts what is queued and
-never ends it. Says ``ready`` when it is where it should be.
+never ends it. ``sibling``: runs one of a stage's two jobs, settles it when a line tells it to, and says how
+often it advanced the stage. Says ``ready`` when it is where it should be.
 """
 
 import asyncio
@@ -12,6 +13,8 @@ import sys
 from typing import Any
 
 import anyio
+import anyio.lowlevel
+import anyio.to_thread
 from tests.fake_worker import ScriptedWorker
 
 from aifactory.kernel.db import Database, Tx
@@ -30,19 +33,30 @@ def stop_self() -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
+async def settle_when_told(engine: Engine, worker: ScriptedWorker) -> None:
+    await engine.tick()
+    while not engine.runner.idle:
+        await anyio.lowlevel.checkpoint()
+    print("ready", flush=True)
+    await anyio.to_thread.run_sync(sys.stdin.readline)
+    await engine.runner.settle_ended()
+    print(f"advanced {len(worker.advanced)}", flush=True)
+
+
 async def main(url: str, mode: str) -> None:
-    worker = ScriptedWorker()
+    worker = ScriptedWorker({"write": 2} if mode == "sibling" else None)
 
     async def hang(job: Job) -> Outcome:
         print("ready", flush=True)
         await anyio.sleep_forever()
         raise AssertionError
 
-    worker.on_run = hang
+    if mode != "sibling":
+        worker.on_run = hang
     engine = Engine(
         database=Database(url=url),
         workers={"granulation": worker},
-        slots=8,
+        slots=1 if mode == "sibling" else 8,
         local_slots=1,
         grace_seconds=0,
     )
@@ -57,12 +71,15 @@ async def main(url: str, mode: str) -> None:
             await tx.raw.execute(STATEMENTS[mode])
         return await load_lanes(tx, **options)
 
-    if mode != "run":
+    if mode in ("idle", *STATEMENTS):
         queries.load_lanes = stop_in_the_middle
     await engine.lease.round()
     async with anyio.create_task_group() as tasks:
         engine._tasks = tasks
-        await engine.tick()
+        if mode == "sibling":
+            await settle_when_told(engine, worker)
+        else:
+            await engine.tick()
 
 
 if __name__ == "__main__":

@@ -507,7 +507,10 @@ def start_process(database: Database) -> Iterator[Callable[[str], subprocess.Pop
 
     def start(mode: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.process", database.url, mode], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tests.process", database.url, mode],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         started.append(process)
         assert process.stdout is not None
@@ -518,6 +521,24 @@ def start_process(database: Database) -> Iterator[Callable[[str], subprocess.Pop
     for process in started:
         process.kill()
         process.wait()
+
+
+async def test_trap_26_holds_between_two_real_processes(
+    fleet: Fleet, start_process: Callable[[str], subprocess.Popen[str]]
+) -> None:
+    fleet.script({"write": 2})
+    client = await fleet.client()
+    execution = await fleet.submit(client)
+    siblings = [await asyncio.to_thread(start_process, "sibling") for _ in range(2)]
+    async with locked(fleet, "executions"):
+        for number, sibling in enumerate(siblings, start=1):
+            assert sibling.stdin is not None
+            sibling.stdin.write("\n")
+            sibling.stdin.flush()
+            await blocked(fleet, number)
+    said = [await asyncio.to_thread(sibling.stdout.readline) for sibling in siblings if sibling.stdout]
+    assert sorted(said) == ["advanced 0\n", "advanced 1\n"]
+    assert (await fleet.view(execution)).state is ExecutionState.SUCCEEDED
 
 
 async def test_a_killed_process_on_this_host_is_rescued_at_once(

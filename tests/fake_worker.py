@@ -14,6 +14,7 @@ from aifactory.resources.interface import (
     Job,
     JobFault,
     Line,
+    Model,
     NewJob,
     Outcome,
     Phase,
@@ -82,7 +83,12 @@ class ScriptedWorker:
         self.advanced: list[str] = []
 
     async def resolve(
-        self, tx: Tx, stage: FlowStage, parameters: Mapping[str, Any], tier: Tier
+        self,
+        tx: Tx,
+        stage: FlowStage,
+        parameters: Mapping[str, Any],
+        tier: Tier,
+        models: tuple[Model, ...],
     ) -> ResolvedStage:
         return ResolvedStage(
             template=stage.template_ref,

@@ -12,6 +12,7 @@ from aifactory.resources.interface import (
     FlowStage,
     Job,
     Line,
+    Model,
     NewJob,
     Outcome,
     Phase,
@@ -36,7 +37,12 @@ class FakeWorker:
         self.name = name
 
     async def resolve(
-        self, tx: Tx, stage: FlowStage, parameters: Mapping[str, Any], tier: Tier
+        self,
+        tx: Tx,
+        stage: FlowStage,
+        parameters: Mapping[str, Any],
+        tier: Tier,
+        models: tuple[Model, ...],
     ) -> ResolvedStage:
         if stage.template_ref == "missing":
             raise NotFound("There is no worker template with this name.")

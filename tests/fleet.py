@@ -236,7 +236,11 @@ async def add_test_pool(tx: Tx, capacity: int = 1_000_000) -> None:
     )
     await tx.raw.execute("INSERT INTO providers (provider, source) VALUES ('test', 'file')")
     await tx.raw.execute(
-        "INSERT INTO models VALUES ('test', 'test-model', 'test', $1, $1, $1, 'a test', $2)",
+        """
+        INSERT INTO models (provider, model, pool, input_nano_per_million, cached_nano_per_million,
+            output_nano_per_million, price_source, price_at, max_output_tokens)
+        VALUES ('test', 'test-model', 'test', $1, $1, $1, 'a test', $2, 4096)
+        """,
         NANO_PER_UNIT * 1_000_000,
         tx.now,
     )

@@ -27,6 +27,7 @@ from aifactory.resources.interface import (
     JobFault,
     JobState,
     Line,
+    Model,
     NewJob,
     Outcome,
     Phase,
@@ -58,7 +59,12 @@ class Granulation:
         self._limiter = anyio.CapacityLimiter(processes)
 
     async def resolve(
-        self, tx: Tx, stage: FlowStage, parameters: Mapping[str, Any], tier: Tier
+        self,
+        tx: Tx,
+        stage: FlowStage,
+        parameters: Mapping[str, Any],
+        tier: Tier,
+        models: tuple[Model, ...],
     ) -> ResolvedStage:
         """See ``Worker.resolve``."""
         if stage.action not in ACTIONS:

@@ -60,10 +60,11 @@ async def price_flow(tx: Tx, new: NewExecution, workers: dict[str, Worker]) -> P
     if client.suspended:
         raise ClientSuspended("The operator has suspended this client; ask the operator to lift it.")
     inputs = await _inputs(tx, new)
+    models = await control.usable_models(tx)
     stages, lines = [], []
     for stage in new.flow:
         worker = _worker(workers, stage)
-        resolved = await worker.resolve(tx, stage, new.parameters, client.tier)
+        resolved = await worker.resolve(tx, stage, new.parameters, client.tier, models)
         if client.tier.rank < resolved.minimum_tier.rank:
             raise tier_too_low(resolved, client.tier)
         stages.append(resolved)
@@ -130,11 +131,12 @@ async def describe_flow(
     tx: Tx, flow: tuple[FlowStage, ...], tier: Tier, workers: dict[str, Worker]
 ) -> tuple[Tier, Quote]:
     """Return the tier that a flow needs and its price for the templates' default parameters."""
+    models = await control.usable_models(tx)
     lines: list[Line] = []
     needed = Tier.BASIC
     for stage in flow:
         worker = _worker(workers, stage)
-        resolved = await worker.resolve(tx, stage, {}, tier)
+        resolved = await worker.resolve(tx, stage, {}, tier, models)
         needed = max(needed, resolved.minimum_tier, key=lambda one: one.rank)
         lines += worker.estimate(resolved, None)
     estimated, worst = quote_lines(lines, await control.prices(tx))

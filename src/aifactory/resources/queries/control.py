@@ -9,7 +9,7 @@ import msgspec
 from aifactory.kernel.db import Tx, encode_json
 from aifactory.kernel.ids import BudgetId, ClientId, DataId, new_id
 from aifactory.resources.budgets import MAX_UNFINISHED, BudgetLevel, Period
-from aifactory.resources.interface import ClientLimits, Hop, Route, StoredData
+from aifactory.resources.interface import ClientLimits, Hop, Model, Route, StoredData
 from aifactory.resources.pricing import Price, Prices
 
 
@@ -32,6 +32,22 @@ async def prices(tx: Tx) -> Prices:
         )
         for row in rows
     }
+
+
+async def usable_models(tx: Tx) -> tuple[Model, ...]:
+    """Return the models of active providers that have their key, cheapest output first."""
+    rows = await tx.raw.fetch(
+        """
+        SELECT m.provider, m.model, m.pool, m.context_tokens, m.max_output_tokens, m.input_nano_per_million,
+               m.output_nano_per_million, p.simulated,
+               p.circuit <> 'open' OR p.circuit_until <= $1 AS reachable
+        FROM models m JOIN providers p USING (provider)
+        WHERE m.active AND p.active AND p.key_present AND p.provider <> 'local'
+        ORDER BY m.output_nano_per_million, m.input_nano_per_million, m.provider, m.model
+        """,
+        tx.now,
+    )
+    return tuple(Model(**dict(row)) for row in rows)
 
 
 async def routes(tx: Tx) -> dict[int, Route]:

@@ -1,0 +1,51 @@
+"""What the Resource Manager refuses, and why."""
+
+from aifactory.kernel.errors import AppError, NotFound, TooMany
+
+
+class MoneyRefused(AppError):
+    """The budget does not allow it; the more exact codes say why."""
+
+    code, title, status = "payment_required", "The budget does not allow that", 402
+
+
+class BudgetExceeded(MoneyRefused):
+    """It can't fit this period, whatever ends in the meantime."""
+
+    code, title = "budget_exceeded", "This costs more than the budget has left"
+
+
+class BudgetInUse(MoneyRefused):
+    """It would fit if the client's own unfinished work did not hold the money."""
+
+    code, title, retryable = "budget_in_use", "Your own unfinished work holds the budget", True
+
+
+class QueueFull(TooMany):
+    """The client has as many unfinished executions as it may."""
+
+    code, title = "queue_full", "Too many unfinished executions"
+
+
+class TierTooLow(AppError):
+    """The template needs a higher tier; ``requiredTier`` says which."""
+
+    code, title, status = "tier_too_low", "A higher tier is needed", 403
+
+
+class ClientSuspended(AppError):
+    """The operator has suspended the client."""
+
+    code, title, status = "client_suspended", "This client is suspended", 403
+
+
+class ExceedsPool(AppError):
+    """One job would need more units than its pool can ever hold."""
+
+    code, title, status = "exceeds_pool", "One step is larger than its pool", 422
+
+
+class ExecutionNotFound(NotFound):
+    """Unknown, or another client's."""
+
+    code, title = "execution_not_found", "There is no such execution"

@@ -1,0 +1,1 @@
+"""A simulated OpenAI-compatible provider for development and tests: rules write its answers, no model."""

@@ -56,14 +56,14 @@ def _announce(settings: Settings, secrets: FirstSecrets | None) -> None:
 
 @app.command(name="demo")
 def demo_command(file: Path | None = None, *, type: str = "course", as_json: Json = False) -> int:
-    """Turn a document into a course or quiz, offline, and show everything that happened.
+    """Turn a document into a course, quiz, cards or outline, offline, and show everything that happened.
 
     Parameters
     ----------
     file
         A Markdown or plain text file; by default an example about drinking water.
     type
-        course or quiz.
+        course, quiz, flashcards or document.
     as_json
         Print the result as JSON.
     """

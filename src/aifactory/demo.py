@@ -22,7 +22,12 @@ from aifactory.resources.queries import views
 from aifactory.settings import Settings
 
 CLIENT_NAME = "make demo"
-TEMPLATES = {"course": "content_granulation_course", "quiz": "content_granulation_quiz"}
+TEMPLATES = {
+    "course": "content_granulation_course",
+    "quiz": "content_granulation_quiz",
+    "flashcards": "content_granulation_flashcards",
+    "document": "content_granulation_document",
+}
 MARKDOWN_SUFFIXES = (".md", ".markdown", ".mdown")
 LONGEST_WAIT_SECONDS = 120.0
 LARGEST_SOURCE_BYTES = 5 * 1024 * 1024

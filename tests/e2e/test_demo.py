@@ -132,7 +132,7 @@ REFUSED = {
     "[/short].md": "has 6 words; at least 80",
     "[/missing].md": "There is no file",
     "[": "is a folder",
-    "sonnet": "course, quiz",
+    "sonnet": "course, document, flashcards, quiz",
 }
 
 

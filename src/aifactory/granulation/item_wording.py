@@ -31,7 +31,7 @@ _NEGATIVE = re.compile(
 )
 _NEGATIVE_ANY = re.compile(_NEGATIVE.pattern, re.IGNORECASE)
 _EMPHASIS = re.compile(
-    r"\b(?:NOT|EXCEPT|NEVER|CANNOT|LEAST|INCORRECT|FALSE)\b|[*_]{1,2}(?:not|except|never|least|cannot)[*_]{1,2}"
+    r"[*_]{1,2}(?:not|except|never|least|cannot)[*_]{1,2}"
     r"|<(?:b|strong|em|i|u)>\s*(?:not|except|never|least)",
     re.IGNORECASE,
 )
@@ -150,9 +150,7 @@ def _negative_flaws(item: Item, stem: str) -> Iterator[Flaw]:
     question = _SUBORDINATE.sub("", (sentences(stem) or [stem])[-1]).strip()
     found = _NEGATIVE_ANY.findall(question)
     asks_negatively = bool(found) and item.kind in _CHOICE | {ItemKind.TRUE_FALSE}
-    emphasised = bool(_EMPHASIS_CAPITALS.search(question)) or bool(
-        re.search(r"[*_<]", question) and _EMPHASIS.search(question)
-    )
+    emphasised = bool(_EMPHASIS_CAPITALS.search(question) or _EMPHASIS.search(question))
     if asks_negatively and not emphasised:
         yield ("item.negative_stem", Severity.WARNING, "The stem is negative and does not stress it", "/stem")
     doubled = len(found) > 1 or (found and _NEGATIVE_WORD.search(question))

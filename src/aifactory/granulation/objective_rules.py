@@ -102,6 +102,16 @@ _NOUN_AFTER = re.compile(
     r"^\s*(?:$|[,.;:)]|of\b|for\b|in\b|to\b|and\b|or\b|with\b|by\b|on\b|from\b|using\b|given\b)"
 )
 
+# Where the condition of an objective begins, as far as a word tells: "from" and "for" may be of its subject.
+_CONDITION_LAST = re.compile(
+    r"[\s,]+(?:given|using|without|within|when|while|whenever|provided|based\s+on|following|"
+    r"(?:with|in|by|to|for)\s+(?:at\s+(?:least|most)|no\s+more|no\s+fewer|an?\s+accuracy))\b.*",
+    re.IGNORECASE | re.DOTALL,
+)
+_EXTENT = re.compile(
+    r"\bin\s+\w+\s+(?:sentences?|words?|lines?|steps?|minutes?|hours?|days?)\b", re.IGNORECASE
+)
+
 # Verbs that end like adverbs.
 _VERBS_IN_LY = frozenset({"apply", "comply", "imply", "multiply", "rely", "reply", "supply"})
 
@@ -115,6 +125,18 @@ def leading_verb(text: str) -> str:
     if found and found[0].endswith("ly") and found[0].lower() not in _VERBS_IN_LY and len(found) > 1:
         found = found[1:]
     return _base_form(found[0]) if found else ""
+
+
+def subject_of(text: str, language: str) -> str:
+    """What an objective is about: without lead-in, verb, condition and degree; outside English all of it."""
+    if language != "en":
+        return text
+    rest = _LEAD_IN.sub("", _CONDITION_FIRST.sub("", text.strip()), count=1)
+    rest = _DEGREE.sub(" ", _EXTENT.sub(" ", _CONDITION_LAST.sub("", rest)))
+    found = words(rest)
+    if found and _base_form(found[0].lower()) == leading_verb(text).lower():
+        found = found[1:]
+    return " ".join(found) or text
 
 
 def bloom_levels(verb: str) -> tuple[Bloom, ...]:

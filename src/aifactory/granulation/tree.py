@@ -9,11 +9,14 @@ import msgspec
 SCHEMA_VERSION = 1
 MAX_NODES = 1_500
 
+SIMULATED_NOTICE = "Written by a simulated provider, for development: not by a model."
+
 
 class Origin(StrEnum):
-    """Who wrote a node."""
+    """Who wrote a node; ``simulated`` is a stand-in for a model, for development, and never a model."""
 
     LLM = "llm"
+    SIMULATED = "simulated"
     OFFLINE = "offline"
     HUMAN = "human"
 

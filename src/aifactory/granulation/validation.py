@@ -5,6 +5,13 @@ from collections.abc import Callable, Iterable, Sequence
 from aifactory.granulation.index import TreeIndex
 from aifactory.granulation.item_set_rules import check_item_sources, check_items
 from aifactory.granulation.redundancy import check_redundancy
+from aifactory.granulation.rules_cards import check_cards
+from aifactory.granulation.rules_claims import (
+    check_claims,
+    check_evidence,
+    check_headings,
+    check_source_order,
+)
 from aifactory.granulation.rules_learning import (
     check_alignment,
     check_blueprint,
@@ -39,6 +46,8 @@ _ALWAYS: tuple[tuple[str, Callable[[TreeIndex], Iterable[Violation]]], ...] = (
     ("objectives", check_objectives),
     ("items", check_items),
     ("load", check_load),
+    ("cards", check_cards),
+    ("claims", check_claims),
 )
 # Rules that a type switches on by name.
 _BY_NAME: tuple[tuple[str, Callable[[TreeIndex], Iterable[Violation]]], ...] = (
@@ -47,6 +56,8 @@ _BY_NAME: tuple[tuple[str, Callable[[TreeIndex], Iterable[Violation]]], ...] = (
     ("redundancy", check_redundancy),
     ("glossary", check_glossary),
     ("blueprint", check_blueprint),
+    ("headings", check_headings),
+    ("sourceOrder", check_source_order),
 )
 
 
@@ -85,6 +96,8 @@ def inspect(index: TreeIndex, *, text: str | None = None, objects: Sequence[Mand
     if "coherence" in index.spec.rules:
         found += check_topic(index, text)
         run.append("coherence")
+    if text is not None or index.tree.source is not None:
+        found += check_evidence(index)
     if text is not None:
         found += check_spans(index, text)
         found += check_item_sources(index, text)

@@ -10,9 +10,17 @@ from tests.unit.granulation.trees import course_tree, quiz_tree
 from aifactory.granulation.exports import EXPORTS, ImportRefused, as_json
 from aifactory.granulation.exports.markdown_items import answer, question
 from aifactory.granulation.exports.markdown_text import escape
-from aifactory.granulation.tree import Item, Node, Origin, Tree, walk
+from aifactory.granulation.tree import SIMULATED_NOTICE, Item, Node, Origin, Tree, walk
 
 TREES = {"course": course_tree(), "two levels": course_tree(activities=0), "quiz": quiz_tree()}
+
+
+@pytest.mark.parametrize("origin", Origin)
+def test_markdown_says_at_its_top_that_no_model_wrote_a_simulated_tree(origin):
+    text = EXPORTS["markdown"].write(msgspec.structs.replace(course_tree(), origin=origin)).decode()
+    top = text.partition("\n## ")[0]
+    assert (f"**{SIMULATED_NOTICE}**" in top.split("\n")) == (origin is Origin.SIMULATED)
+    assert ("simulated" in text) == (origin is Origin.SIMULATED)
 
 
 @pytest.mark.parametrize("tree", TREES.values(), ids=TREES)

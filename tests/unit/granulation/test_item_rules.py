@@ -179,6 +179,7 @@ SINGLE_CASES: list[tuple[str, Severity, Plain]] = [
     ),
     ("item.negative_stem", WARNING, single("Which of these is not a sign of a finished loaf?")),
     ("item.negative_stem", WARNING, single("All of these lift the loaf except")),
+    ("item.negative_stem", WARNING, single("The ____ is not a sign of a finished loaf.")),
     ("item.double_negative", ERROR, single("Which step is not uncommon in a bakery?")),
     (
         "item.double_negative",

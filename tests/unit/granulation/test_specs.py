@@ -18,7 +18,7 @@ def problems(spec: dict[str, Any]) -> str:
     return "\n".join(refusal.value.problems)
 
 
-@pytest.mark.parametrize("name", ["course", "quiz"])
+@pytest.mark.parametrize("name", ["course", "quiz", "flashcards", "document"])
 def test_a_builtin_type_survives_a_round_trip(name):
     assert load_spec(msgspec.json.encode(plain(name))) == builtin_specs()[name]
 

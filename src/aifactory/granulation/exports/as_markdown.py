@@ -6,15 +6,34 @@ from typing import Any
 import msgspec
 
 from aifactory.granulation.exports.markdown_items import answer, question
+from aifactory.granulation.exports.markdown_leaves import (
+    EITHER_SIDE,
+    card_losses,
+    card_table,
+    claim_line,
+    is_card,
+    is_claim,
+)
 from aifactory.granulation.exports.markdown_text import duration, escape, paragraphs, words_of
 from aifactory.granulation.exports.model import EVERY_NODE, Loss
-from aifactory.granulation.tree import Concept, Item, Node, Objective, Span, Tree, walk
+from aifactory.granulation.tree import (
+    SIMULATED_NOTICE,
+    Concept,
+    Item,
+    Node,
+    Objective,
+    Origin,
+    Span,
+    Tree,
+    walk,
+)
 
 # Fields with a place of their own in the document, or shown through another one.
 _SHOWN = frozenset(
     {"objectives", "outcomes", "requires", "assessment", "objectiveIds", "keyPoints", "introduces", "needs"}
     | {"items", "item", "activityKind", "instructions", "deliverable", "glossary", "blueprint", "weight"}
 )
+_OPENING_WORDS = 6
 
 
 def export(tree: Tree) -> bytes:
@@ -39,6 +58,7 @@ def losses(tree: Tree) -> list[Loss]:
         )
         if nodes
     ]
+    dropped += card_losses(nodes)
     if any(node.items for node in nodes):
         reason = (
             "Questions are numbered; ids, accepted spellings in order and shuffled parts stay readable only"
@@ -55,6 +75,7 @@ class _Writer:
         self.lines: list[str] = []
         self.answers: list[str] = []
         self.spans: dict[tuple[int, int, str], int] = {}
+        self.claims: set[str] = set()
         self.questions = 0
         self.paths = {node.id: path for path, node in walk(tree)}
         self.titles = {node.id: node.title for _, node in walk(tree)}
@@ -63,8 +84,7 @@ class _Writer:
     def document(self) -> str:
         """The whole document, ending in one line break."""
         self._head()
-        for position, node in enumerate(self.tree.nodes, 1):
-            self._node(str(position), node, 2)
+        self._children("", self.tree.nodes, 2)
         if self.answers:
             self._add("## Answer key", "", *self.answers)
         self._glossary()
@@ -88,11 +108,15 @@ class _Writer:
         self._add(
             f"# {escape(tree.title)}", "", f"*{escape(' · '.join(fact for fact in facts if fact))}*", ""
         )
+        if tree.origin is Origin.SIMULATED:
+            self._add(f"**{SIMULATED_NOTICE}**", "")
         self._paragraphs(tree.summary)
         self._objective_list("## Outcomes", _as_objectives(tree.fields.get("outcomes")))
         self._objective_list("## Objectives", _as_objectives(tree.fields.get("objectives")))
         self._blueprint()
         self._other_fields(tree.fields)
+        if any(node.fields.get("cardKind") == "reversed" for _, node in walk(tree)):
+            self._add(f"*{EITHER_SIDE} marks a card that can be asked from either side.*", "")
         if tree.nodes:
             self._add("## Contents", "")
             for position, node in enumerate(tree.nodes, 1):
@@ -102,7 +126,7 @@ class _Writer:
                     *(
                         f"  - {position}.{place} {escape(child.title)}"
                         for place, child in enumerate(node.children, 1)
-                        if child.kind != "item"
+                        if child.kind != "item" and not is_card(child) and not is_claim(child)
                     )
                 )
             self._add("")
@@ -110,7 +134,7 @@ class _Writer:
     def _node(self, path: str, node: Node, depth: int) -> None:
         self._add(f"{'#' * min(depth, 6)} {path} {escape(node.title)}", "")
         self._facts(node)
-        mark = "".join(f" \\[{self._source(span)}\\]" for span in node.sources)
+        mark = self._marks(node)
         if node.summary.strip():
             self._paragraphs(node.summary, mark)
         elif mark:
@@ -122,16 +146,34 @@ class _Writer:
         self._objective_list("**Objectives**", _as_objectives(fields.get("objectives")))
         if _texts(fields.get("keyPoints")):
             self._add("**Key points**", "", *(f"- {escape(one)}" for one in _texts(fields["keyPoints"])), "")
-        for name, label in (("introduces", "New terms"), ("needs", "Builds on")):
-            if _texts(fields.get(name)):
-                self._add(f"**{label}:** {', '.join(escape(one) for one in _texts(fields[name]))}", "")
-        self._serves(fields.get("objectiveIds"))
+        terms = [
+            f"**{label}:** {', '.join(escape(one) for one in _texts(fields[name]))}"
+            for name, label in (("introduces", "New terms"), ("needs", "Builds on"))
+            if _texts(fields.get(name))
+        ]
+        # Above bullets one line is enough.
+        for line in [" · ".join(terms)] if any(map(is_claim, node.children)) else terms:
+            self._add(*([line, ""] if line else []))
+        if served := self._served(node):
+            self._add(f"**Objectives:** {'; '.join(escape(one) for one in served)}.", "")
         self._assessment(fields.get("assessment"))
         self._other_fields(fields)
         for item in node.items:
             self._question(item)
-        for position, child in enumerate(node.children, 1):
-            self._node(f"{path}.{position}", child, depth + 1)
+        self._children(f"{path}.", node.children, depth + 1)
+
+    def _children(self, prefix: str, nodes: Sequence[Node], depth: int) -> None:
+        if nodes and all(map(is_card, nodes)):
+            self._add(*card_table(nodes, self._marks, lambda card: "; ".join(self._served(card))), "")
+            return
+        for position, node in enumerate(nodes, 1):
+            if is_claim(node):
+                self.claims.add(" ".join(node.fields["claim"].split()))
+                self._add(claim_line(node, self._marks(node)))
+            else:
+                self._node(f"{prefix}{position}", node, depth)
+        if nodes and is_claim(nodes[-1]):
+            self._add("")
 
     def _facts(self, node: Node) -> None:
         weight = node.fields.get("weight")
@@ -154,10 +196,12 @@ class _Writer:
         if objectives:
             self._add(heading, "", *(f"- {escape(one.text)} *({one.bloom})*" for one in objectives), "")
 
-    def _serves(self, ids: Any) -> None:
-        served = [self.objectives[one].text for one in _texts(ids) if one in self.objectives]
-        if served:
-            self._add(f"**Objectives:** {'; '.join(escape(one.rstrip('.')) for one in served)}.", "")
+    def _served(self, node: Node) -> list[str]:
+        ids = _texts(node.fields.get("objectiveIds"))
+        return [self.objectives[one].text.rstrip(".") for one in ids if one in self.objectives]
+
+    def _marks(self, node: Node) -> str:
+        return "".join(f" \\[{self._source(span)}\\]" for span in node.sources)
 
     def _assessment(self, value: Any) -> None:
         if not isinstance(value, dict):
@@ -218,8 +262,13 @@ class _Writer:
             name = f" in {self.tree.source.name}" if self.tree.source else ""
             self._add("## Sources", "", escape(f"Passages{name}, with their characters from–to."), "")
             for (start, end, quote), number in self.spans.items():
-                self._add(f"{number}. “{escape(quote)}” ({start}–{end})")
+                self._add(f"{number}. “{escape(self._quoted(quote))}” ({start}–{end})")
             self._add("")
+
+    def _quoted(self, quote: str) -> str:
+        """A quote; of one that stands as a claim in the text, its opening words."""
+        words = quote.split()
+        return " ".join(words[:_OPENING_WORDS]) + " …" if " ".join(words) in self.claims else quote
 
     def _source(self, span: Span) -> int:
         return self.spans.setdefault((span.start, span.end, span.quote), len(self.spans) + 1)

@@ -8,7 +8,7 @@ import msgspec
 
 from aifactory.granulation.offline.activities import Task, minutes_for, tasks_of
 from aifactory.granulation.offline.choosing import Chooser
-from aifactory.granulation.offline.digest import Definition
+from aifactory.granulation.offline.glossary import Terms
 from aifactory.granulation.offline.identity import shares, short_hash
 from aifactory.granulation.offline.items import Draft, drafts_of
 from aifactory.granulation.offline.objectives import Aim, aims_of, outcome_of
@@ -17,12 +17,10 @@ from aifactory.granulation.offline.procedures import title_of
 from aifactory.granulation.offline.study import Study
 from aifactory.granulation.offline.summary import Point, key_points, summarise, summary_text
 from aifactory.granulation.offline.titles import Titles, fit_title, same_title
-from aifactory.granulation.tree import Bloom, Concept, Item, Node, NodeState, Objective, Span
+from aifactory.granulation.tree import Bloom, Item, Node, NodeState, Objective, Span
 
 _MOST_OBJECTIVES = 5
 _MOST_OUTCOMES = 8
-_MOST_CONCEPTS = 4
-_MOST_NEEDS = 5
 _MOST_ITEMS = 5
 _MOST_POINTS = 6
 _TAGS = 3
@@ -46,9 +44,8 @@ class CourseMaker:
         self._per_level = per_level
         self._titles = Titles(study)
         self._chooser = Chooser(study.language)
-        self._introduced: dict[str, str] = {}
+        self._terms = Terms(study)
         self._outcomes: list[Objective] = []
-        self._glossary: list[Definition] = []
 
     def make(self) -> tuple[tuple[Node, ...], dict[str, Any]]:
         """The modules, and the fields of the root."""
@@ -64,10 +61,9 @@ class CourseMaker:
             title = self._titles.of(parts[0], taken, self._study.digest.title)
             taken.append(title)
             nodes.append(self._module(str(position), title, parts, weight))
-        glossary = sorted(self._glossary, key=lambda definition: definition.term.casefold())
         return tuple(nodes), {
             "outcomes": msgspec.to_builtins(self._outcomes),
-            "glossary": msgspec.to_builtins([self._concept(definition) for definition in glossary]),
+            "glossary": msgspec.to_builtins(self._terms.glossary()),
         }
 
     def _module(self, path: str, title: str, parts: list[Chunk], weight: int) -> Node:
@@ -155,8 +151,8 @@ class CourseMaker:
             most=_MOST_POINTS,
             avoid=frozenset(point.line.index for point in summary),
         )
-        needs = self._needs(chunk)
-        introduces = self._introduce(chunk, module)
+        needs = self._terms.needs(chunk.first, chunk.last)
+        introduces = self._terms.introduce(chunk.first, chunk.last, module)
         items = self._items(path, lesson)
         activities = self._activities(path, lesson, points)
         words = _words(study, chunk)
@@ -180,26 +176,7 @@ class CourseMaker:
             },
             children=tuple(activities),
         )
-        return node, [self._introduced[term] for term, count in needs for _ in range(count)]
-
-    def _needs(self, chunk: Chunk) -> list[tuple[str, int]]:
-        """Terms of earlier lessons that this one uses, with the number of lines."""
-        counts = [
-            (term, self._study.mentions.between(term, chunk.first, chunk.last)) for term in self._introduced
-        ]
-        used = sorted((pair for pair in counts if pair[1]), key=lambda pair: (-pair[1], pair[0]))
-        return used[:_MOST_NEEDS]
-
-    def _introduce(self, chunk: Chunk, module: str) -> list[str]:
-        found = self._study.defined_between(chunk.first, chunk.last)
-        fresh = [definition for definition in found if definition.term not in self._introduced][
-            :_MOST_CONCEPTS
-        ]
-        fresh.sort(key=lambda definition: definition.start)
-        for definition in fresh:
-            self._introduced[definition.term] = module
-            self._glossary.append(definition)
-        return [definition.term for definition in fresh]
+        return node, [self._terms.owners[term] for term, count in needs for _ in range(count)]
 
     def _items(self, path: str, lesson: Lesson) -> list[Item]:
         def suits(draft: Draft) -> bool:
@@ -227,17 +204,6 @@ class CourseMaker:
             if not any(same_title(title, node.title) for node in nodes):
                 nodes.append(_activity(f"{path}.{len(nodes) + 1}", len(nodes) + 1, title, task, lesson))
         return _all_practised(nodes, lesson)
-
-    def _concept(self, definition: Definition) -> Concept:
-        line = self._study.lines[definition.sentence]
-        text = self._study.reading.text
-        span = Span(start=definition.start, end=definition.end, quote=text[definition.start : definition.end])
-        if definition.form == "this":
-            before = self._study.lines[max(0, definition.sentence - 1)]
-            return Concept(term=definition.term, definition=f"{before.shown} {line.shown}", sources=(span,))
-        phrase = definition.phrase.rstrip(".")
-        shown = line.told if definition.form == "called" else phrase[:1].upper() + phrase[1:] + "."
-        return Concept(term=definition.term, definition=shown, sources=(span,))
 
     def _tags(self, chunk: Chunk) -> tuple[str, ...]:
         best = self._study.book.best(chunk.first, chunk.last, limit=_TAGS, boost=self._study.focus)

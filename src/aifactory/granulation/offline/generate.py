@@ -1,5 +1,6 @@
 """Make a tree of a source without a model. Same digest, text and brief: same bytes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -7,17 +8,19 @@ import msgspec
 from aifactory.granulation.offline.brief import Brief
 from aifactory.granulation.offline.course import CourseMaker
 from aifactory.granulation.offline.digest import Digest
+from aifactory.granulation.offline.document import DocumentMaker
+from aifactory.granulation.offline.flashcards import DeckMaker
 from aifactory.granulation.offline.language import UNKNOWN, language_code
 from aifactory.granulation.offline.quiz import QuizMaker
 from aifactory.granulation.offline.study import Study
-from aifactory.granulation.offline.summary import opening_points, summarise, summary_text
+from aifactory.granulation.offline.summary import Point, opening_points, summarise, summary_text
 from aifactory.granulation.offline.titles import fit_title
 from aifactory.granulation.tree import MAX_NODES, Node, Origin, SourceInfo, Tree
 
 __all__ = ["STRUCTURE_TYPES", "Brief", "generate"]
 
-STRUCTURE_TYPES = ("course", "quiz")
-_DEEPEST = {"course": 3, "quiz": 2}
+STRUCTURE_TYPES = ("course", "quiz", "flashcards", "document")
+_DEEPEST = {"course": 3, "quiz": 2, "flashcards": 2, "document": 3}
 _LEAST_TITLE = 3
 # A text says in its first lines what it is about.
 _OPENING_LINES = 6
@@ -29,14 +32,14 @@ def generate(digest: Digest, text: str, brief: Brief) -> Tree:
     Raises ``ValueError`` for another text or for a structure type that needs a model.
     """
     if brief.structure_type not in STRUCTURE_TYPES:
-        raise ValueError(f"{brief.structure_type!r} is not made offline; {' and '.join(STRUCTURE_TYPES)} are")
+        raise ValueError(f"{brief.structure_type!r} is not made offline; {', '.join(STRUCTURE_TYPES)} are")
     if len(text) != digest.characters:
         raise ValueError(f"The digest is of {digest.characters} characters, the text has {len(text)}")
     study = Study(digest, text, brief)
     per_level = _within_cap(brief.counts.per_level[: _DEEPEST[brief.structure_type]])
-    nodes, fields = _make(study, brief.structure_type, per_level)
     opening = min(len(study.lines), max(_OPENING_LINES, len(study.lines) // 20))
     points = opening_points(study, opening) or summarise(study, 0, len(study.lines))
+    nodes, fields = _make(study, brief.structure_type, per_level, points)
     tree = Tree(
         structure_type=brief.structure_type,
         title=_title(digest, brief),
@@ -57,8 +60,12 @@ def generate(digest: Digest, text: str, brief: Brief) -> Tree:
 
 
 def _make(
-    study: Study, structure_type: str, per_level: tuple[int, ...]
+    study: Study, structure_type: str, per_level: tuple[int, ...], opening: Sequence[Point]
 ) -> tuple[tuple[Node, ...], dict[str, Any]]:
+    if structure_type == "document":
+        return DocumentMaker(study, per_level, opening).make()
+    if structure_type == "flashcards":
+        return DeckMaker(study, per_level, opening).make()
     if structure_type == "quiz":
         return QuizMaker(study, per_level).make()
     return CourseMaker(study, per_level).make()

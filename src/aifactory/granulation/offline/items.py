@@ -2,33 +2,25 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
 
 import msgspec
 
 from aifactory.granulation.offline import distractors
 from aifactory.granulation.offline.articles import with_article
 from aifactory.granulation.offline.digest import Definition
-from aifactory.granulation.offline.figures import figure_in
+from aifactory.granulation.offline.gaps import GAP, figure_gaps, word_gaps
 from aifactory.granulation.offline.identity import short_hash
 from aifactory.granulation.offline.objectives import number_word
 from aifactory.granulation.offline.procedures import name_of, span_of, steps_of
 from aifactory.granulation.offline.reading import Line
 from aifactory.granulation.offline.study import Study
-from aifactory.granulation.offline.summary import rank_lines, shorten
-from aifactory.granulation.offline.words import count_words, is_stop, places_of, stem, words_of
+from aifactory.granulation.offline.summary import shorten
+from aifactory.granulation.offline.words import count_words
 from aifactory.granulation.tree import Bloom, Difficulty, Item, ItemKind, Option, Span
 
-GAP = "____"
 _STEM_WORDS = 45
 _ARTICLE_LENGTH = 4
 _STEP_WORDS = 22
-_LEAST_CONTEXT = 8
-_LEAST_STEMS = 5
-_GAPS_PER_LINE = 3
-# A part needs a dozen items; a long one has thousands of sentences.
-_MOST_LINES = 60
-_HANGING = re.compile(r"\b(?:also|as well|too|another|other|again|then)\b", re.IGNORECASE)
 _ORDER_WORDS = re.compile(
     r"^(?:first|then|next|finally|lastly|now|after that|second|third)(?:ly)?,? ", re.IGNORECASE
 )
@@ -212,28 +204,23 @@ def _meaning_items(study: Study, first: int, last: int) -> Iterator[Draft]:
 
 def _figure_items(study: Study, first: int, last: int) -> Iterator[Draft]:
     """Which number stands here?"""
-    lines = (line for line in study.lines[first:last] if line.usable and line.kind == "s")
-    for line in islice(lines, 4 * _MOST_LINES):
-        if not 7 <= line.words <= 32:
-            continue
-        figure = figure_in(line.told)
-        if figure:
-            before, after = line.told[: figure.start], line.told[figure.end :]
-            yield Draft(
-                purpose="figures",
-                kind=ItemKind.NUMERIC,
-                asks=f"{before}…{after}",
-                stem=f"Fill in the missing number: “{before}{GAP}{after}”",
-                bloom=Bloom.REMEMBER,
-                difficulty=Difficulty.HARD,
-                feedback=_said(line),
-                sources=(study.reading.span(line),),
-                line=line.index,
-                key=line.told[figure.start : figure.end],
-                value=figure.value,
-                tolerance=figure.tolerance,
-                unit=figure.unit,
-            )
+    for line, figure in figure_gaps(study, first, last):
+        before, after = line.told[: figure.start], line.told[figure.end :]
+        yield Draft(
+            purpose="figures",
+            kind=ItemKind.NUMERIC,
+            asks=f"{before}…{after}",
+            stem=f"Fill in the missing number: “{before}{GAP}{after}”",
+            bloom=Bloom.REMEMBER,
+            difficulty=Difficulty.HARD,
+            feedback=_said(line),
+            sources=(study.reading.span(line),),
+            line=line.index,
+            key=line.told[figure.start : figure.end],
+            value=figure.value,
+            tolerance=figure.tolerance,
+            unit=figure.unit,
+        )
 
 
 def _truth_items(study: Study, first: int, last: int) -> Iterator[Draft]:
@@ -288,59 +275,21 @@ def _one_clause(sentence: str) -> bool:
 
 def _gap_items(study: Study, first: int, last: int) -> Iterator[Draft]:
     """Which word is missing? The gap is a term of the source or a phrase of this part."""
-    terms = [definition.term for definition in study.definitions]
-    phrases = [phrase.text for phrase in study.book.best(first, last, limit=20) if phrase.count > 1]
-    for _, line in rank_lines(study, first, last)[:_MOST_LINES]:
-        told = shorten(line.told, 30)
-        if (
-            line.kind not in ("s", "b")
-            or study.definition_at(line)
-            or _HANGING.search(told)
-            or len(set(line.stems)) <= _LEAST_STEMS
-        ):
-            continue
-        places = ((answer, _gap_at(study, told, answer)) for answer in (*terms, *phrases))
-        for answer, at in islice((pair for pair in places if pair[1] >= 0), _GAPS_PER_LINE):
-            end = at + len(answer)
-            before = re.sub(r"\b([Aa])n? $", r"\1(n) ", told[:at])
-            yield Draft(
-                purpose="explain",
-                kind=ItemKind.CLOZE,
-                asks=f"{before}…{told[end:]}",
-                stem=f"Complete the sentence: “{before}{GAP}{told[end:]}”",
-                bloom=Bloom.REMEMBER,
-                difficulty=Difficulty.MEDIUM if answer in terms else Difficulty.HARD,
-                feedback=_said(line),
-                sources=(study.reading.span(line),),
-                line=line.index,
-                key=answer,
-                accepted=(answer if at == 0 else told[at:end],),
-            )
-
-
-def _gap_at(study: Study, told: str, answer: str) -> int:
-    """Where a gap for an answer can be, -1 if nowhere: said once, whole, among enough other words."""
-    places = places_of(told.lower(), answer.lower())
-    if len(places) != 1 or count_words(told) - count_words(answer) < _LEAST_CONTEXT:
-        return -1
-    at = places[0]
-    before, after = (
-        re.search(r"([^\W\d_]+) $", told[:at]),
-        re.match(r" ([^\W\d_]+)", told[at + len(answer) :]),
-    )
-    # A neighbour that belongs to the name would leave half of it standing.
-    own = tuple(map(stem, words_of(answer)))
-    pairs = [(stem(before[1]), *own)] if before else []
-    pairs += [(*own, stem(after[1]))] if after else []
-    beside = [found[1] for found in (before, after) if found]
-    known = study.book.tallies
-    whole = all(
-        is_stop(word, study.language)
-        or study.lexicon.is_verb(word)
-        or (pair not in known or known[pair].count < 2)
-        for word, pair in zip(beside, pairs, strict=True)
-    )
-    return at if whole else -1
+    terms = frozenset(definition.term for definition in study.definitions)
+    for gap in word_gaps(study, first, last):
+        yield Draft(
+            purpose="explain",
+            kind=ItemKind.CLOZE,
+            asks=f"{gap.before}…{gap.after}",
+            stem=f"Complete the sentence: “{gap.before}{GAP}{gap.after}”",
+            bloom=Bloom.REMEMBER,
+            difficulty=Difficulty.MEDIUM if gap.name in terms else Difficulty.HARD,
+            feedback=_said(gap.line),
+            sources=(study.reading.span(gap.line),),
+            line=gap.line.index,
+            key=gap.name,
+            accepted=(gap.answer,),
+        )
 
 
 def _order_items(study: Study, first: int, last: int) -> Iterator[Draft]:

@@ -155,6 +155,11 @@ def _merge(left: Chunk, right: Chunk) -> Chunk:
         # An introduction goes into the section that follows it.
         children = right.children
         return msgspec.structs.replace(right, first=left.first, children=children)
+    return joined(left, right)
+
+
+def joined(left: Chunk, right: Chunk) -> Chunk:
+    """Two neighbouring parts as one without a heading of its own."""
     pieces = [*(left.children if left.merged else [left]), *(right.children if right.merged else [right])]
     return Chunk("", left.first, right.last, tuple(pieces), merged=True)
 

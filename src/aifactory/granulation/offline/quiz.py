@@ -10,7 +10,7 @@ from aifactory.granulation.offline.choosing import Chooser
 from aifactory.granulation.offline.identity import shares, short_hash
 from aifactory.granulation.offline.items import Draft, drafts_of
 from aifactory.granulation.offline.objectives import listed, number_word, topic_of
-from aifactory.granulation.offline.outline import Chunk, outline
+from aifactory.granulation.offline.outline import Chunk, joined, outline
 from aifactory.granulation.offline.study import Study
 from aifactory.granulation.offline.summary import summarise, summary_text
 from aifactory.granulation.offline.titles import Titles, fit_title, numbered, same_title
@@ -76,7 +76,7 @@ class QuizMaker:
                 if poor and (poor + 1 == len(parts) or _is_smaller(parts[poor - 1], parts[poor + 1]))
                 else poor
             )
-            parts[left : left + 2] = [_join(parts[left], parts[left + 1])]
+            parts[left : left + 2] = [joined(parts[left], parts[left + 1])]
             offered[left : left + 2] = [[*offered[left], *offered[left + 1]]]
 
     def _choose(self, offered: Sequence[Sequence[Draft]], most: int) -> list[list[Draft]]:
@@ -186,8 +186,3 @@ def _item_node(path: str, draft: Draft, item: Item, taken: list[str]) -> Node:
 
 def _is_smaller(one: Chunk, two: Chunk) -> bool:
     return one.last - one.first < two.last - two.first
-
-
-def _join(left: Chunk, right: Chunk) -> Chunk:
-    pieces = [*(left.children if left.merged else [left]), *(right.children if right.merged else [right])]
-    return Chunk("", left.first, right.last, tuple(pieces), merged=True)

@@ -140,7 +140,8 @@ def numbered(title: str, taken: list[str]) -> str:
     """A title made unique by a number, the last resort."""
     known = {other.casefold() for other in taken}
     for number in range(1, len(taken) + 2):
-        candidate = f"{title[: MOST - 6]}, part {number}"
+        ending = f", part {number}"
+        candidate = title[: MOST - len(ending)] + ending
         if candidate.casefold() not in known:
             return candidate
     return title

@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from aifactory.granulation.index import Part, TreeIndex
+from aifactory.granulation.index import ROOT, Part, PlacedObjective, TreeIndex
+from aifactory.granulation.objective_rules import subject_of
 from aifactory.granulation.rules_learning import own_objectives
 from aifactory.granulation.scoring.evidence import Keyphrase, Material
-from aifactory.granulation.specs import Presence
+from aifactory.granulation.specs import FieldSpec, FieldType, Presence, StructureSpec
 from aifactory.granulation.words import bigram_similarity, content_stems, is_word_list
 
 TOP_PHRASES = 30
@@ -27,31 +28,67 @@ def coverage(material: Material) -> tuple[float, str]:
     only, a sentence that says nothing about them and a list of keywords for none: stuffing gains nothing.
     """
     index = material.index
-    phrases = _phrases(material)
+    given = _given(material)
+    stated, terms = promises(index)
+    phrases = given or stated
     if not phrases or not index.entries:
         return 0.0, "nothing to cover" if not phrases else "no nodes"
-    found = _covered([phrase for phrase, _ in phrases], index)
-    total = math.fsum(weight for _, weight in phrases)
-    share = math.fsum(phrases[position][1] for position in sorted(found)) / total
+    covered = _share(phrases, index)
+    if terms and not given:  # a glossary is nobody's duty: it may help, and dropping it never does
+        covered = max(covered, _share([*stated, *terms], index))
+    share, detail = covered
     off_topic = material.by_rule["coherence.off_topic"] / len(index.leaves)
-    detail = f"{len(found)} of {len(phrases)} phrases"
     if off_topic:
         detail += f", {off_topic:.0%} of the leaves off topic"
     return share * (1 - off_topic), detail
 
 
-def _phrases(material: Material) -> list[Keyphrase]:
-    given = [(phrase, weight) for phrase, weight in material.keyphrases if weight > 0 and phrase.strip()]
-    if given:
-        return sorted(given, key=lambda one: (-one[1], one[0]))[:TOP_PHRASES]
-    return promises(material.index)[:TOP_PHRASES]
+def _share(phrases: Sequence[Keyphrase], index: TreeIndex) -> tuple[float, str]:
+    """The weighted share of the top phrases that is covered, and in words."""
+    top = sorted(phrases, key=lambda one: (-one[1], one[0]))[:TOP_PHRASES]
+    found = _covered([phrase for phrase, _ in top], index)
+    total = math.fsum(weight for _, weight in top)
+    share = math.fsum(top[position][1] for position in sorted(found)) / total
+    return share, f"{len(found)} of {len(top)} phrases"
 
 
-def promises(index: TreeIndex) -> list[Keyphrase]:
-    """What a tree itself promises: its outcomes (or objectives) and glossary terms, equally weighted."""
-    stated = [placed for placed in index.objectives if placed.space == "outcome"] or own_objectives(index)
-    texts = [placed.objective.text for placed in stated]
-    texts += [placed.concept.term for placed in index.concepts]
+def _given(material: Material) -> list[Keyphrase]:
+    return [(phrase, weight) for phrase, weight in material.keyphrases if weight > 0 and phrase.strip()]
+
+
+def is_voluntary(material: Material) -> bool:
+    """Tell whether the tree is held to nothing but what it chose to promise: its type asks for nothing."""
+    fields = _root_objectives(material.index.spec)
+    return not _given(material) and not any(field.required for field in fields)
+
+
+def promises(index: TreeIndex) -> tuple[list[Keyphrase], list[Keyphrase]]:
+    """What a tree itself promises, equally weighted, and the glossary's terms that it may add to that.
+
+    Promised are the outcomes or objectives at the root where the type has them; a type without is held to
+    its nodes' objectives, else to its glossary. A tree that drops its outcomes gets no easier duty.
+    """
+    terms = [(placed.concept.term, 1.0) for placed in index.concepts if placed.concept.term.strip()]
+    if _root_objectives(index.spec):
+        own = [placed for placed in index.objectives if placed.owner == ROOT]
+        chosen = [placed for placed in own if placed.space == "outcome"] or own
+        stated = _subjects(chosen, index)
+        return stated, terms if stated else []
+    stated = _subjects(own_objectives(index), index)
+    return (stated, terms) if stated else (terms, [])
+
+
+def _root_objectives(spec: StructureSpec) -> list[FieldSpec]:
+    return [
+        field
+        for field in spec.root_fields.values()
+        if field.type is FieldType.LIST and field.of is not None and field.of.type is FieldType.OBJECTIVE
+    ]
+
+
+def _subjects(stated: Sequence[PlacedObjective], index: TreeIndex) -> list[Keyphrase]:
+    # A whole sentence with verb and condition is no title's business, and would never be found in one.
+    texts = [subject_of(placed.objective.text, index.language) for placed in stated]
     return [(text, 1.0) for text in texts if text.strip()]
 
 

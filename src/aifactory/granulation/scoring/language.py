@@ -11,6 +11,7 @@ from aifactory.granulation.readability import (
     count_words,
     flesch_kincaid_grade,
 )
+from aifactory.granulation.rules_cards import cards_of
 from aifactory.granulation.rules_learning import difficulty_gap
 from aifactory.granulation.scoring.evidence import Material
 from aifactory.granulation.words import is_word_list
@@ -34,18 +35,28 @@ _AUDIENCES = {
 
 
 def item_quality(material: Material) -> tuple[float, str]:
-    """1 − mean(3·errors + warnings) / 6, clipped; skew and difficulty mix count for the share they touch."""
-    items = material.index.items
-    if not items:
+    """1 − mean(3·errors + warnings) / 6, clipped, over items and cards.
+
+    Skew and difficulty mix count for the share of the items that they touch.
+    """
+    items, cards = material.index.items, cards_of(material.index)
+    total = len(items) + len(cards)
+    if not total:
         return 0.0, "no items"
-    counted = material.weights_below([placed.pointer for placed in items], "item.").values()
+    counted = [
+        *material.weights_below([placed.pointer for placed in items], "item.").values(),
+        *material.weights_below([card.pointer for card in cards], "card.").values(),
+    ]
     errors = sum(pair[0] for pair in counted)
     warnings = float(sum(pair[1] for pair in counted))
     warnings += sum(surplus for _, _, surplus in key_skew(items))
     if material.by_rule["item.difficulty_mix"]:
         warnings += difficulty_gap(material.index) * len(items)
-    mean = (ERROR_COST * errors + WARNING_COST * warnings) / len(items)
-    detail = f"{errors} errors and {warnings:g} warnings in {len(items)} items"
+    mean = (ERROR_COST * errors + WARNING_COST * warnings) / total
+    kinds = " and ".join(
+        f"{count} {name}" for count, name in ((len(items), "items"), (len(cards), "cards")) if count
+    )
+    detail = f"{errors} errors and {warnings:g} warnings in {kinds}"
     return max(0.0, 1 - mean / WORST), detail
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from aifactory.granulation.index import ROOT, TreeIndex
+from aifactory.granulation.rules_claims import read_headings, read_source_order
 from aifactory.granulation.rules_learning import (
     Needs,
     bloom_gap,
@@ -15,7 +16,7 @@ from aifactory.granulation.scoring.evidence import Material
 from aifactory.granulation.specs import Use
 from aifactory.granulation.violations import Severity
 
-FORM_RULES = ("text.", "bounds.", "load.", "language.node", "glossary.missing", "objective.")
+FORM_RULES = ("text.", "bounds.", "load.", "language.node", "glossary.missing", "objective.", "claim.")
 WARNING_COST, MOST_WARNING_COST = 0.25, 0.5
 OUTCOME_SHARE, BLUEPRINT_SHARE = 0.1, 0.5
 
@@ -24,9 +25,12 @@ def alignment(material: Material) -> tuple[float, str]:
     """½ objectives practised + ½ assessed − stray assessments (Biggs 1996), closed over outcomes and plan.
 
     A tenth of the value depends on the outcomes that are served, or half of it on the share of the blueprint
-    that was made, where the type has one of them. An item on the wrong Bloom level counts as half stray.
+    that was made, where the type has one of them. An item on the wrong Bloom level counts as half stray. A
+    type without objectives may have headings instead: what they announce is taken up, and by every leaf.
     """
     index = material.index
+    if "headings" in index.spec.rules and not own_objectives(index):
+        return _headings(index)
     objectives = {placed.objective.id: placed.objective for placed in own_objectives(index)}
     if not objectives or not index.entries:
         return 0.0, "no objectives"
@@ -49,6 +53,17 @@ def alignment(material: Material) -> tuple[float, str]:
     return max(0.0, value) * (1 - share + share * closure), detail
 
 
+def _headings(index: TreeIndex) -> tuple[float, str]:
+    """½ headings that a leaf takes up + ½ leaves that take up a heading; of leaves alone where all are."""
+    found = read_headings(index)
+    served, serving = found.headings - len(found.hollow), found.leaves - len(found.stray)
+    detail = f"{serving} of {found.leaves} leaves take up a heading above them"
+    if not found.headings:
+        return serving / found.leaves, detail
+    value = (served / found.headings + serving / found.leaves) / 2
+    return value, f"{served} of {found.headings} headings taken up, {detail}"
+
+
 def _closure(index: TreeIndex) -> tuple[float, float, str]:
     """How closed the outcomes or the plan are, the share of the value that rests on it, and words for it."""
     if "blueprint" in index.spec.rules:
@@ -62,11 +77,22 @@ def _closure(index: TreeIndex) -> tuple[float, float, str]:
 
 
 def order(material: Material) -> tuple[float, str]:
-    """Share of needs and requirements that an earlier node meets; concepts with no needs are in order."""
+    """Share of needs and requirements that an earlier node meets; concepts with no needs are in order.
+
+    Where a type follows its source, a neighbour that cites what stands later counts like a need that is met.
+    """
     needs = Needs(material.index)
-    total = len(needs.kept) + len(needs.late) + len(needs.unknown)
+    met = len(needs.kept)
+    total = met + len(needs.late) + len(needs.unknown)
+    detail = f"{met} of {total} needs met earlier" if total else ""
+    if "sourceOrder" in material.index.spec.rules:
+        found = read_source_order(material.index)
+        if found.pairs:
+            met, total = met + found.pairs - len(found.late), total + found.pairs
+            follow = f"{found.pairs - len(found.late)} of {found.pairs} neighbours in the source's order"
+            detail = f"{detail}, {follow}" if detail else follow
     if total:
-        return len(needs.kept) / total, f"{len(needs.kept)} of {total} needs met earlier"
+        return met / total, detail
     if material.index.introduced:
         return 1.0, "concepts are introduced and none is needed elsewhere"
     return 0.0, "nothing says what builds on what"
@@ -81,7 +107,9 @@ def non_redundancy(material: Material) -> tuple[float, str]:
     comparable = [entry for entry in material.index.entries if entry.stems]
     if not comparable:
         return 0.0, "no text"
-    repeating = material.owners_of("redundancy.repeat", "text.sibling_title")
+    repeating = material.owners_of(
+        "redundancy.repeat", "text.sibling_title", "claim.repeated", "card.same_front"
+    )
     share = len(repeating) / len(comparable)
     return 1 - min(1.0, 4 * share), f"{len(repeating)} of {len(comparable)} nodes repeat an earlier one"
 

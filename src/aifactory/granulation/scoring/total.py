@@ -3,8 +3,11 @@
 import math
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from aifactory.granulation.index import TreeIndex
-from aifactory.granulation.scoring.coverage import coverage
+from aifactory.granulation.rules_cards import cards_of
+from aifactory.granulation.scoring.coverage import coverage, is_voluntary
 from aifactory.granulation.scoring.evidence import Keyphrase, Material
 from aifactory.granulation.scoring.language import grounding, item_quality, readability
 from aifactory.granulation.scoring.model import Assessment, Band, Score, ScoreState, SubScore
@@ -76,7 +79,7 @@ def assess(
         sub_scores=sub_scores,
         gates_failed=gates,
         checks_run=(*report.checks_run, *sub_scores),
-        checks_skipped=_skipped(report, material),
+        checks_skipped=_skipped(report, material, sub_scores),
         template_grade=is_template,
     )
     return Assessment(score=result, violations=report.violations)
@@ -85,7 +88,7 @@ def assess(
 def _sub_scores(material: Material) -> dict[str, SubScore]:
     weights = dict(material.index.spec.weights)
     for name, heir in material.index.spec.optional_sub_scores.items():
-        if name == "itemQuality" and not material.index.items:
+        if name == "itemQuality" and not (material.index.items or cards_of(material.index)):
             weights[heir] += weights.pop(name)
     scale = 1 - GROUNDING_WEIGHT if material.text is not None else 1.0
     parts = {name: (_SUB_SCORES[name], weights[name] * scale) for name in _SUB_SCORES if name in weights}
@@ -96,7 +99,25 @@ def _sub_scores(material: Material) -> dict[str, SubScore]:
         # A tree without nodes holds nothing, so every part of it is worth nothing.
         value, detail = measure(material) if material.index.entries else (0.0, "no nodes")
         measured[name] = SubScore(value=round(value, 6), weight=round(weight, 6), detail=detail)
-    return measured
+    return _without_coverage(measured) if is_voluntary(material) else measured
+
+
+def _without_coverage(measured: dict[str, SubScore]) -> dict[str, SubScore]:
+    """Leave coverage out where it pulls the rest down.
+
+    Nobody asked for these promises: a tree that made none must not lose, nor one gain by dropping them.
+    """
+    rest = {name: part for name, part in measured.items() if name != "coverage"}
+    share = math.fsum(part.weight for part in rest.values())
+    if "coverage" not in measured or not share:
+        return measured
+    mean = math.fsum(part.value * part.weight for part in rest.values()) / share
+    if measured["coverage"].value and measured["coverage"].value >= mean:
+        return measured
+    return {
+        name: msgspec.structs.replace(part, weight=round(part.weight / share, 6))
+        for name, part in rest.items()
+    }
 
 
 def _band(spec: StructureSpec, shown: float | None) -> Band:
@@ -105,10 +126,16 @@ def _band(spec: StructureSpec, shown: float | None) -> Band:
     return Band.ACCEPT if shown >= spec.bands.accept else Band.REVIEW
 
 
-def _skipped(report: Report, material: Material) -> dict[str, str]:
+def _skipped(report: Report, material: Material, sub_scores: dict[str, SubScore]) -> dict[str, str]:
     skipped = dict(report.checks_skipped)
     if not material.keyphrases:
         skipped["keyphrases"] = "none were given: coverage is of the tree's own outcomes and terms"
+    if "coverage" in material.index.spec.weights and "coverage" not in sub_scores:
+        skipped["keyphrases"] = "none were given"
+        skipped["coverage"] = (
+            f"{coverage(material)[1]}: the type asks for no outcomes, so what a tree promises counts only "
+            "where it helps; the other parts share the weight"
+        )
     if material.text is None:
         skipped["grounding"] = "no source text was given"
     if material.index.language != "en":

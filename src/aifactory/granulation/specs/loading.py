@@ -8,6 +8,7 @@ from importlib.resources import files
 import msgspec
 
 from aifactory.granulation.specs.model import (
+    FIELDS_OF_RULES,
     LEVEL_RULES,
     SUB_SCORES,
     TREE_RULES,
@@ -17,7 +18,7 @@ from aifactory.granulation.specs.model import (
 )
 
 SCHEMA_VERSION = 1
-BUILTIN = ("course", "quiz")
+BUILTIN = ("course", "quiz", "flashcards", "document")
 # Spaces that exist without a level or a `defines`: concepts are words, terms come from glossaries.
 OPEN_SPACES = frozenset({"concept", "term"})
 MAX_FIELD_DEPTH = 6
@@ -61,6 +62,10 @@ def _problems(spec: StructureSpec) -> Iterator[str]:
         if level.min > level.max:
             yield f"{where}: min {level.min} is above max {level.max}"
         yield from _unknown(f"{where}.rules", level.rules, LEVEL_RULES)
+        for rule in level.rules:
+            for name in FIELDS_OF_RULES.get(rule, ()):
+                if name not in level.fields:
+                    yield f"{where}.rules: {rule!r} needs the field {name!r}"
     yield from _unknown("rules", spec.rules, TREE_RULES)
     yield from _number_problems(spec)
     spaces = frozenset(kinds) | OPEN_SPACES | frozenset(_defined(spec))

@@ -7,8 +7,21 @@ import msgspec
 from msgspec import Meta
 
 # What a spec may switch on. The checks behind the names live in validation and scoring.
-TREE_RULES = frozenset({"alignment", "order", "redundancy", "coherence", "glossary", "blueprint"})
-LEVEL_RULES = frozenset({"leafMinutes", "conceptLoad"})
+TREE_RULES = frozenset(
+    {
+        "alignment",
+        "order",
+        "redundancy",
+        "coherence",
+        "glossary",
+        "blueprint",
+        "headings",
+        "sourceOrder",
+    }
+)
+LEVEL_RULES = frozenset({"leafMinutes", "conceptLoad", "card", "claim"})
+# Level rules that read fields, which a level that switches one on has to declare.
+FIELDS_OF_RULES = {"card": ("front", "back", "cardKind"), "claim": ("claim",)}
 SUB_SCORES = (
     "coverage",
     "alignment",

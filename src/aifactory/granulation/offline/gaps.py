@@ -1,0 +1,92 @@
+"""Where a sentence of a source can have a gap: at a figure, or at a term or phrase that it speaks of."""
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+
+import msgspec
+
+from aifactory.granulation.offline.figures import Figure, figure_in
+from aifactory.granulation.offline.reading import Line
+from aifactory.granulation.offline.study import Study
+from aifactory.granulation.offline.summary import rank_lines, shorten
+from aifactory.granulation.offline.words import count_words, is_stop, places_of, stem, words_of
+
+GAP = "____"
+# A part needs a dozen gaps; a long one has thousands of sentences.
+MOST_LINES = 60
+_LEAST_CONTEXT = 8
+_LEAST_STEMS = 5
+_GAPS_PER_LINE = 3
+_HANGING = re.compile(r"\b(?:also|as well|too|another|other|again|then)\b", re.IGNORECASE)
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """A place in a sentence: ``name`` is the term or phrase there, ``answer`` its form in the sentence."""
+
+    line: Line
+    before: str
+    after: str
+    name: str
+    answer: str
+
+
+def figure_gaps(study: Study, first: int, last: int) -> Iterator[tuple[Line, Figure]]:
+    """Sentences of a part with one figure worth asking for, in text order."""
+    lines = (line for line in study.lines[first:last] if line.usable and line.kind == "s")
+    for line in islice(lines, 4 * MOST_LINES):
+        if not 7 <= line.words <= 32:
+            continue
+        figure = figure_in(line.told)
+        if figure:
+            yield line, figure
+
+
+def word_gaps(study: Study, first: int, last: int) -> Iterator[Gap]:
+    """Gaps at a term of the source or a phrase of this part, the best sentences first."""
+    terms = [definition.term for definition in study.definitions]
+    phrases = [phrase.text for phrase in study.book.best(first, last, limit=20) if phrase.count > 1]
+    for _, line in rank_lines(study, first, last)[:MOST_LINES]:
+        told = shorten(line.told, 30)
+        if (
+            line.kind not in ("s", "b")
+            or study.definition_at(line)
+            or _HANGING.search(told)
+            or len(set(line.stems)) <= _LEAST_STEMS
+        ):
+            continue
+        places = ((name, _gap_at(study, told, name)) for name in (*terms, *phrases))
+        for name, at in islice((pair for pair in places if pair[1] >= 0), _GAPS_PER_LINE):
+            end = at + len(name)
+            yield Gap(
+                line=line,
+                before=re.sub(r"\b([Aa])n? $", r"\1(n) ", told[:at]),
+                after=told[end:],
+                name=name,
+                answer=name if at == 0 else told[at:end],
+            )
+
+
+def _gap_at(study: Study, told: str, answer: str) -> int:
+    """Where a gap for an answer can be, -1 if nowhere: said once, whole, among enough other words."""
+    places = places_of(told.lower(), answer.lower())
+    if len(places) != 1 or count_words(told) - count_words(answer) < _LEAST_CONTEXT:
+        return -1
+    at = places[0]
+    before, after = (
+        re.search(r"([^\W\d_]+) $", told[:at]),
+        re.match(r" ([^\W\d_]+)", told[at + len(answer) :]),
+    )
+    # A neighbour that belongs to the name would leave half of it standing.
+    own = tuple(map(stem, words_of(answer)))
+    pairs = [(stem(before[1]), *own)] if before else []
+    pairs += [(*own, stem(after[1]))] if after else []
+    beside = [found[1] for found in (before, after) if found]
+    known = study.book.tallies
+    whole = all(
+        is_stop(word, study.language)
+        or study.lexicon.is_verb(word)
+        or (pair not in known or known[pair].count < 2)
+        for word, pair in zip(beside, pairs, strict=True)
+    )
+    return at if whole else -1

@@ -8,6 +8,7 @@ down_revision = "0004"
 STATEMENTS = """
 ALTER TABLE providers
     ADD COLUMN title text NOT NULL DEFAULT '',
+    ADD COLUMN version integer NOT NULL DEFAULT 1,
     ADD COLUMN profile text NOT NULL DEFAULT 'openai'
         CONSTRAINT providers_profile CHECK (profile IN ('openai', 'anthropic', 'gemini')),
     ADD COLUMN structured text NOT NULL DEFAULT 'json_schema'

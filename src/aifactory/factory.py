@@ -1,7 +1,8 @@
 """Everything that one process needs, wired and opened in order: database, domains, engine."""
 
 import contextlib
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Mapping
 
 import anyio
 import anyio.to_thread
@@ -10,12 +11,15 @@ import structlog
 from sqlalchemy.exc import ArgumentError
 
 from aifactory.accounts.service import AccountsBook
+from aifactory.granulation.late_calls import LateCalls
 from aifactory.granulation.service import Granulation
 from aifactory.kernel.db import Database
 from aifactory.kernel.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from aifactory.kernel.migrations import migrate
+from aifactory.resources import provider_store
 from aifactory.resources.engine import Engine
 from aifactory.resources.interface import Worker
+from aifactory.resources.providers import BadProviders
 from aifactory.resources.service import ResourceService
 from aifactory.settings import Settings, SettingsError
 
@@ -40,8 +44,11 @@ class Factory(msgspec.Struct, frozen=True, kw_only=True):
 
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        """Run the engine, with its worker processes warming up meanwhile."""
-        async with self.engine.start(), anyio.create_task_group() as tasks:
+        """Run the engine, with what its first jobs need warming up meanwhile."""
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self.granulation.close)
+            await stack.enter_async_context(self.engine.start())
+            tasks = await stack.enter_async_context(anyio.create_task_group())
             tasks.start_soon(self.granulation.warm_up)
             yield
             tasks.cancel_scope.cancel()
@@ -92,9 +99,28 @@ async def _watch(server: EmbeddedPostgres) -> None:
             log.error("embedded_postgres.not_running", error=str(error))
 
 
-def build_factory(settings: Settings, database: Database) -> Factory:
-    """Wire the domains; pure but for reading the clock and making ids."""
-    granulation = Granulation(processes=settings.local_workers)
+async def register_providers(settings: Settings, database: Database, environ: Mapping[str, str]) -> None:
+    """Bring the providers into step with the file and the environment, all or nothing.
+
+    Raises SettingsError for a file that can't be used.
+    """
+    try:
+        start = await anyio.to_thread.run_sync(provider_store.read_start, settings.providers_file, environ)
+        async with database.begin() as tx:
+            await provider_store.register(tx, start)
+    except BadProviders as error:
+        raise SettingsError(f"AIFACTORY_PROVIDERS_FILE={settings.providers_file}: {error}") from error
+
+
+def build_factory(
+    settings: Settings, database: Database, environ: Mapping[str, str] | None = None
+) -> Factory:
+    """Wire the domains. Providers' keys are looked up in ``environ`` (the process's own) at each claim and
+    each call.
+    """
+    environ = os.environ if environ is None else environ
+    calls = LateCalls(environ=environ)
+    granulation = Granulation(processes=settings.local_workers, calls=calls)
     workers: dict[str, Worker] = {granulation.name: granulation}
     engine = Engine(
         database=database,
@@ -102,6 +128,7 @@ def build_factory(settings: Settings, database: Database) -> Factory:
         slots=settings.max_in_flight,
         local_slots=settings.local_workers,
         grace_seconds=settings.grace_seconds,
+        environ=environ,
     )
     resources = ResourceService(workers=workers, wake=engine.wake, abort=engine.abort)
     return Factory(

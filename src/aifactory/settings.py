@@ -35,6 +35,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Annotated[Path, Meta(description="where the embedded database and the demo's results live")] = (
         Path(".aifactory")
     )
+    providers_file: Annotated[
+        Path | None,
+        Meta(description="model providers as TOML, read at start; OPENAI_API_KEY alone switches OpenAI on"),
+    ] = None
     host: Annotated[str, Meta(description="the address that `serve` listens on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535, description="the port that `serve` listens on")] = 8400
     max_in_flight: Annotated[int, Meta(ge=1, le=10_000, description="calls that a process runs at once")] = 64

@@ -16,9 +16,10 @@ _PATIENCE_SECONDS = 2.0
 
 
 class PartHealth(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One part of the service: whether it works, and what it says of itself."""
+    """One part of the service: whether it works, whether requests need it, and what it says of itself."""
 
     ok: bool
+    needed: bool = True
     detail: dict[str, Any] = {}
 
 
@@ -89,10 +90,9 @@ def health_routes(*, name: str, version: str, checks: Mapping[str, HealthCheck])
 
     @get("/health/ready", roles=PUBLIC, tags=["Health"])
     async def get_readiness() -> Health:
-        """Say whether requests can be served: 503 when a part is down."""
+        """Say whether requests can be served: 503 when a part that they need is down."""
         health = await look()
-        if health.status != "ok":
-            down = [part for part, found in health.parts.items() if not found.ok]
+        if down := [part for part, found in health.parts.items() if found.needed and not found.ok]:
             raise NotReady(f"Not working: {', '.join(down)}.", parts=msgspec.to_builtins(health.parts))
         return health
 

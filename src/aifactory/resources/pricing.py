@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 
 from aifactory.kernel.money import UNITS_PER_PRICE, Nano
-from aifactory.resources.interface import Hop, Line, Route, Usage
+from aifactory.resources.interface import Hop, Line, Route, Urgency, Usage
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -35,6 +35,33 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 Prices = dict[tuple[str, str], Price]
+
+
+class PoolSize(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pool can hold; the reserved part is for urgent work."""
+
+    pool: str
+    capacity: int
+    reserved_percent: int
+    unit: str
+
+    def usable(self, urgency: Urgency) -> int:
+        """Return the most units that one job of this urgency can get."""
+        reserved = 0 if urgency is Urgency.URGENT else self.capacity * self.reserved_percent // 100
+        return self.capacity - reserved
+
+
+Pools = dict[str, PoolSize]
+
+
+def pools_of(route: Route) -> list[str]:
+    """Return every pool that a route may draw on, in its order."""
+    return list(dict.fromkeys([*(hop.pool for hop in route.hops), *route.further_pools]))
+
+
+def too_large(route: Route, units: int, urgency: Urgency, pools: Pools) -> bool:
+    """Tell whether a job could never start: a pool of its route never has so many units, or is not there."""
+    return any(pool not in pools or units > pools[pool].usable(urgency) for pool in pools_of(route))
 
 
 def price_of(hop: Hop, prices: Prices) -> Price:

@@ -9,13 +9,17 @@ from aifactory.kernel.errors import NotFound, Unavailable, invalid
 from aifactory.kernel.ids import BudgetId, ExecutionId, StageId, new_id
 from aifactory.resources import budgets
 from aifactory.resources.books import Books, quote_lines
+from aifactory.resources.fan_in import FanIn
 from aifactory.resources.interface import (
+    Accuracy,
     ClientLimits,
     ClientSuspended,
     ExceedsPool,
     ExecutionState,
     FlowStage,
     Line,
+    Model,
+    ModelChoice,
     NewExecution,
     Quote,
     ResolvedStage,
@@ -26,11 +30,12 @@ from aifactory.resources.interface import (
     Urgency,
     Worker,
 )
-from aifactory.resources.pricing import Prices
+from aifactory.resources.job_ends import JobEnds
+from aifactory.resources.openings import admit, postpone
+from aifactory.resources.pricing import Pools, Prices, pools_of
 from aifactory.resources.queries import books as book_queries
 from aifactory.resources.queries import control
 from aifactory.resources.records import ExecutionBook, StageBook
-from aifactory.resources.settlement import Settlement
 
 DEFAULT_DEADLINE = timedelta(hours=24)
 QUEUE_OF = {
@@ -52,32 +57,60 @@ class PricedFlow(msgspec.Struct, frozen=True, kw_only=True):
     quote: Quote
 
 
-async def price_flow(tx: Tx, new: NewExecution, workers: dict[str, Worker]) -> PricedFlow:
-    """Check a submission against its templates, its tier and its pools, and price it."""
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """What a submission is priced against, read once: its client and inputs, models, prices and pools now."""
+
+    client: ClientLimits
+    inputs: StageInputs
+    models: tuple[Model, ...]
+    prices: Prices
+    pools: Pools
+
+
+async def read_ground(tx: Tx, new: NewExecution) -> Ground:
+    """Read what a submission is priced against. Raises NotFound or ClientSuspended."""
     client = await control.find_client(tx, new.client_id)
     if client is None:
         raise NotFound("This client is unknown to the Resource Manager.")
     if client.suspended:
         raise ClientSuspended("The operator has suspended this client; ask the operator to lift it.")
-    inputs = await _inputs(tx, new)
-    models = await control.usable_models(tx)
+    return Ground(
+        client=client,
+        inputs=await _inputs(tx, new),
+        models=await control.usable_models(tx, new.client_id),
+        prices=await control.prices(tx),
+        pools=await control.pool_capacities(tx),
+    )
+
+
+async def price_flow(tx: Tx, new: NewExecution, workers: dict[str, Worker]) -> PricedFlow:
+    """Check a submission against its templates, its tier and its pools, and price it."""
+    return await price_on(tx, new, await read_ground(tx, new), workers)
+
+
+async def price_on(tx: Tx, new: NewExecution, ground: Ground, workers: dict[str, Worker]) -> PricedFlow:
+    """Check and price a submission on given ground, which may be another tier's."""
+    client, inputs = ground.client, ground.inputs
+    best_first = new.accuracy is Accuracy.HIGH or new.urgency is Urgency.URGENT
+    choice = ModelChoice(models=ground.models, best_first=best_first)
     stages, lines = [], []
     for stage in new.flow:
         worker = _worker(workers, stage)
-        resolved = await worker.resolve(tx, stage, new.parameters, client.tier, models)
+        resolved = await worker.resolve(tx, stage, new.parameters, client.tier, choice)
         if client.tier.rank < resolved.minimum_tier.rank:
             raise tier_too_low(resolved, client.tier)
         stages.append(resolved)
         lines.append(tuple(worker.estimate(resolved, inputs)))
-    await _check_pools(tx, [line for own in lines for line in own], new.urgency)
-    prices = await control.prices(tx)
-    estimated, worst = quote_lines([line for own in lines for line in own], prices)
+    every = [line for own in lines for line in own]
+    _check_models(every, ground.prices)
+    _check_pools(every, new.urgency, ground.pools)
+    estimated, worst = quote_lines(every, ground.prices)
     return PricedFlow(
         client=client,
         inputs=inputs,
         stages=tuple(stages),
         lines=tuple(lines),
-        prices=prices,
+        prices=ground.prices,
         quote=Quote(estimated_nano=estimated, worst_nano=worst),
     )
 
@@ -94,6 +127,8 @@ def tier_too_low(resolved: ResolvedStage, tier: Tier) -> TierTooLow:
 
 async def submit(tx: Tx, new: NewExecution, workers: dict[str, Worker]) -> Submitted:
     """Admit an execution or raise; see ``Resources.submit``."""
+    if new.unstored_source is not None:
+        raise ValueError("A source must be stored before work on it is submitted.")
     priced = await price_flow(tx, new, workers)
     if new.deadline is not None and new.deadline <= max(tx.now, new.run_after or tx.now):
         raise invalid("/deadline", "in_the_past", "The deadline must lie ahead, and after runAfter.")
@@ -112,15 +147,15 @@ async def submit(tx: Tx, new: NewExecution, workers: dict[str, Worker]) -> Submi
         )
         for ordinal, (spec, resolved) in enumerate(zip(new.flow, priced.stages, strict=True))
     ]
-    books.admit(execution, stages, {n: list(lines) for n, lines in enumerate(priced.lines)})
-    settlement = Settlement(tx, books, workers)
-    await settlement.open_stage(stages[0])
-    await settlement.advance_stages()
+    admit(books, execution, stages, {n: list(lines) for n, lines in enumerate(priced.lines)})
+    fan_in = FanIn(JobEnds(tx, books, workers))
+    await fan_in.open_stage(stages[0])
+    await fan_in.advance_stages()
     if execution.finished_at is not None:
         raise Unavailable("The first step of this template could not be planned; the operator was told.")
     if new.run_after is not None and new.run_after > tx.now:
         for job in books.queued.values():
-            books.postpone(job, new.run_after)
+            postpone(job, new.run_after)
     await book_queries.write_books(tx, books)
     return Submitted(
         execution_id=execution.id, state=execution.state, queue=execution.queue, quote=priced.quote
@@ -131,16 +166,23 @@ async def describe_flow(
     tx: Tx, flow: tuple[FlowStage, ...], tier: Tier, workers: dict[str, Worker]
 ) -> tuple[Tier, Quote]:
     """Return the tier that a flow needs and its price for the templates' default parameters."""
-    models = await control.usable_models(tx)
+    models = await control.usable_models(tx, None)
     lines: list[Line] = []
     needed = Tier.BASIC
     for stage in flow:
         worker = _worker(workers, stage)
-        resolved = await worker.resolve(tx, stage, {}, tier, models)
+        resolved = await worker.resolve(tx, stage, {}, tier, ModelChoice(models=models))
         needed = max(needed, resolved.minimum_tier, key=lambda one: one.rank)
         lines += worker.estimate(resolved, None)
-    estimated, worst = quote_lines(lines, await control.prices(tx))
+    prices = await control.prices(tx)
+    _check_models(lines, prices)
+    estimated, worst = quote_lines(lines, prices)
     return needed, Quote(estimated_nano=estimated, worst_nano=worst)
+
+
+def count_words(content: bytes) -> int:
+    """Return how many words a source has: they bound what work on it costs."""
+    return len(content.split())
 
 
 def _worker(workers: dict[str, Worker], stage: FlowStage) -> Worker:
@@ -152,26 +194,37 @@ def _worker(workers: dict[str, Worker], stage: FlowStage) -> Worker:
 async def _inputs(tx: Tx, new: NewExecution) -> StageInputs:
     if new.source is None:
         return StageInputs()
+    if (given := new.unstored_source) is not None:
+        return StageInputs(source=new.source, source_name=given.name, source_words=count_words(given.content))
     stored = await control.find_data(tx, client_id=new.client_id, data_id=new.source)
     if stored is None:
         raise NotFound("The source data is unknown; upload it again.")
     return StageInputs(source=stored.id, source_name=stored.name, source_words=stored.words)
 
 
-async def _check_pools(tx: Tx, lines: list[Line], urgency: Urgency) -> None:
+def _check_models(lines: list[Line], prices: Prices) -> None:
+    """Refuse by name a line on a model that has no price."""
+    for line in lines:
+        for hop in line.route.hops:
+            if (hop.provider, hop.model) not in prices:
+                raise Unavailable(
+                    f"Model {hop.model} of provider {hop.provider}, for step {line.kind}, is not set up; the "
+                    "operator must add it to the provider."
+                )
+
+
+def _check_pools(lines: list[Line], urgency: Urgency, pools: Pools) -> None:
     """Refuse by name a line of which one job could never start."""
-    capacities = await control.pool_capacities(tx)
     for line in lines:
         units = line.input_bound + line.output_limit
-        for pool in {hop.pool for hop in line.route.hops} | set(line.route.further_pools):
-            if pool not in capacities:
+        for pool in pools_of(line.route):
+            if pool not in pools:
                 raise Unavailable(f"Pool {pool} of step {line.kind} is not set up; the operator must add it.")
-            capacity, reserved, unit = capacities[pool]
-            usable = capacity if urgency is Urgency.URGENT else capacity - capacity * reserved // 100
+            usable = pools[pool].usable(urgency)
             if units > usable:
                 raise ExceedsPool(
-                    f"Step {line.kind} needs up to {units:,} {unit} and pool {pool} gives at most {usable:,} "
-                    "at once. Make the source or the result smaller.",
+                    f"Step {line.kind} needs up to {units:,} {pools[pool].unit} and pool {pool} gives at "
+                    f"most {usable:,} at once. Make the source or the result smaller.",
                     pool=pool,
                     neededUnits=units,
                     usableUnits=usable,

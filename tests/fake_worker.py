@@ -1,4 +1,4 @@
-"""A worker that does what a test tells it: phases, jobs per phase, costs, faults, hooks at every call."""
+"""A worker that does what a test tells it: phases, jobs, costs, faults, answers, hooks at every call."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -10,11 +10,12 @@ from aifactory.resources.interface import (
     Emit,
     EndedJob,
     FlowStage,
+    Health,
     Hop,
     Job,
     JobFault,
     Line,
-    Model,
+    ModelChoice,
     NewJob,
     Outcome,
     Phase,
@@ -22,6 +23,7 @@ from aifactory.resources.interface import (
     ResolvedStage,
     Route,
     RunningStage,
+    Signal,
     StageInputs,
     StageResult,
     StageState,
@@ -31,6 +33,8 @@ from aifactory.resources.interface import (
 
 MODEL = Hop(provider="test", model="test-model", pool="test")
 MODEL_ROUTE = Route(hops=(MODEL,))
+SPARE = Hop(provider="spare", model="spare-model", pool="spare")
+TWO_HOPS = Route(hops=(MODEL, SPARE))
 NANO_PER_UNIT = 1000  # the price of every unit of the test model
 INPUT_BOUND, OUTPUT_LIMIT = 300, 200
 WORST_NANO = (INPUT_BOUND + OUTPUT_LIMIT) * NANO_PER_UNIT
@@ -42,6 +46,24 @@ AGAIN_AT_ONCE = Outcome(
     usage=USAGE,
     fault=JobFault(code="flaky", message="Again.", retryable=True, retry_after_seconds=0.0),
 )
+WELL = Outcome(usage=USAGE, signal=Signal(health=Health.GOOD))
+DOWN = Outcome(
+    usage=Usage(),
+    fault=JobFault(code="unavailable", message="HTTP 503", retryable=True, retry_after_seconds=0.0),
+    signal=Signal(health=Health.BAD, error="HTTP 503"),
+)
+NO_KEY = Outcome(
+    usage=Usage(),
+    fault=JobFault(code="unauthorized", message="HTTP 401", retryable=True, retry_after_seconds=0.0),
+    signal=Signal(health=Health.REFUSED_KEY, error="HTTP 401"),
+)
+
+
+def limited(seconds: float | None = None, **said: Any) -> Outcome:
+    """A 429, with a time to wait or without."""
+    fault = JobFault(code="rate_limited", message="HTTP 429", retryable=True, retry_after_seconds=seconds)
+    return Outcome(usage=Usage(), fault=fault, signal=Signal(blocked_seconds=seconds, **said))
+
 
 OnRun = Callable[[Job], Awaitable[Outcome]]
 OnRecord = Callable[[Tx, EndedJob], Awaitable[list[NewJob]]]
@@ -54,7 +76,10 @@ def new_job(kind: str, **changes: Any) -> NewJob:
 
 
 class ScriptedWorker:
-    """Runs ``phases`` (name: number of jobs), one line each; hooks stand in for what it would do."""
+    """Runs ``phases`` (name: number of jobs), one line each; hooks stand in for what it would do.
+
+    ``answers`` are given first, in their order.
+    """
 
     def __init__(
         self,
@@ -74,6 +99,7 @@ class ScriptedWorker:
         self.output_limit = output_limit
         self.max_attempts = max_attempts
         self.timeout_seconds = timeout_seconds
+        self.answers: list[Outcome] = []
         self.on_run: OnRun | None = None
         self.on_record: OnRecord | None = None
         self.on_advance: OnAdvance | None = None
@@ -88,7 +114,7 @@ class ScriptedWorker:
         stage: FlowStage,
         parameters: Mapping[str, Any],
         tier: Tier,
-        models: tuple[Model, ...],
+        choice: ModelChoice,
     ) -> ResolvedStage:
         return ResolvedStage(
             template=stage.template_ref,
@@ -121,6 +147,8 @@ class ScriptedWorker:
 
     async def run(self, job: Job, emit: Emit) -> Outcome:
         self.ran.append(job)
+        if self.answers:
+            return self.answers.pop(0)
         if self.on_run:
             return await self.on_run(job)
         return Outcome(output={"kind": job.kind}, usage=USAGE)

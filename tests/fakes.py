@@ -12,7 +12,7 @@ from aifactory.resources.interface import (
     FlowStage,
     Job,
     Line,
-    Model,
+    ModelChoice,
     NewJob,
     Outcome,
     Phase,
@@ -42,7 +42,7 @@ class FakeWorker:
         stage: FlowStage,
         parameters: Mapping[str, Any],
         tier: Tier,
-        models: tuple[Model, ...],
+        choice: ModelChoice,
     ) -> ResolvedStage:
         if stage.template_ref == "missing":
             raise NotFound("There is no worker template with this name.")

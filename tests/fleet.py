@@ -96,7 +96,9 @@ class Fleet:
     def service(self) -> ResourceService:
         return ResourceService(workers=self.workers, wake=lambda: None, abort=lambda _: None)
 
-    def engine(self, *, slots: int = 64, local_slots: int = 2, grace_seconds: float = 2.0) -> Engine:
+    def engine(
+        self, *, slots: int = 64, local_slots: int = 2, grace_seconds: float = 2.0, **options: Any
+    ) -> Engine:
         """An engine with a connection pool of its own."""
         database = Database(url=self.database.url, pool_size=10)
         self._opened.append(database)
@@ -106,6 +108,7 @@ class Fleet:
             slots=slots,
             local_slots=local_slots,
             grace_seconds=grace_seconds,
+            **options,
         )
 
     async def process(self, *, clock_offset: timedelta = timedelta(), **options: Any) -> Process:
@@ -192,6 +195,30 @@ class Fleet:
         rows = await self.fetch("SELECT amount_nano FROM cost_tracking WHERE kind = $1 ORDER BY id", kind)
         return [row[0] for row in rows]
 
+    async def add_spare(self) -> None:
+        """A second provider with a pool of its own, as dear as the first."""
+        async with self.database.begin() as tx:
+            await add_test_pool(tx, name="spare")
+
+    async def provider(self, name: str = "test") -> Any:
+        """A provider's row."""
+        (row,) = await self.fetch("SELECT * FROM providers WHERE provider = $1", name)
+        return row
+
+    async def open_circuit(self, name: str = "test", *, since: float, until: float) -> None:
+        """Open a circuit that was opened so many seconds ago, for so many seconds from now."""
+        async with self.database.begin() as tx:
+            await tx.raw.execute(
+                """
+                UPDATE providers SET circuit = 'open', circuit_changed_at = $2, circuit_until = $3,
+                    failures = 5, openings = 1
+                WHERE provider = $1
+                """,
+                name,
+                tx.now - timedelta(seconds=since),
+                tx.now + timedelta(seconds=until),
+            )
+
     async def counts(self) -> dict[str, int]:
         """Rows of the hot tables."""
         tables = ("resource_queue", "queue_due", "running_jobs")
@@ -222,27 +249,29 @@ async def open_fleet(database: Database) -> AsyncIterator[Fleet]:
     await fleet.close()
 
 
-async def add_test_pool(tx: Tx, capacity: int = 1_000_000) -> None:
+async def add_test_pool(tx: Tx, capacity: int = 1_000_000, name: str = "test") -> None:
     """A pool that is never in the way, and a model on it that costs the same for every unit."""
     await tx.raw.execute(
         """
         INSERT INTO resource_pools (pool, unit, capacity, refill_per_second, price_nano_per_million,
-            level_micro, as_of) VALUES ('test', 'tokens', $1, $2, 0, $3, $4)
+            level_micro, as_of) VALUES ($5, 'tokens', $1, $2, 0, $3, $4)
         """,
         capacity,
         50_000,
         capacity * 1_000_000,
         tx.now,
+        name,
     )
-    await tx.raw.execute("INSERT INTO providers (provider, source) VALUES ('test', 'file')")
+    await tx.raw.execute("INSERT INTO providers (provider, source) VALUES ($1, 'file')", name)
     await tx.raw.execute(
         """
         INSERT INTO models (provider, model, pool, input_nano_per_million, cached_nano_per_million,
             output_nano_per_million, price_source, price_at, max_output_tokens)
-        VALUES ('test', 'test-model', 'test', $1, $1, $1, 'a test', $2, 4096)
+        VALUES ($3, $3 || '-model', $3, $1, $1, $1, 'a test', $2, 4096)
         """,
         NANO_PER_UNIT * 1_000_000,
         tx.now,
+        name,
     )
 
 

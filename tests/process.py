@@ -20,7 +20,7 @@ from tests.fake_worker import ScriptedWorker
 from aifactory.kernel.db import Database, Tx
 from aifactory.resources.engine import Engine
 from aifactory.resources.interface import Job, Outcome
-from aifactory.resources.queries import tick as queries
+from aifactory.resources.queries import snapshot as queries
 
 STATEMENTS = {
     "statement": "SELECT pg_sleep(1.5)",

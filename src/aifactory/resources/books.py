@@ -5,25 +5,32 @@ Money moves between accounts only here, always as one entry from one account to 
 balances by itself.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from aifactory.kernel.ids import BudgetId, ClientId, ExecutionId, JobId, StageId, new_id, text_id
+from aifactory.kernel.ids import BudgetId, ClientId, ExecutionId, JobId, StageId, text_id
+from aifactory.resources.circuit import Answer
 from aifactory.resources.interface import (
     ExecutionState,
     Hop,
-    JobFault,
     JobState,
     Line,
-    NewJob,
     Reason,
     Route,
+    Signal,
     StageState,
     Usage,
 )
 from aifactory.resources.ledger import Entry, EntryKind
-from aifactory.resources.pricing import Price, Prices, expected_of_line, price_of, worst_of_route
+from aifactory.resources.pricing import (
+    Pools,
+    Price,
+    Prices,
+    expected_of_line,
+    price_of,
+    worst_of_route,
+)
 from aifactory.resources.records import (
     AttemptEnd,
     BudgetBook,
@@ -31,13 +38,13 @@ from aifactory.resources.records import (
     ExecutionBook,
     JobBook,
     LineBook,
+    PoolChange,
     Run,
     StageBook,
 )
 
-NO_MONEY = JobFault(code="no_money", message="The budget did not allow a larger hold for this step.")
-NO_LINE = JobFault(code="no_line", message="This step was not part of what was held for.")
-REFUSED = (NO_MONEY, NO_LINE)
+LARGEST_COUNT = 10**12
+LONGEST_ERROR = 500
 
 
 class Books:
@@ -48,6 +55,7 @@ class Books:
         self.prices = prices
         self.routes = routes
         self.route_ids = {route: route_id for route_id, route in routes.items()}
+        self.pools: Pools = {}  # loaded when a job outside the lines is to be opened
         self.executions: dict[ExecutionId, ExecutionBook] = {}
         self.stages: dict[StageId, StageBook] = {}
         self.lines: dict[tuple[ExecutionId, int, str], LineBook] = {}
@@ -63,7 +71,8 @@ class Books:
         self.attempts: list[AttemptEnd] = []
         self.ended_runs: list[Run] = []
         self.unqueued: list[JobId] = []
-        self.pool_units: dict[str, int] = {}
+        self.pool_changes: dict[str, PoolChange] = {}
+        self.answers: list[Answer] = []
         self.usage_units: dict[tuple[ClientId, str], int] = {}
 
     # Reading.
@@ -81,101 +90,9 @@ class Books:
         """Return the most that one attempt of a job can cost."""
         return worst_of_route(self.routes[job.route_id], job.input_bound, job.output_limit, self.prices)
 
-    # Opening.
+    # Changing.
 
-    def admit(self, execution: ExecutionBook, stages: list[StageBook], lines: dict[int, list[Line]]) -> None:
-        """Enter a new execution with its stages and lines, its hold already taken from the budgets."""
-        self.executions[execution.id] = execution
-        self.new_executions.append(execution)
-        for stage in stages:
-            self.stages[stage.id] = stage
-            self.new_stages.append(stage)
-        for ordinal, stage_lines in lines.items():
-            for line in stage_lines:
-                book = self._line_book(execution.id, ordinal, line)
-                self.lines[execution.id, ordinal, line.kind] = book
-                self.new_lines.append(book)
-        self.enter(execution, execution.id, 0, EntryKind.HOLD, execution.held_nano)
-        self.emit(execution, "execution.queued", {"template": execution.template, "queue": execution.queue})
-
-    def _line_book(self, execution_id: ExecutionId, ordinal: int, line: Line) -> LineBook:
-        return LineBook(
-            execution_id=execution_id,
-            stage_ordinal=ordinal,
-            kind=line.kind,
-            phase=line.phase,
-            count=line.count,
-            remaining=line.count,
-            route_id=self.route_ids[line.route],
-            input_bound=line.input_bound,
-            output_limit=line.output_limit,
-            worst_nano=worst_of_route(line.route, line.input_bound, line.output_limit, self.prices),
-        )
-
-    def open_job(self, stage: StageBook, new: NewJob) -> JobBook:
-        """Open a job that a line pays for, or extend the hold; what nothing pays for is failed at once."""
-        execution = self.executions[stage.execution_id]
-        line = self.lines.get((execution.id, stage.ordinal, new.line)) if new.line is not None else None
-        job = self._job_book(execution, stage, new, line)
-        job.fault = (
-            self._draw(execution, job, line) if new.line is not None else self._fund(execution, job, new)
-        )
-        if job.fault is None:
-            stage.open_jobs += 1
-            self.queued[job.id] = job
-        else:
-            job.state, job.finished_at = JobState.FAILED, self.now
-        self.jobs[job.id] = self.new_jobs[job.id] = job
-        return job
-
-    def _draw(self, execution: ExecutionBook, job: JobBook, line: LineBook | None) -> JobFault | None:
-        """Move one worst case from a line to a job."""
-        if line is None or line.remaining < 1:
-            return NO_LINE
-        line.remaining -= 1
-        execution.free_hold_nano -= line.worst_nano
-        job.hold_nano = line.worst_nano
-        return None
-
-    def _fund(self, execution: ExecutionBook, job: JobBook, new: NewJob) -> JobFault | None:
-        """Hold what a job outside the lines may cost."""
-        if new.route is None or new.input_bound is None or new.output_limit is None:
-            return NO_LINE
-        return None if self._extend(execution, job, EntryKind.HOLD, self.worst_of(job)) else NO_MONEY
-
-    def postpone(self, job: JobBook, due_at: datetime) -> None:
-        """Queue an opened job for later."""
-        job.state, job.due_at = JobState.SCHEDULED, due_at
-
-    def _job_book(
-        self, execution: ExecutionBook, stage: StageBook, new: NewJob, line: LineBook | None
-    ) -> JobBook:
-        if line is not None:
-            route_id, input_bound, output_limit = line.route_id, line.input_bound, line.output_limit
-        else:
-            route_id = self.route_ids[new.route] if new.route else next(iter(self.routes))
-            input_bound, output_limit = new.input_bound or 0, new.output_limit or 0
-        return JobBook(
-            id=JobId(new_id()),
-            stage_id=stage.id,
-            execution_id=execution.id,
-            client_id=execution.client_id,
-            worker=stage.worker,
-            kind=new.kind,
-            line=new.line,
-            state=JobState.READY,
-            max_attempts=min(new.max_attempts, stage.spec.retries + 1),
-            timeout_seconds=new.timeout_seconds,
-            route_id=route_id,
-            input_bound=input_bound,
-            output_limit=output_limit,
-            hold_nano=0,
-            payload=new.payload,
-            data=dict(new.data),
-            created_at=self.now,
-        )
-
-    def _extend(self, execution: ExecutionBook, job: JobBook, kind: EntryKind, amount: int) -> bool:
+    def extend(self, execution: ExecutionBook, job: JobBook, kind: EntryKind, amount: int) -> bool:
         """Hold more for a job in the period of the first hold, on all its budgets or on none."""
         budgets = [self.budgets[budget_id] for budget_id in execution.budget_ids]
         for budget in budgets:
@@ -191,13 +108,17 @@ class Books:
 
     # Ending an attempt.
 
+    def _price_of(self, run: Run) -> Price:
+        """Return the price of a call: that of its start, so that a new price is for new calls only."""
+        return run.price or price_of(run.hop, self.prices)
+
     def pay(self, job: JobBook, run: Run, usage: Usage | None) -> int:
         """Book what an attempt used: from the job's hold, an excess on the operator, unknown as unreconciled.
 
         Returns the client's part. The pool gets back, or gives, the difference to the estimate.
         """
         execution = self.executions[job.execution_id]
-        price = price_of(run.hop, self.prices)
+        price = self._price_of(run)
         if usage is None:
             self.enter(
                 execution,
@@ -228,7 +149,32 @@ class Books:
 
     def _return_units(self, job: JobBook, run: Run, units: int) -> None:
         for pool in (run.hop.pool, *self.routes[job.route_id].further_pools):
-            self.pool_units[pool] = self.pool_units.get(pool, 0) + units
+            self._change(pool).units += units
+
+    def _change(self, pool: str) -> PoolChange:
+        return self.pool_changes.setdefault(pool, PoolChange())
+
+    def heed(self, run: Run, signal: Signal | None, blocked_seconds: float | None) -> None:
+        """Note what an answer said about its provider and its pool, whatever becomes of its job."""
+        if blocked_seconds is not None:
+            change, until = self._change(run.hop.pool), self.now + timedelta(seconds=blocked_seconds)
+            change.blocked_until = max(until, change.blocked_until or until)
+        if signal is None:
+            return
+        if signal.remaining_units is not None:
+            change = self._change(run.hop.pool)
+            change.remaining_units = _least(change.remaining_units, signal.remaining_units)
+        if signal.remaining_requests is not None:
+            change = self._change(run.hop.pool)
+            change.remaining_requests = _least(change.remaining_requests, signal.remaining_requests)
+        self.answers.append(
+            Answer(
+                provider=run.hop.provider,
+                health=signal.health,
+                started_at=run.started_at,
+                error=_storable(signal.error),
+            )
+        )
 
     def end_run(self, job: JobBook, run: Run, outcome: str, usage: Usage | None, cost_nano: int) -> None:
         """Close an attempt's record and free its running row."""
@@ -240,7 +186,7 @@ class Books:
                 token=run.token,
                 outcome=outcome,
                 usage=usage,
-                price=price_of(run.hop, self.prices) if usage is not None else None,
+                price=self._price_of(run) if usage is not None else None,
                 cost_nano=cost_nano,
             )
         )
@@ -253,7 +199,7 @@ class Books:
     def waste(self, job: JobBook, run: Run, usage: Usage, unreconciled_nano: int) -> None:
         """Book the real cost of an answer that came too late: reverse what stood for it, add the waste."""
         execution = self.executions[job.execution_id]
-        price = price_of(run.hop, self.prices)
+        price = self._price_of(run)
         self.enter(execution, job.id, run.attempt, EntryKind.RECONCILED, unreconciled_nano, run.hop)
         self.enter(
             execution, job.id, run.attempt, EntryKind.WASTE, price.cost_of(usage), run.hop, usage, price
@@ -264,7 +210,7 @@ class Books:
         execution = self.executions[job.execution_id]
         job.attempt += 1
         missing = self.worst_of(job) - job.hold_nano
-        if missing > 0 and not self._extend(execution, job, EntryKind.TOP_UP, missing):
+        if missing > 0 and not self.extend(execution, job, EntryKind.TOP_UP, missing):
             job.attempt -= 1
             return False
         job.started_at = None
@@ -378,6 +324,17 @@ class Books:
         for budget_id in execution.budget_ids:
             self.budgets[budget_id].held_change += held
             self.budgets[budget_id].spent_change += spent
+
+
+def _least(known: int | None, said: int) -> int:
+    """Return the smaller count; what a server says is no reason to overflow."""
+    said = min(LARGEST_COUNT, max(0, said))
+    return said if known is None else min(known, said)
+
+
+def _storable(error: str) -> str:
+    """Return the beginning of an error text, without what a database does not take."""
+    return error[:LONGEST_ERROR].replace("\0", "").encode(errors="replace").decode()
 
 
 def quote_lines(lines: list[Line], prices: Prices) -> tuple[int, int]:

@@ -7,6 +7,9 @@ rounding is needed.
 from datetime import datetime, timedelta
 
 MICRO = 1_000_000
+LONGEST_WAIT_SECONDS = 366 * 86_400.0
+"""A slow pool may need longer to fill than dates go; nobody plans for further ahead than this."""
+
 _MICROSECOND = timedelta(microseconds=1)
 
 

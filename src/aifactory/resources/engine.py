@@ -1,7 +1,8 @@
 """The background of one process: lease, scheduler, settler, maintenance, as loops in one task group."""
 
 import contextlib
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from functools import partial
 
@@ -15,7 +16,7 @@ from aifactory.kernel.ids import JobId
 from aifactory.kernel.loop import LoopHealth, Wake, run_loop
 from aifactory.resources.interface import Worker
 from aifactory.resources.lease import Lease
-from aifactory.resources.maintenance import Maintenance
+from aifactory.resources.maintenance import STRANDED_AFTER, Maintenance
 from aifactory.resources.runner import Runner
 from aifactory.resources.scheduler import Scheduler, Tick
 from aifactory.resources.settlement import Settled
@@ -31,7 +32,10 @@ class SchedulerElsewhere(Conflict):
 
 
 class Engine:
-    """Runs what the Resource Manager decides. ``start`` is a context: leaving it stops in order."""
+    """Runs what the Resource Manager decides. ``start`` is a context: leaving it stops in order.
+
+    ``environ`` (the process's own) has the keys of the providers that this process may call.
+    """
 
     def __init__(
         self,
@@ -41,16 +45,24 @@ class Engine:
         slots: int,
         local_slots: int,
         grace_seconds: float,
+        stranded_after: timedelta = STRANDED_AFTER,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
+        environ = os.environ if environ is None else environ
         self.database = database
         self.grace_seconds = grace_seconds
         self.lease = Lease(database=database, slots=slots, local_slots=local_slots)
-        self.scheduler = Scheduler(database=database, lease=self.lease)
+        self.scheduler = Scheduler(database=database, lease=self.lease, environ=environ)
         self.runner = Runner(
             database=database, workers=workers, lease=self.lease, on_settled=self._after_settle
         )
         self.maintenance = Maintenance(
-            database=database, workers=workers, lease=self.lease, known_tokens=lambda: self.runner.tokens
+            database=database,
+            workers=workers,
+            lease=self.lease,
+            known_tokens=lambda: self.runner.tokens,
+            stranded_after=stranded_after,
+            environ=environ,
         )
         self.lease.taken = self.runner.cancel_all
         self.healths = {
@@ -129,7 +141,7 @@ class Engine:
     async def _maintain(self) -> float:
         done = await self.maintenance.round()
         self.runner.cancel(list(done.unwanted))
-        if done.rescued:
+        if done.rescued or done.stranded:
             self.wake()
         return MAINTENANCE_SECONDS
 

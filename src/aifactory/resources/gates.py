@@ -83,6 +83,24 @@ class WorkerGate(msgspec.Struct, frozen=True, kw_only=True):
     active: bool = True
 
 
+class ProviderGate(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider's circuit: closed without ``opens_at``, open before it, half-open from then on.
+
+    A half-open circuit lets one probe through in the whole fleet; ``probes`` are those that run now.
+    ``here``: the deciding process can call it, as far as its own environment goes.
+    """
+
+    provider: str
+    active: bool = True
+    here: bool = True
+    opens_at: datetime | None = None
+    probes: int = 0
+
+    def half_open(self, now: datetime) -> bool:
+        """Whether only a probe may pass."""
+        return self.active and self.opens_at is not None and self.opens_at <= now
+
+
 class PoolGate(msgspec.Struct, frozen=True, kw_only=True):
     """A pool, levels refilled to the snapshot's time."""
 
@@ -116,7 +134,8 @@ class UsageGate(msgspec.Struct, frozen=True, kw_only=True):
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a decision depends on; ``idle``: the deciding process runs nothing now.
 
-    ``lanes`` are all lanes, also those without a slot to start in: who is active is read from them.
+    ``lanes`` are all lanes, also those without a slot to start in: who is active is read from them. A
+    provider without a gate is open to all.
     """
 
     lanes: tuple[Lane, ...]
@@ -130,7 +149,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     idle: bool = True
     start_seq: int = 0
     enabled: bool = True
-    closed_providers: frozenset[str] = frozenset()
+    providers: dict[str, ProviderGate] = {}
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,9 +1,12 @@
-"""What nobody asks for: rescue of lost runs, expiry, closing of empty lanes. Each is a short transaction."""
+"""What nobody asks for: rescue of lost runs, expiry, the end of stranded work, closing of empty lanes.
+
+Each is a short transaction.
+"""
 
 import os
 import socket
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,18 +15,25 @@ import msgspec
 import structlog
 
 from aifactory.kernel import idempotency
-from aifactory.kernel.db import Database, Tx
+from aifactory.kernel.db import Database, DatabaseUnavailable, Tx
 from aifactory.kernel.ids import JobId, ProcessId
+from aifactory.resources import provider_store
 from aifactory.resources.interface import ExecutionState, Reason, Worker
+from aifactory.resources.job_ends import Ended
 from aifactory.resources.lease import Lease
-from aifactory.resources.queries import control, processes, queue, tick
-from aifactory.resources.settlement import LOST, Ended, end_executions, settle_group
+from aifactory.resources.queries import circuits, control, processes, queue, tick
+from aifactory.resources.settlement import LOST, end_executions, settle_group, strand
 
 log = structlog.get_logger()
 
 YOUNG = timedelta(seconds=60)
 PURGE_SECONDS = 60.0
+PURGED_TOGETHER = 500
+PURGES_A_ROUND = 50
 FORGOTTEN_AFTER = timedelta(seconds=10)
+STRANDED_AFTER = timedelta(seconds=60)
+STRANDED_AT_ONCE = 100
+STRANDED_TRIES = 5
 EXPIRED = Reason(code="deadline", message="The deadline passed before the work was done.")
 
 
@@ -32,6 +42,7 @@ class Upkeep(msgspec.Struct, frozen=True, kw_only=True):
 
     rescued: int
     expired: int
+    stranded: int
     closed_lanes: int
     purged: int
     unwanted: tuple[JobId, ...]
@@ -47,24 +58,38 @@ class Maintenance:
         workers: dict[str, Worker],
         lease: Lease,
         known_tokens: Callable[[], set[UUID]],
+        environ: Mapping[str, str],
+        stranded_after: timedelta = STRANDED_AFTER,
     ) -> None:
         self.database = database
         self.workers = workers
         self.lease = lease
         self.known_tokens = known_tokens
+        self.stranded_after = stranded_after
+        self.environ = environ
+        self._alone_since: datetime | None = None
+        self._off_since: dict[str, datetime] = {}
+        self._strandings_failed: dict[JobId, int] = {}
         self._purged: float | None = None
 
     async def round(self) -> Upkeep:
         """Do one round."""
         rescued = await self.rescue()
         expired = await self.expire()
+        await self.keep_keys()
+        stranded = await self.end_stranded()
         async with self.database.begin() as tx:
             closed = await queue.close_empty_lanes(tx)
         async with self.database.begin() as tx:
             unwanted = await processes.unwanted_runs(tx, self.lease.process_id)
         purged = await self.purge()
         return Upkeep(
-            rescued=rescued, expired=expired, closed_lanes=closed, purged=purged, unwanted=tuple(unwanted)
+            rescued=rescued,
+            expired=expired,
+            stranded=stranded,
+            closed_lanes=closed,
+            purged=purged,
+            unwanted=tuple(unwanted),
         )
 
     async def purge(self) -> int:
@@ -74,7 +99,28 @@ class Maintenance:
             return 0
         self._purged = now
         async with self.database.begin() as tx:
-            return await control.delete_expired_data(tx) + await idempotency.forget_old(tx)
+            purged = await idempotency.forget_old(tx)
+        for _ in range(PURGES_A_ROUND):
+            async with self.database.begin() as tx:
+                deleted = await control.delete_expired_data(tx, PURGED_TOGETHER)
+            purged += deleted
+            if deleted < PURGED_TOGETHER:
+                break
+        return purged
+
+    async def keep_keys(self) -> None:
+        """Note which providers have their key in a living process, as far as this one can tell.
+
+        The last process that had a key may have died, and its work must not wait for it for ever.
+        """
+        async with self.database.begin() as tx:
+            if await processes.living(tx, but=self.lease.process_id):
+                self._alone_since = None
+            elif self._alone_since is None:
+                self._alone_since = tx.now
+            # One that is starting notes its keys before it has a lease.
+            alone = self._alone_since is not None and tx.now - self._alone_since >= processes.LEASE
+            await provider_store.note_keys(tx, self.environ, alone=alone)
 
     async def rescue(self) -> int:
         """Settle as lost what dead processes ran; keeps the jobs' age. Returns how many jobs.
@@ -133,6 +179,61 @@ class Maintenance:
             if late:
                 await end_executions(tx, late, ExecutionState.EXPIRED, EXPIRED)
         return len(late)
+
+    async def end_stranded(self) -> int:
+        """Fail queued jobs none of whose providers could be called for a while: their worker goes on without.
+
+        Returns how many, at most a batch; an error of one job does not stand in the way of the others.
+        """
+        async with self.database.begin() as tx:
+            down = await self._long_down(tx)
+            hopeless = [key for key, tries in self._strandings_failed.items() if tries >= STRANDED_TRIES]
+            job_ids = await circuits.stranded_jobs(tx, down, STRANDED_AT_ONCE, but=hopeless) if down else []
+        if not down:
+            self._strandings_failed.clear()
+        if not job_ids:
+            return 0
+        log.warning("maintenance.stranded", jobs=len(job_ids), providers=down)
+        try:
+            return await self._strand(job_ids)
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            log.warning("maintenance.stranded_group_failed", jobs=len(job_ids), exc_info=True)
+        return sum([await self._strand_alone(job_id) for job_id in job_ids])
+
+    async def _strand(self, job_ids: list[JobId]) -> int:
+        async with self.database.begin() as tx:
+            return await strand(tx, job_ids, self.workers)
+
+    async def _strand_alone(self, job_id: JobId) -> int:
+        """End one job; what fails again and again is set aside, told once, until providers are back."""
+        try:
+            ended = await self._strand([job_id])
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            tries = self._strandings_failed[job_id] = self._strandings_failed.get(job_id, 0) + 1
+            if tries == STRANDED_TRIES:
+                log.exception("maintenance.stranded_failed", job_id=str(job_id))
+            return 0
+        self._strandings_failed.pop(job_id, None)
+        return ended
+
+    async def _long_down(self, tx: Tx) -> list[str]:
+        """Return the providers that have been down without a break for long enough.
+
+        How long one has been switched off is written nowhere: this process counts from when it saw it first.
+        """
+        down = await circuits.down_since(tx)
+        self._off_since = {
+            name: self._off_since.get(name, tx.now) for name, since in down.items() if since is None
+        }
+        return sorted(
+            name
+            for name, since in down.items()
+            if tx.now - (since or self._off_since[name]) >= self.stranded_after
+        )
 
 
 def _lost(row: Any, *, crashed: bool = False) -> Ended:

@@ -2,7 +2,9 @@
 
 Within one plan every gate only gets tighter (units, caps and slots are only taken), so a lane found closed
 stays closed, and a client's key in a heap only gets worse; that is what makes the lazy heaps exact. The one
-exception: when a big job starts, the lanes that it held up are opened again.
+exception: when a big job starts, the lanes that it held up are opened again. A lane keeps its hop for the
+whole plan: when the probe of a half-open provider has left, its other lanes wait for the next plan, which
+gives them their next hop.
 """
 
 import heapq
@@ -111,6 +113,7 @@ class _Plan:
         self.pools = {name: _PoolPlan(gate) for name, gate in snapshot.pools.items()}
         self.client_running = {key: gate.running for key, gate in snapshot.clients.items()}
         self.worker_running = {key: gate.running for key, gate in snapshot.workers.items()}
+        self.probes = {key: gate.probes for key, gate in snapshot.providers.items()}
         self.usage = {key: gate.usage for key, gate in snapshot.usage.items()}
         self.served = {key: gate.last_start_seq for key, gate in snapshot.usage.items()}
         self.slots = {True: snapshot.local_slots, False: snapshot.slots}
@@ -151,20 +154,43 @@ class _Plan:
             self.pools[hop.pool].lane_ids.append(lane.id)
 
     def _choose_hop(self, lane: Lane) -> tuple[Hop | None, datetime | None]:
-        """Return the first hop that is open, or when the first blocked one may be."""
+        """Return the first hop that is open, or when the first closed one may be.
+
+        A lane that this process can't call at all stays in its pool, where it counts as waiting: another
+        process starts it (``_blocked`` keeps this one from it).
+        """
         further = [self._pool_opens(lane, pool) for pool in lane.further_pools]
         if None in further:
             return None, None
         opens: list[datetime] = []
-        for hop in lane.hops:
-            own = self._pool_opens(lane, hop.pool)
-            if own is None or hop.provider in self.snapshot.closed_providers:
+        for hop in tuple(filter(self._is_here, lane.hops)) or lane.hops:
+            own, provider = self._pool_opens(lane, hop.pool), self._provider_opens(hop)
+            if own is None or provider is None:
                 continue
-            at = max([own, *filter(None, further)])
+            at = max([own, provider, *filter(None, further)])
             if at <= self.now:
                 return hop, None
             opens.append(at)
         return None, min(opens, default=None)
+
+    def _is_here(self, hop: Hop) -> bool:
+        """Whether this process can call a hop's provider."""
+        gate = self.snapshot.providers.get(hop.provider)
+        return gate is None or gate.here
+
+    def _provider_opens(self, hop: Hop) -> datetime | None:
+        """Return from when a provider may be called: now or later, or None when nobody can say."""
+        gate = self.snapshot.providers.get(hop.provider)
+        if gate is None:
+            return self.now
+        if not gate.active or self._probe_is_out(hop):
+            return None
+        return max(self.now, gate.opens_at or self.now)
+
+    def _probe_is_out(self, hop: Hop) -> bool:
+        """Whether a half-open provider is being tried: its answer decides, nobody else may start there."""
+        gate = self.snapshot.providers.get(hop.provider)
+        return gate is not None and gate.half_open(self.now) and self.probes[hop.provider] > 0
 
     def _pool_opens(self, lane: Lane, pool: str) -> datetime | None:
         """Return from when a pool is open to a lane: now or later, or None when nobody can say."""
@@ -176,6 +202,10 @@ class _Plan:
     def _level_usage(self) -> tuple[UsageChange, ...]:
         """Mark who is active in each pool; one that comes back may not live on old credit."""
         active: dict[str, dict[UUID, None]] = {}
+        lanes = self.snapshot.lanes
+        elsewhere = {
+            (lane.client_id, hop.pool) for lane in lanes for hop in lane.hops if not self._is_here(hop)
+        }
         for lane_id, hop in self.hop_of.items():
             active.setdefault(hop.pool, {})[self.lanes[lane_id].client_id] = None
         for (client_id, pool), gate in self.snapshot.usage.items():
@@ -185,7 +215,7 @@ class _Plan:
         for pool, clients in active.items():
             changes += self._activate(pool, list(clients))
         for (client_id, pool), gate in self.snapshot.usage.items():
-            if gate.active and client_id not in active.get(pool, {}):
+            if gate.active and client_id not in active.get(pool, {}) and (client_id, pool) not in elsewhere:
                 changes.append(UsageChange(client_id=client_id, pool=pool, usage=gate.usage, active=False))
         return tuple(changes)
 
@@ -317,11 +347,20 @@ class _Plan:
 
     def _blocked(self, pool: _PoolPlan, lane: Lane) -> Wait | None:
         """Return the first closed gate of a lane's head, whole-lane gates first."""
+        if not self._is_here(self.hop_of[lane.id]):
+            return self._wait(lane, Gate.NO_HOP)
+        if self._probe_is_out(self.hop_of[lane.id]):
+            return self._wait(lane, *self._behind_probe(lane))
         if gate := self._lane_gate(lane):
             return self._wait(lane, gate)
         if self.slots[lane.local] <= 0 or (lane.alone and not (self.snapshot.idle and not self.starts)):
             return self._wait(lane, Gate.SLOTS)
         return self._lacks_units(pool, lane) or self._behind_big_job(pool, lane)
+
+    def _behind_probe(self, lane: Lane) -> tuple[Gate, datetime | None]:
+        """A lane whose probe has just left has another hop at once, in the next plan, or waits for one."""
+        hop, opens_at = self._choose_hop(lane)
+        return Gate.NO_HOP, self.now if hop else opens_at
 
     def _lane_gate(self, lane: Lane) -> Gate | None:
         """Return the first gate that is closed for the whole lane, in every process."""
@@ -354,9 +393,8 @@ class _Plan:
             )
             if seconds != 0:
                 soon = seconds is not None and self._ever_fits(pool, lane)
-                return self._wait(
-                    lane, Gate.UNITS, self.now + timedelta(seconds=seconds or 0) if soon else None
-                )
+                seconds = min(seconds or 0, buckets.LONGEST_WAIT_SECONDS)
+                return self._wait(lane, Gate.UNITS, self.now + timedelta(seconds=seconds) if soon else None)
         if pool.gate.requests_per_minute is not None and pool.requests_micro < buckets.MICRO:
             missing = (buckets.MICRO - pool.requests_micro) * 60 / pool.gate.requests_per_minute
             return self._wait(lane, Gate.REQUESTS, self.now + timedelta(microseconds=math.ceil(missing)))
@@ -375,13 +413,14 @@ class _Plan:
 
     def _start(self, pool: _PoolPlan, lane: Lane, *, by: str) -> None:
         """Charge every gate virtually and move the lane to its next head."""
-        head = self._head(lane)
+        head, hop = self._head(lane), self.hop_of[lane.id]
         self.seq += 1
-        self.starts.append(Start(lane=lane, head=head, hop=self.hop_of[lane.id], seq=self.seq, by=by))
+        self.starts.append(Start(lane=lane, head=head, hop=hop, seq=self.seq, by=by))
         pool.charge(head.units, self.seq, lane.queue)
         for name in lane.further_pools:
             self.pools[name].level_micro -= head.units * buckets.MICRO
         self.slots[lane.local] -= 1
+        self.probes[hop.provider] = self.probes.get(hop.provider, 0) + 1
         if lane.alone:
             self.slots = {True: 0, False: 0}
         self.client_running[lane.client_id] += 1

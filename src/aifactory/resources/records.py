@@ -112,7 +112,7 @@ class LineBook(msgspec.Struct, kw_only=True):
 
 
 class JobBook(msgspec.Struct, kw_only=True):
-    """A job of a locked execution."""
+    """A job of a locked execution; ``losses`` are attempts that leave it all of its tries."""
 
     id: JobId
     stage_id: StageId
@@ -160,11 +160,15 @@ class JobBook(msgspec.Struct, kw_only=True):
             output=self.output,
             artifacts=self.artifacts,
             fault=self.fault,
+            data=self.data,
         )
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the running jobs: one attempt of a job, named by its random token."""
+    """A row of the running jobs: one attempt of a job, named by its random token.
+
+    ``price`` is what it was when the call began; None before that was written down.
+    """
 
     job_id: JobId
     token: UUID
@@ -172,6 +176,19 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     hop: Hop
     units: int
     started_at: datetime
+    price: Price | None = None
+
+
+class PoolChange(msgspec.Struct, kw_only=True):
+    """What a transaction does to a pool: units given back (or taken), and what its provider said of it.
+
+    ``remaining_units`` and ``remaining_requests`` are the least that were left; they only ever lower a level.
+    """
+
+    units: int = 0
+    blocked_until: datetime | None = None
+    remaining_units: int | None = None
+    remaining_requests: int | None = None
 
 
 class AttemptEnd(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,5 @@
 """HTTP of the Resource Manager: executions, costs, queues, the scheduler."""
 
-from decimal import Decimal
 from typing import Any
 
 from litestar import Request, Response, get, post
@@ -9,20 +8,14 @@ from litestar.params import FromPath, JSONBody
 
 from aifactory.kernel import audit
 from aifactory.kernel.db import Database, Tx
-from aifactory.kernel.errors import invalid
 from aifactory.kernel.http import (
     MAX_SOURCE_BODY,
     JsonResponse,
-    created_or_ended,
-    creation_call,
-    encode,
-    path_id,
 )
-from aifactory.kernel.idempotency import Answer, once
-from aifactory.kernel.ids import ClientId, ExecutionId, RequestId, parse_id, text_id
+from aifactory.kernel.ids import ExecutionId, RequestId, parse_id, text_id
 from aifactory.kernel.money import usd
 from aifactory.kernel.principal import OPERATOR_READERS, OPERATORS, READERS, WRITERS, Principal
-from aifactory.resources import buckets, schemas
+from aifactory.resources import schemas
 from aifactory.resources.engine import Engine
 from aifactory.resources.interface import (
     ExecutionNotFound,
@@ -31,6 +24,8 @@ from aifactory.resources.interface import (
     RequestBook,
     Resources,
 )
+from aifactory.resources.interface.http import client_of, execute_at_once
+from aifactory.resources.pool_schemas import pool_state_of
 from aifactory.resources.queries import tick as tick_queries
 from aifactory.resources.queries import views
 
@@ -60,62 +55,21 @@ async def execute(
     principal: NamedDependency[Principal],
 ) -> Response[schemas.Execution]:
     """Execute a named template at once; the request is stored too."""
-    call = await creation_call(request, principal)
-    async with db.begin() as tx:
 
-        async def work() -> Answer:
-            new = await book.open_request(tx, await _new_request(tx, resources, data, principal))
-            submitted = await resources.submit(tx, new)
-            found = await resources.find_execution(tx, client_id=None, execution_id=submitted.execution_id)
-            assert found is not None
-            location = f"/api/execution/{text_id('exec', found.id)}"
-            return Answer(status=202, body=encode(schemas.execution_of(found)), location=location)
+    async def read(tx: Tx) -> NewRequest:
+        return NewRequest(
+            client_id=await client_of(tx, resources, data.client_id, principal),
+            key_id=principal.key_id,
+            template=data.template,
+            parameters=data.parameters,
+            urgency=data.urgency,
+            accuracy=data.accuracy,
+            run_after=data.run_after,
+            deadline=data.deadline,
+            metadata=data.metadata,
+        )
 
-        answer = await once(tx, call, work)
-    return await _answer(request, answer, db, resources)
-
-
-async def _new_request(
-    tx: Tx, resources: Resources, data: schemas.ExecuteInput, caller: Principal
-) -> NewRequest:
-    return NewRequest(
-        client_id=await _client_of(tx, resources, data.client_id, caller),
-        key_id=caller.key_id,
-        template=data.template,
-        parameters=data.parameters,
-        urgency=data.urgency,
-        accuracy=data.accuracy,
-        run_after=data.run_after,
-        deadline=data.deadline,
-        metadata=data.metadata,
-    )
-
-
-async def _client_of(tx: Tx, resources: Resources, text: str | None, caller: Principal) -> ClientId:
-    visible = caller.visible_client()
-    if text is None:
-        if visible is None:
-            raise invalid("/clientId", "missing_field", "Name the client for whom this is: clientId.")
-        return visible
-    named = parse_id("client", text)
-    if named is None or (visible is not None and visible != named):
-        raise ExecutionNotFound("There is no client with this id.")
-    return (await resources.get_client(tx, ClientId(named))).client_id
-
-
-async def _answer(
-    request: AnyRequest, answer: Answer, db: Database, resources: Resources
-) -> Response[schemas.Execution]:
-    execution_id = ExecutionId(path_id("exec", (answer.location or "").rpartition("/")[2]))
-
-    async def look() -> tuple[schemas.Execution, Decimal] | None:
-        async with db.begin() as tx:
-            found = await resources.find_execution(tx, client_id=None, execution_id=execution_id)
-        if found is None or not found.state.final:
-            return None
-        return schemas.execution_of(found), usd(found.spent_nano)
-
-    return await created_or_ended(request, answer, look)
+    return await execute_at_once(request, read, db=db, resources=resources, book=book, caller=principal)
 
 
 async def execution_by_any_id(tx: Tx, resources: Resources, text: str, caller: Principal) -> ExecutionView:
@@ -180,7 +134,7 @@ async def get_cost(
         execution_id=text_id("exec", found.id),
         state=found.state,
         estimated_cost_usd=usd(found.estimated_nano),
-        held_at_most_usd=usd(found.held_nano),
+        held_in_all_usd=usd(found.held_nano),
         held_now_usd=usd(held),
         cost_usd=usd(found.spent_nano),
         calls=[schemas.call_of(row) for row in calls],
@@ -209,15 +163,7 @@ async def get_status(db: NamedDependency[Database], principal: NamedDependency[P
     return schemas.Status(
         queues=[schemas.queue_depth_of(row, tx.now) for row in rows],
         pools=[
-            schemas.PoolState(
-                pool=gate.pool,
-                unit=unit,
-                capacity=gate.capacity,
-                level=gate.level_micro // buckets.MICRO,
-                refill_per_second=gate.refill_per_second,
-                paused=gate.paused,
-                blocked_until=gate.blocked_until,
-            )
+            pool_state_of(gate, unit)
             for gate, unit in pools
             if gate.dedicated_client_id in (None, principal.client_id) or principal.client_id is None
         ],

@@ -12,11 +12,13 @@ import structlog
 from aifactory.kernel.db import Database, Tx
 from aifactory.kernel.ids import DataId, JobId
 from aifactory.resources.gates import Lane
-from aifactory.resources.interface import Job, JobFault, Outcome, Worker
+from aifactory.resources.interface import Endpoint, Health, Job, JobFault, Outcome, Signal, Worker
+from aifactory.resources.job_ends import Ended
 from aifactory.resources.lease import Lease
-from aifactory.resources.queries import control, queue, tick
+from aifactory.resources.queries import circuits, control, queue, starts
 from aifactory.resources.queries.tick import Claimed
-from aifactory.resources.settlement import LOST, Ended, Settled, settle_group
+from aifactory.resources.records import PoolChange
+from aifactory.resources.settlement import LOST, Settled, settle_group
 
 log = structlog.get_logger()
 
@@ -94,40 +96,27 @@ class Runner:
         """Write the start of claimed jobs; drop those that were cancelled since."""
         async with self.database.begin() as tx:
             job_ids = [JobId(one.start.head.job_id) for one in claimed]
-            rows = await tick.start_jobs(tx, job_ids, [one.token for one in claimed])
+            rows = await starts.start_jobs(tx, job_ids, [one.token for one in claimed])
             started = {row["id"]: row for row in rows}
             wanted = [one for one in claimed if one.start.head.job_id in started]
-            await tick.insert_attempts(tx, wanted, self.lease.process_id)
-            await tick.mark_executions_running(tx, [row["execution_id"] for row in rows])
+            await starts.insert_attempts(tx, wanted, self.lease.process_id)
+            await starts.mark_executions_running(tx, [row["execution_id"] for row in rows])
             dropped = [one for one in claimed if one.start.head.job_id not in started]
             await self._drop(tx, dropped)
             data = await _load_data(tx, rows)
-        return [(one, self._job(one, started[one.start.head.job_id], data)) for one in wanted]
+            called = {one.start.hop.provider for one in wanted if not one.start.lane.local}
+            endpoints = await circuits.load_endpoints(tx, called)
+        return [(one, _job(one, started[one.start.head.job_id], data, endpoints)) for one in wanted]
 
     async def _drop(self, tx: Tx, dropped: list[Claimed]) -> None:
         """Undo claims; for one that was taken back, that is done already."""
         held = await queue.find_tokens(tx, [one.token for one in dropped])
-        units: dict[str, int] = {}
+        changes: dict[str, PoolChange] = {}
         for one in (one for one in dropped if one.token in held):
             for pool in (one.start.hop.pool, *one.start.lane.further_pools):
-                units[pool] = units.get(pool, 0) + one.start.head.units
-        await queue.return_units(tx, units)
+                changes.setdefault(pool, PoolChange()).units += one.start.head.units
+        await queue.change_pools(tx, changes)
         await queue.end_runs(tx, list(held))
-
-    def _job(self, one: Claimed, row: Any, data: dict[DataId, bytes]) -> Job:
-        named = msgspec.convert(row["data"], dict[str, DataId])
-        return Job(
-            id=row["id"],
-            execution_id=row["execution_id"],
-            stage_id=row["stage_id"],
-            client_id=row["client_id"],
-            kind=row["kind"],
-            payload=row["payload"],
-            data={name: data[data_id] for name, data_id in named.items() if data_id in data},
-            attempt=row["attempt"],
-            hop=one.start.hop,
-            timeout_seconds=row["timeout_seconds"],
-        )
 
     async def _run(self, one: Claimed, job: Job, run: _Run) -> None:
         """Run a job; one that is stopped here is lost, and so tried again, unless nobody wants it."""
@@ -150,7 +139,11 @@ class Runner:
                 raise TypeError(f"worker {one.start.lane.worker} returned {type(outcome).__name__}")
         except TimeoutError:
             message = f"The step did not end within {job.timeout_seconds} s."
-            outcome = Outcome(fault=JobFault(code="timeout", message=message, retryable=True))
+            fault = JobFault(code="timeout", message=message, retryable=True)
+            # A stream's own limits tell a provider that hangs from one that writes for long.
+            silent = job.endpoint is not None and not job.endpoint.streaming
+            signal = Signal(health=Health.BAD if silent else Health.UNKNOWN, error=message)
+            outcome = Outcome(fault=fault, signal=None if one.start.lane.local else signal)
         except anyio.BrokenWorkerProcess:
             crashed = True
             outcome = LOST
@@ -217,6 +210,25 @@ class Runner:
 
 def _ignore_progress(_: dict[str, Any]) -> None:
     """Progress inside a step is not kept; the steps themselves are."""
+
+
+def _job(one: Claimed, row: Any, data: dict[DataId, bytes], endpoints: dict[str, Endpoint]) -> Job:
+    named = msgspec.convert(row["data"], dict[str, DataId])
+    return Job(
+        id=row["id"],
+        execution_id=row["execution_id"],
+        stage_id=row["stage_id"],
+        client_id=row["client_id"],
+        kind=row["kind"],
+        payload=row["payload"],
+        data={name: data[data_id] for name, data_id in named.items() if data_id in data},
+        attempt=row["attempt"],
+        hop=one.start.hop,
+        timeout_seconds=row["timeout_seconds"],
+        input_bound=row["input_bound"],
+        output_limit=row["output_limit"],
+        endpoint=endpoints.get(one.start.hop.provider),
+    )
 
 
 async def _load_data(tx: Tx, rows: list[Any]) -> dict[DataId, bytes]:

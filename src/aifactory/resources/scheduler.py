@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import anyio
@@ -12,6 +13,7 @@ from aifactory.kernel.db import Database, Tx
 from aifactory.resources import policy
 from aifactory.resources.gates import Decision, Snapshot
 from aifactory.resources.lease import Lease
+from aifactory.resources.queries import snapshot as snapshots
 from aifactory.resources.queries import tick as queries
 from aifactory.resources.queries.tick import Claimed
 
@@ -44,11 +46,12 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scheduler:
-    """Claims jobs for one process, one transaction a tick."""
+    """Claims jobs for one process, one transaction a tick; none whose key is not in its ``environ``."""
 
-    def __init__(self, *, database: Database, lease: Lease) -> None:
+    def __init__(self, *, database: Database, lease: Lease, environ: Mapping[str, str]) -> None:
         self.database = database
         self.lease = lease
+        self.environ = environ
         self._refused_since: float | None = None
 
     async def tick(self, *, slots: int, local_slots: int, idle: bool) -> Tick:
@@ -68,8 +71,8 @@ class Scheduler:
         enabled, start_seq = await queries.read_control(tx)
         promoted = await queries.promote_due(tx)
         depth = _depth(slots + local_slots, await queries.count_lanes(tx))
-        lanes = await queries.load_lanes(tx, depth=depth)
-        snapshot = await queries.load_snapshot(
+        lanes = await snapshots.load_lanes(tx, depth=depth)
+        snapshot = await snapshots.load_snapshot(
             tx,
             lanes=lanes,
             pools=pools,
@@ -78,6 +81,7 @@ class Scheduler:
             slots=slots,
             local_slots=local_slots,
             idle=idle,
+            environ=self.environ,
         )
         snapshot, decision = await self._plan(tx, snapshot, depth=depth)
         claimed = await queries.apply(tx, decision, snapshot, process_id=self.lease.process_id)
@@ -93,7 +97,7 @@ class Scheduler:
             depth *= 2
             deeper = {
                 lane.id: lane
-                for lane in await queries.load_lanes(tx, depth=depth, lane_ids=list(decision.dry))
+                for lane in await snapshots.load_lanes(tx, depth=depth, lane_ids=list(decision.dry))
             }
             lanes = tuple(deeper.get(lane.id, lane) for lane in snapshot.lanes)
             snapshot = msgspec.structs.replace(snapshot, lanes=lanes)

@@ -109,12 +109,16 @@ class Call(View, frozen=True, kw_only=True):
 
 
 class Cost(View, frozen=True, kw_only=True):
-    """What an execution was estimated to cost, still holds, and really cost, call by call."""
+    """What an execution was estimated to cost, still holds, and really cost, call by call.
+
+    ``heldInAllUsd`` is everything that was ever held, extensions and top-ups included; never all of it at
+    once.
+    """
 
     execution_id: str
     state: ExecutionState
     estimated_cost_usd: Decimal
-    held_at_most_usd: Decimal
+    held_in_all_usd: Decimal
     held_now_usd: Decimal
     cost_usd: Decimal
     calls: list[Call]

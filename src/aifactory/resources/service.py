@@ -6,9 +6,11 @@ from aifactory.kernel.db import Tx
 from aifactory.kernel.errors import NotFound
 from aifactory.kernel.ids import ClientId, DataId, ExecutionId, JobId, RequestId
 from aifactory.kernel.page import Page, PageRequest
-from aifactory.resources import submission
+from aifactory.resources import estimates, submission
 from aifactory.resources.interface import (
     ClientLimits,
+    ClientNotFound,
+    Estimate,
     ExecutionNotFound,
     ExecutionState,
     ExecutionView,
@@ -51,6 +53,10 @@ class ResourceService:
         """See ``Resources.quote``."""
         return (await submission.price_flow(tx, new, self.workers)).quote
 
+    async def estimate(self, tx: Tx, new: NewExecution) -> Estimate:
+        """See ``Resources.estimate``."""
+        return await estimates.estimate(tx, new, self.workers)
+
     async def describe_flow(self, tx: Tx, flow: tuple[FlowStage, ...], tier: Tier) -> tuple[Tier, Quote]:
         """See ``Resources.describe_flow``."""
         return await submission.describe_flow(tx, flow, tier, self.workers)
@@ -88,21 +94,20 @@ class ResourceService:
         """See ``Resources.get_client``."""
         found = await control.find_client(tx, client_id)
         if found is None:
-            raise NotFound("There is no such client.")
+            raise ClientNotFound("There is no client with this id.")
         return found
 
     async def store_data(
         self, tx: Tx, *, client_id: ClientId, name: str, media_type: str, content: bytes
     ) -> DataId:
-        """See ``Resources.store_data``; words are counted here, once, because they bound what work costs."""
-        words = len(content.split())
+        """See ``Resources.store_data``."""
         return await control.insert_data(
             tx,
             client_id=client_id,
             name=name,
             media_type=media_type,
             content=content,
-            words=words,
+            words=submission.count_words(content),
             expires_at=None,
         )
 

@@ -616,3 +616,26 @@ async def test_a_job_that_runs_alone_keeps_its_process_to_itself(fleet: Fleet) -
     await process.settle()
     assert len((await process.tick()).claimed) == 1
     await process.settle()
+
+
+async def test_a_new_price_is_for_calls_that_begin_after_it(fleet: Fleet) -> None:
+    worker = fleet.script({"write": 2})
+
+    async def cheaper_meanwhile(job: Job) -> Outcome:
+        async with fleet.database.begin() as tx:
+            await tx.raw.execute(
+                """
+                UPDATE models SET input_nano_per_million = input_nano_per_million / 2,
+                    cached_nano_per_million = cached_nano_per_million / 2,
+                    output_nano_per_million = output_nano_per_million / 2
+                WHERE provider = 'test'
+                """
+            )
+        return Outcome(usage=USAGE)
+
+    worker.on_run = cheaper_meanwhile
+    client = await fleet.client()
+    async with fleet.engine(slots=1).start():
+        view = await fleet.ended(await fleet.submit(client))
+    # The first call was under way when its price was halved, the second began after that.
+    assert view.spent_nano == COST_NANO + COST_NANO // 2

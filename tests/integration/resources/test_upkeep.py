@@ -6,6 +6,7 @@ import pytest
 from tests.fake_worker import USAGE
 from tests.fleet import Fleet
 
+from aifactory.resources import maintenance
 from aifactory.resources.interface import ExecutionState, Job, JobFault, Outcome
 
 pytestmark = pytest.mark.anyio
@@ -67,6 +68,46 @@ async def test_results_of_steps_and_idempotency_keys_are_deleted_when_their_time
     names = await fleet.fetch("SELECT name FROM data_references ORDER BY name")
     assert [row["name"] for row in names] == ["kept", "live"]
     assert await fleet.value("SELECT key FROM idempotency_keys") == "new"
+
+
+async def test_a_busy_minutes_results_are_deleted_in_one_round_of_short_transactions(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "PURGED_TOGETHER", 2)
+    monkeypatch.setattr(maintenance, "PURGES_A_ROUND", 3)
+    process = await fleet.process()
+    async with process.database.begin() as tx:
+        await tx.raw.execute(
+            """
+            INSERT INTO data_references (id, client_id, name, media_type, encoding, bytes, words, sha256,
+                content, created_at, expires_at)
+            SELECT gen_random_uuid(), gen_random_uuid(), n, '', 'identity', 0, 0, '', '', $1, $1
+            FROM generate_series(1, 9) n
+            """,
+            tx.now,
+        )
+    purged = []
+    for _ in range(3):
+        purged.append(await process.engine.maintenance.purge())
+        process.engine.maintenance._purged = None
+    assert purged == [6, 3, 0]
+
+
+@pytest.mark.parametrize("days", [None, 300])
+async def test_a_steps_results_are_kept_until_a_day_after_the_deadline(
+    fleet: Fleet, days: int | None
+) -> None:
+    worker = fleet.script({"write": 1})
+    worker.answers = [Outcome(usage=USAGE, artifacts={"draft": b"{}"})]
+    process = await fleet.process()
+    async with fleet.database.begin() as tx:
+        deadline = None if days is None else tx.now + timedelta(days=days)
+    await fleet.submit(await fleet.client(), deadline=deadline)
+    await process.work()
+    (row,) = await fleet.fetch(
+        "SELECT d.expires_at - e.deadline AS rest FROM data_references d, executions e"
+    )
+    assert row["rest"] == timedelta(days=1)
 
 
 async def test_a_connection_that_was_cut_in_the_pool_costs_no_request(fleet: Fleet) -> None:

@@ -15,6 +15,7 @@ from aifactory.resources.gates import (
     Head,
     Lane,
     PoolGate,
+    ProviderGate,
     QueueGate,
     Snapshot,
     UsageGate,
@@ -72,8 +73,13 @@ def pool(name: str = "a", **changes: Any) -> PoolGate:
     return msgspec.structs.replace(plain, **changes)
 
 
+def provider(name: str = "p", **changes: Any) -> ProviderGate:
+    return msgspec.structs.replace(ProviderGate(provider=name), **changes)
+
+
 def snapshot(*lanes: Lane, clients: list[ClientGate] | None = None, **changes: Any) -> Snapshot:
     pools = changes.pop("pools", [pool()])
+    providers = changes.pop("providers", [])
     given = clients or [client(number) for number in range(10)]
     plain = Snapshot(
         lanes=lanes,
@@ -82,6 +88,7 @@ def snapshot(*lanes: Lane, clients: list[ClientGate] | None = None, **changes: A
         clients={one.client_id: one for one in given},
         workers={"w": WorkerGate(worker="w")},
         usage={},
+        providers={one.provider: one for one in providers},
         slots=64,
         local_slots=4,
     )
@@ -131,7 +138,7 @@ def random_snapshot(rng: random.Random) -> Snapshot:
         local_slots=rng.randint(0, 3),
         idle=rng.random() < 0.5,
         start_seq=100,
-        closed_providers=frozenset(["q"] if rng.random() < 0.2 else []),
+        providers=[_random_provider(rng, name) for name in "pq" if rng.random() < 0.5],
     )
     return _with_big_jobs(rng, found)
 
@@ -153,6 +160,15 @@ def _random_pool(rng: random.Random, name: str) -> PoolGate:
         last_start_seq=rng.randint(0, 100),
         start_seq=rng.randint(0, 60),
         recent_starts=tuple(rng.choice(list(QUEUES)) for _ in range(rng.randint(0, 100))),
+    )
+
+
+def _random_provider(rng: random.Random, name: str) -> ProviderGate:
+    return provider(
+        name,
+        active=rng.random() < 0.9,
+        opens_at=rng.choice([None, NOW - timedelta(seconds=1), NOW, NOW + timedelta(seconds=5)]),
+        probes=rng.choice([0, 0, 1]),
     )
 
 
@@ -200,6 +216,7 @@ class Replay:
         self.levels = {key: gate.level_micro for key, gate in given.pools.items()}
         self.requests = {key: gate.requests_micro for key, gate in given.pools.items()}
         self.slots = {False: given.slots, True: given.local_slots}
+        self.probes = {key: gate.probes for key, gate in given.providers.items()}
         self.started: dict[int, int] = {}
         self.alone = False
         self.count = 0
@@ -238,9 +255,21 @@ class Replay:
         if not all(self.pool_open(one, name) for name in one.further_pools):
             return None
         for each in one.hops:
-            if self.pool_open(one, each.pool) and each.provider not in self.given.closed_providers:
+            if self.pool_open(one, each.pool) and self.provider_open(each.provider):
                 return each
         return None
+
+    def provider_open(self, name: str) -> bool:
+        """Whether a provider took starts when the plan began."""
+        gate = self.given.providers.get(name)
+        if gate is None or (gate.active and gate.opens_at is None):
+            return True
+        return gate.active and gate.opens_at is not None and gate.opens_at <= NOW and gate.probes == 0
+
+    def tried(self, name: str) -> bool:
+        """Whether the one probe of a half-open provider has left."""
+        gate = self.given.providers.get(name)
+        return gate is not None and gate.opens_at is not None and self.probes[name] > 0
 
     def pool_open(self, one: Lane, name: str) -> bool:
         gate = self.given.pools.get(name)
@@ -252,6 +281,8 @@ class Replay:
         given, who = self.given, self.given.clients[one.client_id]
         worker = given.workers[one.worker]
         if used is None or used != self.hop_of(one):
+            return Gate.NO_HOP
+        if self.tried(used.provider):
             return Gate.NO_HOP
         if given.queues[one.queue].paused:
             return Gate.QUEUE_PAUSED
@@ -279,6 +310,7 @@ class Replay:
         for name in (used.pool, *one.further_pools):
             self.levels[name] -= first.units * buckets.MICRO
         self.requests[used.pool] -= buckets.MICRO
+        self.probes[used.provider] = self.probes.get(used.provider, 0) + 1
         self.clients[one.client_id] += 1
         self.workers[one.worker] += 1
         self.slots[one.local] -= 1

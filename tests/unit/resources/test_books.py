@@ -27,7 +27,8 @@ from aifactory.resources.interface import (
     Usage,
 )
 from aifactory.resources.ledger import ACCOUNTS, Account, EntryKind
-from aifactory.resources.pricing import Price
+from aifactory.resources.openings import admit, open_job
+from aifactory.resources.pricing import PoolSize, Price
 from aifactory.resources.records import BudgetBook, ExecutionBook, JobBook, Run, StageBook
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -65,6 +66,10 @@ class History:
     def __init__(self, room: int, spare: int) -> None:
         worst = quote_lines(LINES, PRICES)[1]
         self.books = Books(now=NOW, prices=PRICES, routes={1: ROUTE})
+        self.books.pools = {
+            pool: PoolSize(pool=pool, capacity=1000, reserved_percent=10, unit="tokens")
+            for pool in ("a", "b")
+        }
         ids = (BudgetId(new_id()), BudgetId(new_id()))
         for budget_id, limit in zip(ids, (worst + room, worst + spare), strict=True):
             self.books.budgets[budget_id] = BudgetBook(
@@ -102,7 +107,7 @@ class History:
             state=StageState.RUNNING,
             phase="read",
         )
-        self.books.admit(self.execution, [self.stage], {0: LINES})
+        admit(self.books, self.execution, [self.stage], {0: LINES})
 
     @property
     def open_jobs(self) -> list[JobBook]:
@@ -113,10 +118,10 @@ class History:
         jobs = self.open_jobs
         if chosen == "draw":
             kind = rng.choice(["read", "write", "assess", "unknown"])
-            self.books.open_job(self.stage, NewJob(kind=kind, line=kind, payload={}))
+            open_job(self.books, self.stage, NewJob(kind=kind, line=kind, payload={}))
         elif chosen == "extra":
             bounds = {"input_bound": rng.randint(0, 200), "output_limit": rng.randint(0, 200)}
-            self.books.open_job(self.stage, NewJob(kind="x", line=None, payload={}, route=ROUTE, **bounds))
+            open_job(self.books, self.stage, NewJob(kind="x", line=None, payload={}, route=ROUTE, **bounds))
         elif chosen == "phase" and not jobs:
             self.books.enter_phase(self.stage, rng.choice(["read", "write", "assess"]))
         elif chosen in ("pay", "retry", "finish", "late") and jobs:
@@ -190,7 +195,7 @@ def test_money_is_conserved_in_every_history_and_the_entries_rebuild_it(
 def test_a_hold_is_extended_on_all_budgets_or_on_none() -> None:
     history = History(room=10_000, spare=0)
     extra = NewJob(kind="x", line=None, payload={}, route=ROUTE, input_bound=10, output_limit=10)
-    job = history.books.open_job(history.stage, extra)
+    job = open_job(history.books, history.stage, extra)
     assert (job.state, job.fault and job.fault.code) == (JobState.FAILED, "no_money")
     assert [budget.held_change for budget in history.books.budgets.values()] == [0, 0]
     history.check()
@@ -198,26 +203,26 @@ def test_a_hold_is_extended_on_all_budgets_or_on_none() -> None:
 
 def test_every_pool_that_a_start_drew_on_gets_back_what_the_call_did_not_use() -> None:
     history = History(0, 0)
-    job = history.books.open_job(history.stage, NewJob(kind="read", line="read", payload={}))
+    job = open_job(history.books, history.stage, NewJob(kind="read", line="read", payload={}))
     run = Run(job_id=job.id, token=uuid4(), attempt=1, hop=HOP, units=100, started_at=NOW)
     history.books.pay(job, run, Usage(input_units=30))
-    assert history.books.pool_units == {"a": 70, "b": 70}
+    assert {pool: one.units for pool, one in history.books.pool_changes.items()} == {"a": 70, "b": 70}
     assert history.books.usage_units == {(job.client_id, "a"): -70}
 
 
 def test_a_claim_whose_call_never_began_gives_everything_back_and_books_nothing() -> None:
     history = History(0, 0)
-    job = history.books.open_job(history.stage, NewJob(kind="read", line="read", payload={}))
+    job = open_job(history.books, history.stage, NewJob(kind="read", line="read", payload={}))
     entries = len(history.books.entries)
     run = Run(job_id=job.id, token=uuid4(), attempt=1, hop=HOP, units=100, started_at=NOW)
     history.books.drop_run(job, run)
-    assert history.books.pool_units == {"a": 100, "b": 100}
+    assert {pool: one.units for pool, one in history.books.pool_changes.items()} == {"a": 100, "b": 100}
     assert len(history.books.entries) == entries
 
 
 def test_ids_of_entries_are_those_of_jobs_or_of_the_execution() -> None:
     history = History(0, 0)
-    job = history.books.open_job(history.stage, NewJob(kind="read", line="read", payload={}))
+    job = open_job(history.books, history.stage, NewJob(kind="read", line="read", payload={}))
     history.books.finish_job(job, JobState.FAILED)
     subjects: set[Any] = {entry.subject_id for entry in history.books.entries}
     assert subjects == {UUID(int=history.execution.id.int), UUID(int=job.id.int)}

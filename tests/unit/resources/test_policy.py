@@ -23,12 +23,14 @@ from tests.unit.resources.snapshots import (
     hop,
     lane,
     pool,
+    provider,
     random_snapshot,
     snapshot,
 )
 
 from aifactory.resources import policy
 from aifactory.resources.buckets import MICRO
+from aifactory.resources.estimates import available_at
 from aifactory.resources.gates import Decision, Gate, Lane, Snapshot, UsageGate, WorkerGate
 from aifactory.resources.interface import Urgency
 from aifactory.resources.policy import RECENT_STARTS, plan
@@ -111,10 +113,73 @@ def test_a_lane_takes_its_first_open_hop() -> None:
     two = lane(1, 0, head(1), hops=(hop("a", "q"), hop("b", "p")))
     pools = [pool("a"), pool("b")]
     assert plan(snapshot(two, pools=pools), NOW).starts[0].hop.pool == "a"
-    closed = snapshot(two, pools=pools, closed_providers=frozenset(["q"]))
+    closed = snapshot(two, pools=pools, providers=[provider("q", active=False)])
     assert plan(closed, NOW).starts[0].hop.pool == "b"
     blocked = [pool("a", blocked_until=NOW + timedelta(seconds=9)), pool("b")]
     assert plan(snapshot(two, pools=blocked), NOW).starts[0].hop.pool == "b"
+
+
+# Circuits.
+
+SOON, LATER, BEFORE = (NOW + timedelta(seconds=seconds) for seconds in (5, 9, -1))
+
+
+def test_an_open_circuit_sends_a_lane_to_its_next_hop() -> None:
+    two = lane(1, 0, head(1), hops=(hop("a", "q"), hop("b", "p")))
+    given_snapshot = snapshot(two, pools=[pool("a"), pool("b")], providers=[provider("q", opens_at=SOON)])
+    assert plan(given_snapshot, NOW).starts[0].hop == hop("b", "p")
+
+
+def test_a_lane_without_an_open_hop_waits_until_the_first_one_may_open() -> None:
+    three = lane(1, 0, head(1), hops=(hop("a", "q"), hop("b", "p"), hop("a", "gone")))
+    closed = [provider("q", opens_at=LATER), provider("gone", active=False)]
+    pools = [pool("a"), pool("b", blocked_until=SOON)]
+    decision = plan(snapshot(three, pools=pools, providers=closed), NOW)
+    assert (gates(decision), decision.next_wake) == ({1: Gate.NO_HOP}, SOON)
+    both_closed = [provider("p", opens_at=LATER + timedelta(seconds=1)), *closed]
+    decision = plan(snapshot(three, pools=pools, providers=both_closed), NOW)
+    assert decision.next_wake == LATER
+
+
+def test_a_lane_whose_providers_are_all_switched_off_waits_without_a_time() -> None:
+    decision = plan(snapshot(ONE, providers=[provider("p", active=False)]), NOW)
+    assert (gates(decision), decision.next_wake) == ({1: Gate.NO_HOP}, None)
+
+
+def test_a_half_open_provider_is_tried_by_one_job_whatever_waits_for_it() -> None:
+    lanes = [lane(number, number, head(10 * number), head(10 * number + 1)) for number in range(1, 4)]
+    decision = plan(snapshot(*lanes, providers=[provider("p", opens_at=NOW)]), NOW)
+    assert len(decision.starts) == 1
+    assert set(gates(decision).values()) == {Gate.NO_HOP}
+
+
+def test_a_half_open_provider_with_a_probe_out_gets_no_other_and_its_lanes_fall_to_their_next_hop() -> None:
+    two = lane(1, 0, head(1), hops=(hop("a", "q"), hop("b", "p")))
+    one = lane(2, 1, head(2), hops=(hop("a", "q"),))
+    tried = [provider("q", opens_at=BEFORE, probes=1)]
+    decision = plan(snapshot(two, one, pools=[pool("a"), pool("b")], providers=tried), NOW)
+    assert [(start.lane.id, start.hop) for start in decision.starts] == [(1, hop("b", "p"))]
+    assert (gates(decision), decision.next_wake) == ({2: Gate.NO_HOP}, None)
+
+
+def test_when_the_probe_has_left_those_with_another_hop_are_looked_at_again_at_once() -> None:
+    two = lane(1, 0, head(1), head(2), hops=(hop("a", "q"), hop("b", "p")))
+    pools, tried = [pool("a"), pool("b")], [provider("q", opens_at=BEFORE)]
+    decision = plan(snapshot(two, pools=pools, providers=tried), NOW)
+    assert [start.hop for start in decision.starts] == [hop("a", "q")]
+    assert decision.next_wake == NOW
+
+
+def test_a_closed_circuit_has_no_limit() -> None:
+    many = lane(1, 0, *(head(number) for number in range(5)))
+    assert len(plan(snapshot(many, providers=[provider("p", probes=3)]), NOW).starts) == 5
+
+
+def test_a_probe_that_its_client_may_not_start_is_left_to_another_client() -> None:
+    lanes = [lane(1, 0, head(1, waited=9000)), lane(2, 1, head(2))]
+    capped = [client(0, max_running=0), client(1)]
+    decision = plan(snapshot(*lanes, clients=capped, providers=[provider("p", opens_at=NOW)]), NOW)
+    assert started(decision) == [2]
 
 
 def test_a_hop_is_never_changed_for_lack_of_units() -> None:
@@ -150,6 +215,34 @@ def test_an_unknown_pool_closes_its_lane_and_no_other() -> None:
 def test_a_dedicated_pool_serves_its_client_only() -> None:
     lanes = [lane(1, 0, head(1)), lane(2, 1, head(2))]
     assert started(plan(snapshot(*lanes, pools=[pool(dedicated_client_id=client_id(1))]), NOW)) == [2]
+
+
+def test_what_this_process_can_not_call_is_left_to_others_but_counts_as_waiting() -> None:
+    big = lane(1, 0, head(1, units=900, waited=9000))
+    small = lane(2, 1, head(2), hops=(hop(provider="q"),))
+    since = NOW - timedelta(minutes=11)
+    full = pool(capacity=1000, level_micro=500 * MICRO, big_job_id=UUID(int=1001), big_job_since=since)
+    usage = {(client_id(0), "a"): UsageGate(usage=5.0, active=True)}
+    decision = plan(snapshot(big, small, pools=[full], usage=usage, providers=[provider(here=False)]), NOW)
+    assert gates(decision) == {1: Gate.NO_HOP, 2: Gate.BIG_JOB}
+    assert decision.big_jobs == ()
+    assert [change for change in decision.usage if change.client_id == client_id(0)] == []
+
+
+def test_a_lane_that_falls_to_a_hop_of_this_process_still_counts_where_others_start_it() -> None:
+    two = lane(1, 0, head(1), hops=(hop("a", "p"), hop("b", "q")))
+    usage = {(client_id(0), "a"): UsageGate(usage=5.0, active=True)}
+    pools = [pool("a"), pool("b")]
+    decision = plan(snapshot(two, pools=pools, usage=usage, providers=[provider(here=False)]), NOW)
+    assert [start.hop.provider for start in decision.starts] == ["q"]
+    assert [(change.pool, change.active) for change in decision.usage] == [("b", True)]
+
+
+def test_a_pool_may_need_longer_than_dates_go() -> None:
+    slow = pool(capacity=10**12, refill_per_second=1, level_micro=-(10**12) * MICRO)
+    decision = plan(snapshot(ONE, pools=[slow]), NOW)
+    assert gates(decision) == {1: Gate.UNITS}
+    assert available_at(slow, 10, Urgency.NORMAL, NOW) is not None
 
 
 def test_the_reserve_is_for_urgent_work_and_lent_after_a_minute_without() -> None:
@@ -388,6 +481,8 @@ BROKEN_TWINS: dict[str, tuple[Any, str, Any]] = {
     "no reserve": (policy._PoolPlan, "spendable_micro", lambda self, *_: self.level_micro),
     "a big job for ever": (policy._Plan, "_let_pass", lambda *_: None),
     "any hop": (policy._Plan, "_pool_opens", lambda self, *_: self.now),
+    "any provider": (policy._Plan, "_provider_opens", lambda self, *_: self.now),
+    "many probes": (policy._Plan, "_probe_is_out", lambda *_: False),
     "lanes forgotten": (policy._Plan, "_push", lambda *_: None),
 }
 

@@ -15,11 +15,21 @@ from aifactory.resources.interface.states import (
     Tier,
     Urgency,
 )
-from aifactory.resources.interface.work import FlowStage, Reason
+from aifactory.resources.interface.work import FlowStage, Line, Reason
+
+
+class UnstoredSource(msgspec.Struct, frozen=True, kw_only=True):
+    """A source that came with a request whose price is asked."""
+
+    name: str
+    content: bytes
 
 
 class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
-    """A submission. ``parameters`` name no source text: it is stored, ``source`` is its id."""
+    """A submission. ``parameters`` name no source text: it is stored, ``source`` is its id.
+
+    For a price alone the source need not be stored: ``unstored_source`` stands for it, ``source`` for its id.
+    """
 
     request_id: RequestId
     client_id: ClientId
@@ -29,6 +39,7 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     flow: tuple[FlowStage, ...]
     parameters: dict[str, Any]
     source: DataId | None = None
+    unstored_source: UnstoredSource | None = None
     urgency: Urgency = Urgency.NORMAL
     accuracy: Accuracy = Accuracy.NORMAL
     run_after: datetime | None = None
@@ -41,6 +52,58 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
 
     estimated_nano: int
     worst_nano: int
+
+
+class PricedLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A line with what all of its jobs are expected to cost, and the most that they can cost."""
+
+    line: Line
+    quote: Quote
+
+
+class PricedStage(msgspec.Struct, frozen=True, kw_only=True):
+    """A stage of an estimate."""
+
+    worker: str
+    template: str
+    template_version: int
+    minimum_tier: Tier
+    lines: tuple[PricedLine, ...]
+
+
+class TierEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a tier allows a submission, and what it costs there; ``refusal``: the code of why not.
+
+    ``fits``: it is allowed and the tier's whole monthly budget would pay for it.
+    """
+
+    tier: Tier
+    quote: Quote | None
+    refusal: str | None
+    monthly_budget_nano: int | None
+    fits: bool
+
+
+class BudgetNow(msgspec.Struct, frozen=True, kw_only=True):
+    """A client's budget of this month, nano-dollars."""
+
+    limit_nano: int
+    held_nano: int
+    spent_nano: int
+    period_end: datetime
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """A submission priced at the client's tier or, where that does not allow it, at ``required_tier``."""
+
+    client_id: ClientId
+    urgency: Urgency
+    required_tier: Tier | None
+    quote: Quote
+    stages: tuple[PricedStage, ...]
+    tiers: tuple[TierEstimate, ...]
+    budget: BudgetNow
+    fits: bool
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +201,13 @@ class Resources(Protocol):
         """Check a submission and price it; stores nothing. Raises what ``submit`` raises for bad input."""
         ...
 
+    async def estimate(self, tx: Tx, new: NewExecution) -> Estimate:
+        """Check a submission and price it line by line, at every tier; stores nothing, takes no hold.
+
+        Raises what ``submit`` raises for bad input; a tier that is too low only if no other one allows it.
+        """
+        ...
+
     async def describe_flow(self, tx: Tx, flow: tuple[FlowStage, ...], tier: Tier) -> tuple[Tier, Quote]:
         """Return the tier that a flow needs and its price for default parameters."""
         ...
@@ -222,4 +292,12 @@ class RequestBook(Protocol):
 
     async def open_request(self, tx: Tx, new: NewRequest) -> NewExecution:
         """Store a request (and its source text as data) and return what is to be submitted for it."""
+        ...
+
+    async def describe_request(self, tx: Tx, new: NewRequest) -> NewExecution:
+        """Check a request like ``open_request`` and return what would be submitted for it; stores nothing."""
+        ...
+
+    async def find_template_of(self, tx: Tx, *, worker: str, template_ref: str) -> str | None:
+        """Name an active master template that is this one stage and no other; None if there is none."""
         ...

@@ -58,6 +58,15 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     reachable: bool = True
 
 
+class ModelChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """The models that can be used now, cheapest first, and where to start among those that are allowed:
+    with the best one for work that is urgent or marked ``accuracy: high``, else with the cheapest.
+    """
+
+    models: tuple[Model, ...] = ()
+    best_first: bool = False
+
+
 class Health(StrEnum):
     """What a call says about its provider's health."""
 

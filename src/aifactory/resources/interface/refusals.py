@@ -1,6 +1,6 @@
 """What the Resource Manager refuses, and why."""
 
-from aifactory.kernel.errors import AppError, NotFound, TooMany
+from aifactory.kernel.errors import AppError, Conflict, NotFound, TooMany
 
 
 class MoneyRefused(AppError):
@@ -45,7 +45,31 @@ class ExceedsPool(AppError):
     code, title, status = "exceeds_pool", "One step is larger than its pool", 422
 
 
+class ClientNotFound(NotFound):
+    """Unknown, or not the caller's."""
+
+    code, title = "client_not_found", "There is no such client"
+
+
+class DataNotFound(NotFound):
+    """Unknown stored data, or another client's."""
+
+    code, title = "data_not_found", "There is no such data"
+
+
 class ExecutionNotFound(NotFound):
     """Unknown, or another client's."""
 
     code, title = "execution_not_found", "There is no such execution"
+
+
+class ProviderNotFound(NotFound):
+    """No model provider has this name."""
+
+    code, title = "provider_not_found", "There is no such provider"
+
+
+class ProviderReadOnly(Conflict):
+    """The provider is built in, or defined by the providers file; change it there."""
+
+    code, title = "provider_read_only", "This provider can't be changed here"

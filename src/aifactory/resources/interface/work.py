@@ -7,7 +7,7 @@ import msgspec
 
 from aifactory.kernel.db import Tx
 from aifactory.kernel.ids import ClientId, DataId, ExecutionId, JobId, StageId
-from aifactory.resources.interface.providers import Endpoint, Model, Signal
+from aifactory.resources.interface.providers import Endpoint, ModelChoice, Signal
 from aifactory.resources.interface.states import JobState, StageState, Tier
 
 
@@ -133,6 +133,7 @@ class EndedJob(msgspec.Struct, frozen=True, kw_only=True):
     output: dict[str, Any]
     artifacts: dict[str, DataId]
     fault: JobFault | None
+    data: dict[str, DataId] = {}
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -211,10 +212,10 @@ class Worker(Protocol):
         stage: FlowStage,
         parameters: Mapping[str, Any],
         tier: Tier,
-        models: tuple[Model, ...],
+        choice: ModelChoice,
     ) -> ResolvedStage:
         """Find the template, merge and check the parameters, check the tier, choose among the models that
-        can be used now (cheapest first). Reads only.
+        can be used now. Reads only.
 
         Raises NotFound, Invalid or TierTooLow.
         """

@@ -10,7 +10,8 @@ from aifactory.kernel.ids import BudgetId, DataId, ExecutionId, JobId
 from aifactory.resources.books import Books
 from aifactory.resources.interface import FlowStage, Hop, JobFault, Reason, ResolvedStage, StageInputs
 from aifactory.resources.ledger import ACCOUNTS
-from aifactory.resources.queries import control, queue
+from aifactory.resources.pricing import Price
+from aifactory.resources.queries import circuits, control, queue
 from aifactory.resources.records import BudgetBook, ExecutionBook, JobBook, LineBook, Run, StageBook
 
 _EXECUTION = """
@@ -109,8 +110,9 @@ async def load_runs(tx: Tx, job_ids: list[JobId]) -> dict[JobId, Run]:
     """Return the running rows of jobs."""
     rows = await tx.raw.fetch(
         """
-        SELECT job_id, token, attempt, provider, model, pool, units, started_at
-        FROM running_jobs WHERE job_id = ANY($1)
+        SELECT r.job_id, r.token, r.attempt, r.provider, r.model, r.pool, r.units, r.started_at, a.price
+        FROM running_jobs r LEFT JOIN job_attempts a USING (job_id, attempt, token)
+        WHERE r.job_id = ANY($1)
         """,
         job_ids,
     )
@@ -122,9 +124,28 @@ async def load_runs(tx: Tx, job_ids: list[JobId]) -> dict[JobId, Run]:
             hop=Hop(provider=row["provider"], model=row["model"], pool=row["pool"]),
             units=row["units"],
             started_at=row["started_at"],
+            price=msgspec.convert(row["price"], Price | None),
         )
         for row in rows
     }
+
+
+async def find_attempt(tx: Tx, job_id: JobId, token: UUID) -> Run | None:
+    """Return an attempt that ended before, by its token."""
+    row = await tx.raw.fetchrow("SELECT * FROM job_attempts WHERE job_id = $1 AND token = $2", job_id, token)
+    return None if row is None else _past_run(row)
+
+
+def _past_run(row: Any) -> Run:
+    return Run(
+        job_id=row["job_id"],
+        token=row["token"],
+        attempt=row["attempt"],
+        hop=Hop(provider=row["provider"], model=row["model"], pool=row["pool"]),
+        units=0,
+        started_at=row["started_at"],
+        price=msgspec.convert(row["price"], Price | None),
+    )
 
 
 async def unreconciled_run(tx: Tx, job_id: JobId, token: UUID) -> tuple[Run, int] | None:
@@ -140,17 +161,7 @@ async def unreconciled_run(tx: Tx, job_id: JobId, token: UUID) -> tuple[Run, int
         job_id,
         token,
     )
-    if row is None:
-        return None
-    run = Run(
-        job_id=job_id,
-        token=token,
-        attempt=row["attempt"],
-        hop=Hop(provider=row["provider"], model=row["model"], pool=row["pool"]),
-        units=0,
-        started_at=row["started_at"],
-    )
-    return run, row["amount_nano"]
+    return None if row is None else (_past_run(row), row["amount_nano"])
 
 
 async def write_books(tx: Tx, books: Books) -> None:
@@ -159,7 +170,8 @@ async def write_books(tx: Tx, books: Books) -> None:
     await _update_facts(tx, books)
     await _insert_history(tx, books)
     await _update_budgets(tx, books)
-    await queue.return_units(tx, books.pool_units)
+    await queue.change_pools(tx, books.pool_changes)
+    await circuits.heed(tx, books.answers)
     await queue.enqueue(tx, books)
     await queue.remove(tx, books.unqueued)
     await queue.end_runs(tx, [run.token for run in books.ended_runs])
@@ -289,7 +301,8 @@ async def _update_jobs(tx: Tx, books: Books) -> None:
 async def _insert_history(tx: Tx, books: Books) -> None:
     await tx.execute_many(
         """
-        UPDATE job_attempts SET finished_at = $4, outcome = $5, usage = $6, price = $7, cost_nano = $8
+        UPDATE job_attempts SET finished_at = $4, outcome = $5, usage = $6,
+            price = coalesce($7, price), cost_nano = $8
         WHERE job_id = $1 AND attempt = $2 AND token = $3
         """,
         [

@@ -9,8 +9,8 @@ import msgspec
 from aifactory.kernel.db import Tx, encode_json
 from aifactory.kernel.ids import BudgetId, ClientId, DataId, new_id
 from aifactory.resources.budgets import MAX_UNFINISHED, BudgetLevel, Period
-from aifactory.resources.interface import ClientLimits, Hop, Model, Route, StoredData
-from aifactory.resources.pricing import Price, Prices
+from aifactory.resources.interface import ClientLimits, Hop, Model, Route, StoredData, Tier
+from aifactory.resources.pricing import Pools, PoolSize, Price, Prices
 
 
 async def prices(tx: Tx) -> Prices:
@@ -34,18 +34,24 @@ async def prices(tx: Tx) -> Prices:
     }
 
 
-async def usable_models(tx: Tx) -> tuple[Model, ...]:
-    """Return the models of active providers that have their key, cheapest output first."""
+async def usable_models(tx: Tx, client_id: ClientId | None) -> tuple[Model, ...]:
+    """Return the models of active providers that have their key, cheapest output first.
+
+    Pools that are dedicated to another client are left out; without a client, every dedicated one. A paused
+    pool counts: work for it waits, as whoever paused it wants.
+    """
     rows = await tx.raw.fetch(
         """
         SELECT m.provider, m.model, m.pool, m.context_tokens, m.max_output_tokens, m.input_nano_per_million,
                m.output_nano_per_million, p.simulated,
                p.circuit <> 'open' OR p.circuit_until <= $1 AS reachable
-        FROM models m JOIN providers p USING (provider)
+        FROM models m JOIN providers p USING (provider) JOIN resource_pools USING (pool)
         WHERE m.active AND p.active AND p.key_present AND p.provider <> 'local'
+          AND (dedicated_client_id IS NULL OR dedicated_client_id = $2)
         ORDER BY m.output_nano_per_million, m.input_nano_per_million, m.provider, m.model
         """,
         tx.now,
+        client_id,
     )
     return tuple(Model(**dict(row)) for row in rows)
 
@@ -85,10 +91,10 @@ async def intern_route(tx: Tx, route: Route) -> int:
     return found
 
 
-async def pool_capacities(tx: Tx) -> dict[str, tuple[int, int, str]]:
-    """Return each pool's capacity, the percentage of it that only urgent work may use, and its unit."""
+async def pool_capacities(tx: Tx) -> Pools:
+    """Return what each pool can hold."""
     rows = await tx.raw.fetch("SELECT pool, capacity, reserved_percent, unit FROM resource_pools")
-    return {row["pool"]: (row["capacity"], row["reserved_percent"], row["unit"]) for row in rows}
+    return {row["pool"]: PoolSize(**dict(row)) for row in rows}
 
 
 async def find_client(tx: Tx, client_id: ClientId) -> ClientLimits | None:
@@ -164,6 +170,33 @@ async def find_budget_level(tx: Tx, client_id: ClientId, period: Period) -> Budg
     return None if row is None else BudgetLevel(**dict(row))
 
 
+async def budget_now(tx: Tx, client_id: ClientId, period: Period) -> BudgetLevel | None:
+    """Return a client's budget of a period, also one that nothing was held on yet; None: unknown client."""
+    row = await tx.raw.fetchrow(
+        """
+        SELECT coalesce(b.limit_nano, c.monthly_budget_nano, t.monthly_budget_nano, 0) AS limit_nano,
+               coalesce(b.held_nano, 0) AS held_nano, coalesce(b.spent_nano, 0) AS spent_nano,
+               $3::timestamptz AS period_end,
+               (SELECT coalesce(sum(every.unfinished), 0)::bigint FROM budgets every
+                WHERE every.client_id = $1 AND every.scope = 'client') AS unfinished
+        FROM client_resource_limits c JOIN tiers t USING (tier)
+        LEFT JOIN budgets b ON b.client_id = c.client_id AND b.scope = 'client' AND b.scope_key = ''
+            AND b.period_start = $2
+        WHERE c.client_id = $1
+        """,
+        client_id,
+        period.start,
+        period.end,
+    )
+    return None if row is None else BudgetLevel(**dict(row))
+
+
+async def tier_budgets(tx: Tx) -> dict[Tier, int | None]:
+    """Return each tier's monthly budget; None: a number of each client's own."""
+    rows = await tx.raw.fetch("SELECT tier, monthly_budget_nano FROM tiers")
+    return {Tier(row["tier"]): row["monthly_budget_nano"] for row in rows}
+
+
 async def insert_data(
     tx: Tx,
     *,
@@ -196,12 +229,13 @@ async def insert_data(
     return data_id
 
 
-async def delete_expired_data(tx: Tx, limit: int = 200) -> int:
-    """Delete stored bytes whose time is over. Returns how many."""
+async def delete_expired_data(tx: Tx, limit: int) -> int:
+    """Delete stored bytes whose time is over, and that nobody else is deleting. Returns how many."""
     rows = await tx.raw.fetch(
         """
         DELETE FROM data_references WHERE id IN (
-            SELECT id FROM data_references WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)
+            SELECT id FROM data_references WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2
+            FOR UPDATE SKIP LOCKED)
         RETURNING id
         """,
         tx.now,

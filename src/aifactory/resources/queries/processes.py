@@ -55,6 +55,17 @@ async def others(tx: Tx, process_id: ProcessId) -> list[Any]:
     )
 
 
+async def living(tx: Tx, *, but: ProcessId | None = None) -> bool:
+    """Return whether any process, but perhaps one, has a lease that is not over."""
+    return bool(
+        await tx.raw.fetchval(
+            "SELECT EXISTS (SELECT FROM processes WHERE lease_until > $1 AND id IS DISTINCT FROM $2)",
+            tx.now,
+            but,
+        )
+    )
+
+
 async def resumed_at(tx: Tx) -> datetime:
     """Return when ticking began, or began again after an outage."""
     moment: datetime = await tx.raw.fetchval("SELECT resumed_at FROM scheduler_control")

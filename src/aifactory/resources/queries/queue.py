@@ -6,25 +6,38 @@ from uuid import UUID
 from aifactory.kernel.db import Tx
 from aifactory.kernel.ids import ClientId, JobId
 from aifactory.resources.books import Books
-from aifactory.resources.records import JobBook
+from aifactory.resources.records import JobBook, PoolChange
 
 LaneKey = tuple[int, str, str, UUID, str]
 
 
-async def return_units(tx: Tx, units: dict[str, int]) -> None:
-    """Give pools back (or take) units, refilled first, pools in the order of their names."""
+async def change_pools(tx: Tx, changes: dict[str, PoolChange]) -> None:
+    """Give pools back (or take) units, refilled first, and let what providers said only tighten them.
+
+    Pools are locked in the order of their names. No level falls further below zero than the pool is
+    deep: an answer that claims to have used a billion tokens must not shut everybody out for hours. Counted
+    in ``numeric``, since what a fast pool gains in a quiet night is more than a bigint holds.
+    """
     await tx.execute_many(
         """
         UPDATE resource_pools SET
-            level_micro = least(capacity * 1000000, level_micro + $2 * 1000000::bigint + refill_per_second
-                * greatest(0, (extract(epoch FROM $3 - as_of) * 1000000)::bigint)),
+            level_micro = greatest(-capacity * 1000000, least(
+                capacity * 1000000, level_micro + $2::numeric * 1000000 + refill_per_second
+                * greatest(0, trunc(extract(epoch FROM $3::timestamptz - as_of) * 1000000)),
+                $4::bigint * 1000000))::bigint,
             requests_micro = CASE WHEN requests_per_minute IS NULL THEN 0 ELSE least(
-                requests_per_minute * 1000000::bigint, requests_micro + requests_per_minute
-                * greatest(0, (extract(epoch FROM $3 - as_of) * 1000000)::bigint) / 60) END,
+                requests_per_minute * 1000000::bigint, requests_micro + div(requests_per_minute
+                * greatest(0, trunc(extract(epoch FROM $3::timestamptz - as_of) * 1000000)), 60),
+                $5::bigint * 1000000)::bigint END,
+            blocked_until = greatest(blocked_until, $6),
             as_of = greatest(as_of, $3)
         WHERE pool = $1
         """,
-        [(pool, change, tx.now) for pool, change in sorted(units.items()) if change],
+        [
+            (pool, one.units, tx.now, one.remaining_units, one.remaining_requests, one.blocked_until)
+            for pool, one in sorted(changes.items())
+            if one != PoolChange()
+        ],
     )
 
 
@@ -110,6 +123,25 @@ async def remove(tx: Tx, job_ids: list[JobId]) -> None:
     if job_ids:
         await tx.raw.execute("DELETE FROM queue_due WHERE job_id = ANY($1)", job_ids)
         await tx.raw.execute("DELETE FROM resource_queue WHERE job_id = ANY($1)", job_ids)
+
+
+async def take(tx: Tx, job_ids: list[JobId]) -> set[JobId]:
+    """Take jobs out of the queue, due ones first, and return those; one that somebody else is at stays there.
+
+    It waits for nobody, so it may come before the locks that the order puts first.
+    """
+    taken: set[JobId] = set()
+    for table in ("queue_due", "resource_queue"):
+        rows = await tx.raw.fetch(
+            f"""
+            DELETE FROM {table} WHERE job_id IN (
+                SELECT job_id FROM {table} WHERE job_id = ANY($1) FOR UPDATE SKIP LOCKED)
+            RETURNING job_id
+            """,
+            job_ids,
+        )
+        taken |= {row["job_id"] for row in rows}
+    return taken
 
 
 async def find_tokens(tx: Tx, tokens: list[UUID]) -> set[UUID]:

@@ -1,4 +1,4 @@
-"""What one tick reads and writes: the decider lock, due jobs, the snapshot, the starts."""
+"""What one tick holds and writes: the decider lock, the pools, due jobs, the claims."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -7,21 +7,10 @@ from uuid import UUID, uuid4
 import msgspec
 
 from aifactory.kernel.db import Tx
-from aifactory.kernel.ids import JobId, ProcessId
+from aifactory.kernel.ids import ProcessId
 from aifactory.resources import buckets, policy
-from aifactory.resources.gates import (
-    ClientGate,
-    Decision,
-    Head,
-    Lane,
-    PoolGate,
-    QueueGate,
-    Snapshot,
-    Start,
-    UsageGate,
-    WorkerGate,
-)
-from aifactory.resources.interface import Hop, Urgency
+from aifactory.resources.gates import Decision, PoolGate, Snapshot, Start, UsageGate
+from aifactory.resources.interface import Urgency
 from aifactory.resources.queries.queue import lane_ids
 
 DECIDER_LOCK = 0x41_49_46_01
@@ -162,153 +151,6 @@ async def count_lanes(tx: Tx) -> int:
     return count
 
 
-async def load_lanes(tx: Tx, *, depth: int, lane_ids: list[int] | None = None) -> list[Lane]:
-    """Load the first ``depth`` jobs of every lane, or of some."""
-    rows = await tx.raw.fetch(
-        """
-        SELECT l.id, r.hops, r.further_pools, r.local, r.alone, l.worker, l.queue, l.client_id, l.urgency,
-               h.job_id, h.aged_from, h.seq, h.units, h.attempt, h.timeout_seconds
-        FROM lanes l JOIN routes r ON r.id = l.route_id
-        CROSS JOIN LATERAL (
-            SELECT job_id, aged_from, seq, units, attempt, timeout_seconds FROM resource_queue q
-            WHERE q.lane_id = l.id ORDER BY aged_from, seq LIMIT $1) h
-        WHERE $2::bigint[] IS NULL OR l.id = ANY($2)
-        ORDER BY l.id, h.aged_from, h.seq
-        """,
-        depth,
-        lane_ids,
-    )
-    grouped: dict[int, list[Any]] = {}
-    for row in rows:
-        grouped.setdefault(row["id"], []).append(row)
-    return [_lane(group, depth) for group in grouped.values()]
-
-
-def _lane(group: list[Any], depth: int) -> Lane:
-    first = group[0]
-    heads = tuple(
-        Head(
-            job_id=row["job_id"],
-            aged_from=row["aged_from"],
-            seq=row["seq"],
-            units=row["units"],
-            attempt=row["attempt"],
-            timeout_seconds=row["timeout_seconds"],
-        )
-        for row in group
-    )
-    return Lane(
-        id=first["id"],
-        hops=msgspec.convert(first["hops"], tuple[Hop, ...]),
-        further_pools=tuple(first["further_pools"]),
-        local=first["local"],
-        alone=first["alone"],
-        worker=first["worker"],
-        queue=first["queue"],
-        client_id=first["client_id"],
-        urgency=Urgency(first["urgency"]),
-        heads=heads,
-        complete=len(heads) < depth,
-    )
-
-
-async def load_snapshot(
-    tx: Tx,
-    *,
-    lanes: list[Lane],
-    pools: dict[str, PoolGate],
-    enabled: bool,
-    start_seq: int,
-    slots: int,
-    local_slots: int,
-    idle: bool,
-) -> Snapshot:
-    """Load the gates of the loaded lanes."""
-    running = await tx.raw.fetch(
-        "SELECT client_id, worker, pool, count(*) AS jobs FROM running_jobs GROUP BY client_id, worker, pool"
-    )
-    clients = {lane.client_id for lane in lanes} | {row["client_id"] for row in running}
-    return Snapshot(
-        lanes=tuple(lanes),
-        pools=pools,
-        queues=await _queue_gates(tx),
-        clients=await _client_gates(tx, clients, running),
-        workers=await _worker_gates(tx, running),
-        usage=await _usage_gates(tx, clients, running),
-        slots=slots,
-        local_slots=local_slots,
-        idle=idle,
-        start_seq=start_seq,
-        enabled=enabled,
-        closed_providers=await _closed_providers(tx),
-    )
-
-
-async def _queue_gates(tx: Tx) -> dict[str, QueueGate]:
-    rows = await tx.raw.fetch(
-        "SELECT queue, rank, policy, share_percent, full_age_seconds, paused FROM queues"
-    )
-    return {row["queue"]: QueueGate(**dict(row)) for row in rows}
-
-
-async def _client_gates(tx: Tx, clients: set[UUID], running: list[Any]) -> dict[UUID, ClientGate]:
-    counts: dict[UUID, int] = {}
-    for row in running:
-        counts[row["client_id"]] = counts.get(row["client_id"], 0) + row["jobs"]
-    rows = await tx.raw.fetch(
-        """
-        SELECT c.client_id, t.points, t.weight, c.suspended,
-               coalesce(c.max_running, t.max_running) AS max_running
-        FROM client_resource_limits c JOIN tiers t USING (tier) WHERE c.client_id = ANY($1)
-        """,
-        list(clients),
-    )
-    return {
-        row["client_id"]: ClientGate(**dict(row), running=counts.get(row["client_id"], 0)) for row in rows
-    }
-
-
-async def _worker_gates(tx: Tx, running: list[Any]) -> dict[str, WorkerGate]:
-    counts: dict[str, int] = {}
-    for row in running:
-        counts[row["worker"]] = counts.get(row["worker"], 0) + row["jobs"]
-    rows = await tx.raw.fetch(
-        "SELECT worker, max_running, active AND circuit <> 'open' AS active FROM worker_registry"
-    )
-    return {row["worker"]: WorkerGate(**dict(row), running=counts.get(row["worker"], 0)) for row in rows}
-
-
-async def _usage_gates(tx: Tx, clients: set[UUID], running: list[Any]) -> dict[tuple[UUID, str], UsageGate]:
-    counts: dict[tuple[UUID, str], int] = {}
-    for row in running:
-        key = (row["client_id"], row["pool"])
-        counts[key] = counts.get(key, 0) + row["jobs"]
-    rows = await tx.raw.fetch(
-        """
-        SELECT client_id, pool, usage, as_of, active, last_start_seq FROM client_pool_usage
-        WHERE active OR client_id = ANY($1)
-        """,
-        list(clients),
-    )
-    gates = {
-        (row["client_id"], row["pool"]): UsageGate(
-            usage=policy.decayed(row["usage"], (tx.now - row["as_of"]) / timedelta(seconds=1)),
-            active=row["active"],
-            last_start_seq=row["last_start_seq"],
-            running=counts.get((row["client_id"], row["pool"]), 0),
-        )
-        for row in rows
-    }
-    for key, count in counts.items():
-        gates.setdefault(key, UsageGate(running=count))
-    return gates
-
-
-async def _closed_providers(tx: Tx) -> frozenset[str]:
-    rows = await tx.raw.fetch("SELECT provider FROM providers WHERE NOT active OR circuit = 'open'")
-    return frozenset(row["provider"] for row in rows)
-
-
 async def apply(tx: Tx, decision: Decision, snapshot: Snapshot, *, process_id: ProcessId) -> list[Claimed]:
     """Take the starts out of the queue; charge only those that were still there."""
     taken = await tx.raw.fetch(
@@ -430,72 +272,4 @@ async def set_enabled(tx: Tx, *, enabled: bool, by: str) -> None:
     """Switch the scheduler of the whole fleet on or off."""
     await tx.raw.execute(
         "UPDATE scheduler_control SET enabled = $1, changed_at = $2, changed_by = $3", enabled, tx.now, by
-    )
-
-
-async def start_jobs(tx: Tx, job_ids: list[JobId], tokens: list[UUID]) -> list[Any]:
-    """Lock the executions of claimed jobs and mark what is still wanted as running.
-
-    Returns a row per started job: its facts, its stage's worker. Left out is a job that was cancelled since,
-    or whose run, by its token, was taken back: it may be somebody else's by now.
-    """
-    await tx.raw.fetch(
-        """
-        SELECT id FROM executions WHERE id IN (SELECT execution_id FROM jobs WHERE id = ANY($1))
-        ORDER BY id FOR NO KEY UPDATE
-        """,
-        job_ids,
-    )
-    return await tx.raw.fetch(
-        """
-        UPDATE jobs j SET state = 'running', started_at = $2 FROM running_jobs r
-        WHERE j.id = ANY($1) AND j.state IN ('ready', 'scheduled') AND r.job_id = j.id AND r.token = ANY($3)
-        RETURNING j.id, j.execution_id, j.stage_id, j.client_id, j.worker, j.kind, j.payload, j.data,
-            j.attempt, j.timeout_seconds
-        """,
-        job_ids,
-        tx.now,
-        tokens,
-    )
-
-
-async def insert_attempts(tx: Tx, claimed: list[Claimed], process_id: ProcessId) -> None:
-    """Record the attempts that begin."""
-    await tx.execute_many(
-        """
-        INSERT INTO job_attempts (job_id, attempt, token, process_id, provider, model, pool, started_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-        """,
-        [
-            (
-                one.start.head.job_id,
-                one.start.head.attempt,
-                one.token,
-                process_id,
-                one.start.hop.provider,
-                one.start.hop.model,
-                one.start.hop.pool,
-                tx.now,
-            )
-            for one in claimed
-        ],
-    )
-
-
-async def mark_executions_running(tx: Tx, execution_ids: list[UUID]) -> None:
-    """Move queued executions to running, with their event."""
-    rows = await tx.raw.fetch(
-        """
-        UPDATE executions SET state = 'running', started_at = $2, event_seq = event_seq + 1
-        WHERE id = ANY($1) AND state = 'queued' RETURNING id, event_seq
-        """,
-        execution_ids,
-        tx.now,
-    )
-    await tx.execute_many(
-        """
-        INSERT INTO execution_events (execution_id, seq, at, type, data)
-        VALUES ($1, $2, $3, 'execution.running', '{}')
-        """,
-        [(row["id"], row["event_seq"], tx.now) for row in rows],
     )

@@ -1,0 +1,81 @@
+"""How work is started and answered over HTTP, the same for every route that starts some."""
+
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from typing import Any
+
+from litestar import Request, Response
+
+from aifactory.kernel.db import Database, Tx
+from aifactory.kernel.errors import invalid
+from aifactory.kernel.http import created_or_ended, creation_call, encode, path_id
+from aifactory.kernel.idempotency import Answer, once
+from aifactory.kernel.ids import ClientId, ExecutionId, parse_id, text_id
+from aifactory.kernel.money import usd
+from aifactory.kernel.principal import Principal
+from aifactory.resources.interface.door import ExecutionView, NewRequest, RequestBook, Resources
+from aifactory.resources.interface.refusals import ClientNotFound
+from aifactory.resources.schemas import Execution, execution_of
+
+
+async def client_of(tx: Tx, resources: Resources, text: str | None, caller: Principal) -> ClientId:
+    """Return for whom work is done: the caller's client, or the one that an admin names.
+
+    Raises ClientNotFound, or Invalid when an admin names none.
+    """
+    visible = caller.visible_client()
+    if text is None:
+        if visible is None:
+            raise invalid("/clientId", "missing_field", "Name the client for whom this is: clientId.")
+        return visible
+    named = parse_id("client", text)
+    if named is None or (visible is not None and visible != named):
+        raise ClientNotFound("There is no client with this id.")
+    return (await resources.get_client(tx, ClientId(named))).client_id
+
+
+async def execute_at_once(
+    request: Request[Any, Any, Any],
+    read: Callable[[Tx], Awaitable[NewRequest]],
+    *,
+    db: Database,
+    resources: Resources,
+    book: RequestBook,
+    caller: Principal,
+) -> Response[Execution]:
+    """Store what ``read`` gives as a request, submit it and answer: 202, or 200 with ``Prefer: wait``."""
+    call = await creation_call(request, caller)
+    async with db.begin() as tx:
+
+        async def work() -> Answer:
+            new = await book.open_request(tx, await read(tx))
+            submitted = await resources.submit(tx, new)
+            found = await resources.find_execution(tx, client_id=None, execution_id=submitted.execution_id)
+            assert found is not None
+            location = f"/api/execution/{text_id('exec', found.id)}"
+            return Answer(status=202, body=encode(execution_of(found)), location=location)
+
+        answer = await once(tx, call, work)
+    return await _answer(request, answer, db, resources)
+
+
+async def _answer(
+    request: Request[Any, Any, Any], answer: Answer, db: Database, resources: Resources
+) -> Response[Execution]:
+    execution_id = ExecutionId(path_id("exec", (answer.location or "").rpartition("/")[2]))
+
+    async def find() -> ExecutionView | None:
+        async with db.begin() as tx:
+            return await resources.find_execution(tx, client_id=None, execution_id=execution_id)
+
+    async def look() -> tuple[Execution, Decimal] | None:
+        found = await find()
+        if found is None or not found.state.final:
+            return None
+        return execution_of(found), usd(found.spent_nano)
+
+    async def current() -> Execution | None:
+        found = await find()
+        return None if found is None else execution_of(found)
+
+    return await created_or_ended(request, answer, look, current)

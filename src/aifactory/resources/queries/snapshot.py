@@ -1,0 +1,194 @@
+"""What a decision is made from: lane heads and the gates of queues, clients, workers, providers, usage."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from aifactory.kernel.db import Tx
+from aifactory.resources import policy
+from aifactory.resources.gates import (
+    ClientGate,
+    Head,
+    Lane,
+    PoolGate,
+    ProviderGate,
+    QueueGate,
+    Snapshot,
+    UsageGate,
+    WorkerGate,
+)
+from aifactory.resources.interface import Hop, Urgency
+from aifactory.resources.providers import has_key
+
+
+async def load_lanes(tx: Tx, *, depth: int, lane_ids: list[int] | None = None) -> list[Lane]:
+    """Load the first ``depth`` jobs of every lane, or of some."""
+    rows = await tx.raw.fetch(
+        """
+        SELECT l.id, r.hops, r.further_pools, r.local, r.alone, l.worker, l.queue, l.client_id, l.urgency,
+               h.job_id, h.aged_from, h.seq, h.units, h.attempt, h.timeout_seconds
+        FROM lanes l JOIN routes r ON r.id = l.route_id
+        CROSS JOIN LATERAL (
+            SELECT job_id, aged_from, seq, units, attempt, timeout_seconds FROM resource_queue q
+            WHERE q.lane_id = l.id ORDER BY aged_from, seq LIMIT $1) h
+        WHERE $2::bigint[] IS NULL OR l.id = ANY($2)
+        ORDER BY l.id, h.aged_from, h.seq
+        """,
+        depth,
+        lane_ids,
+    )
+    grouped: dict[int, list[Any]] = {}
+    for row in rows:
+        grouped.setdefault(row["id"], []).append(row)
+    return [_lane(group, depth) for group in grouped.values()]
+
+
+def _lane(group: list[Any], depth: int) -> Lane:
+    first = group[0]
+    heads = tuple(
+        Head(
+            job_id=row["job_id"],
+            aged_from=row["aged_from"],
+            seq=row["seq"],
+            units=row["units"],
+            attempt=row["attempt"],
+            timeout_seconds=row["timeout_seconds"],
+        )
+        for row in group
+    )
+    return Lane(
+        id=first["id"],
+        hops=msgspec.convert(first["hops"], tuple[Hop, ...]),
+        further_pools=tuple(first["further_pools"]),
+        local=first["local"],
+        alone=first["alone"],
+        worker=first["worker"],
+        queue=first["queue"],
+        client_id=first["client_id"],
+        urgency=Urgency(first["urgency"]),
+        heads=heads,
+        complete=len(heads) < depth,
+    )
+
+
+async def load_snapshot(
+    tx: Tx,
+    *,
+    lanes: list[Lane],
+    pools: dict[str, PoolGate],
+    enabled: bool,
+    start_seq: int,
+    slots: int,
+    local_slots: int,
+    idle: bool,
+    environ: Mapping[str, str],
+) -> Snapshot:
+    """Load the gates of the loaded lanes, for a process with this environment."""
+    running = await tx.raw.fetch(
+        "SELECT client_id, worker, pool, count(*) AS jobs FROM running_jobs GROUP BY client_id, worker, pool"
+    )
+    clients = {lane.client_id for lane in lanes} | {row["client_id"] for row in running}
+    return Snapshot(
+        lanes=tuple(lanes),
+        pools=pools,
+        queues=await _queue_gates(tx),
+        clients=await _client_gates(tx, clients, running),
+        workers=await _worker_gates(tx, running),
+        usage=await _usage_gates(tx, clients, running),
+        slots=slots,
+        local_slots=local_slots,
+        idle=idle,
+        start_seq=start_seq,
+        enabled=enabled,
+        providers=await _provider_gates(tx, environ),
+    )
+
+
+async def _queue_gates(tx: Tx) -> dict[str, QueueGate]:
+    rows = await tx.raw.fetch(
+        "SELECT queue, rank, policy, share_percent, full_age_seconds, paused FROM queues"
+    )
+    return {row["queue"]: QueueGate(**dict(row)) for row in rows}
+
+
+async def _client_gates(tx: Tx, clients: set[UUID], running: list[Any]) -> dict[UUID, ClientGate]:
+    counts: dict[UUID, int] = {}
+    for row in running:
+        counts[row["client_id"]] = counts.get(row["client_id"], 0) + row["jobs"]
+    rows = await tx.raw.fetch(
+        """
+        SELECT c.client_id, t.points, t.weight, c.suspended,
+               coalesce(c.max_running, t.max_running) AS max_running
+        FROM client_resource_limits c JOIN tiers t USING (tier) WHERE c.client_id = ANY($1)
+        """,
+        list(clients),
+    )
+    return {
+        row["client_id"]: ClientGate(**dict(row), running=counts.get(row["client_id"], 0)) for row in rows
+    }
+
+
+async def _worker_gates(tx: Tx, running: list[Any]) -> dict[str, WorkerGate]:
+    counts: dict[str, int] = {}
+    for row in running:
+        counts[row["worker"]] = counts.get(row["worker"], 0) + row["jobs"]
+    rows = await tx.raw.fetch(
+        "SELECT worker, max_running, active AND circuit <> 'open' AS active FROM worker_registry"
+    )
+    return {row["worker"]: WorkerGate(**dict(row), running=counts.get(row["worker"], 0)) for row in rows}
+
+
+async def _usage_gates(tx: Tx, clients: set[UUID], running: list[Any]) -> dict[tuple[UUID, str], UsageGate]:
+    counts: dict[tuple[UUID, str], int] = {}
+    for row in running:
+        key = (row["client_id"], row["pool"])
+        counts[key] = counts.get(key, 0) + row["jobs"]
+    rows = await tx.raw.fetch(
+        """
+        SELECT client_id, pool, usage, as_of, active, last_start_seq FROM client_pool_usage
+        WHERE active OR client_id = ANY($1)
+        """,
+        list(clients),
+    )
+    gates = {
+        (row["client_id"], row["pool"]): UsageGate(
+            usage=policy.decayed(row["usage"], (tx.now - row["as_of"]) / timedelta(seconds=1)),
+            active=row["active"],
+            last_start_seq=row["last_start_seq"],
+            running=counts.get((row["client_id"], row["pool"]), 0),
+        )
+        for row in rows
+    }
+    for key, count in counts.items():
+        gates.setdefault(key, UsageGate(running=count))
+    return gates
+
+
+async def _provider_gates(tx: Tx, environ: Mapping[str, str]) -> dict[str, ProviderGate]:
+    """Calls that began before a circuit was to be half-open are no probes, however long they still run.
+
+    ``key_present`` is for those that submit and give up work: here a process's own environment decides.
+    """
+    rows = await tx.raw.fetch(
+        """
+        SELECT provider, api_key_variable,
+               active AND (circuit <> 'open' OR circuit_until IS NOT NULL) AS active,
+               CASE WHEN circuit = 'open' THEN circuit_until END AS opens_at,
+               CASE WHEN circuit = 'open' THEN (SELECT count(*) FROM running_jobs r
+                   WHERE r.provider = p.provider AND r.started_at >= p.circuit_until) ELSE 0 END AS probes
+        FROM providers p
+        """
+    )
+    return {
+        row["provider"]: ProviderGate(
+            provider=row["provider"],
+            active=row["active"],
+            here=has_key(row["api_key_variable"], environ),
+            opens_at=row["opens_at"],
+            probes=row["probes"],
+        )
+        for row in rows
+    }

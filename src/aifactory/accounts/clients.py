@@ -6,14 +6,14 @@ from typing import Any
 import msgspec
 
 from aifactory.accounts import keys, queries
-from aifactory.accounts.interface import ClientNotFound, KeyNotFound, KeyNotLive, TooManyKeys
+from aifactory.accounts.interface import KeyNotFound, KeyNotLive, TooManyKeys
 from aifactory.accounts.models import ApiKeyRow, ClientRow
 from aifactory.kernel import audit, ids
 from aifactory.kernel.db import Tx
 from aifactory.kernel.errors import NotAllowed, invalid
 from aifactory.kernel.ids import ClientId, KeyId
 from aifactory.kernel.principal import Principal
-from aifactory.resources.interface import ClientLimits, Resources, Tier
+from aifactory.resources.interface import ClientLimits, ClientNotFound, Resources, Tier
 
 MAX_LIVE_KEYS = 50
 LONGEST_KEY_LIFE = timedelta(days=3653)

@@ -2,7 +2,7 @@
 
 from typing import Protocol, runtime_checkable
 
-from aifactory.kernel.errors import AppError, Conflict, NotAuthenticated, NotFound
+from aifactory.kernel.errors import Conflict, NotAuthenticated, NotFound
 from aifactory.resources.interface import RequestBook, TemplateSource
 
 DRAFT = "draft"  #: the state of a request that was never executed
@@ -17,12 +17,6 @@ class BadLogin(NotAuthenticated):
     """Unknown login or wrong password: which of them is not said."""
 
     code, title = "bad_login", "Login or password is wrong"
-
-
-class ClientNotFound(NotFound):
-    """Unknown, or not the caller's."""
-
-    code, title = "client_not_found", "There is no such client"
 
 
 class KeyNotFound(NotFound):
@@ -55,22 +49,10 @@ class TemplateExists(Conflict):
     code, title = "template_exists", "This template exists already"
 
 
-class VersionChanged(AppError):
-    """``If-Match`` names another version than the newest; read it again."""
-
-    code, title, status = "version_changed", "It has changed since you read it", 412
-
-
 class RequestNotFound(NotFound):
     """Unknown, or another client's."""
 
     code, title = "request_not_found", "There is no such request"
-
-
-class DataNotFound(NotFound):
-    """Unknown stored data, or another client's."""
-
-    code, title = "data_not_found", "There is no such data"
 
 
 class RequestNotStarted(Conflict):

@@ -179,6 +179,25 @@ async def list_templates(tx: Tx, page: PageRequest) -> list[MasterTemplateRow]:
     return list(await tx.session.scalars(statement))
 
 
+async def find_template_of_stage(tx: Tx, *, worker: str, template_ref: str) -> str | None:
+    """Return the name of the oldest master template whose newest active version is this stage alone."""
+    name: str | None = await tx.raw.fetchval(
+        """
+        SELECT name FROM (
+            SELECT DISTINCT ON (name) name, flow, created_at FROM master_templates
+            WHERE active ORDER BY name, version DESC
+        ) newest
+        WHERE jsonb_array_length(flow) = 1 AND flow -> 0 ->> 'worker' = $1
+          AND flow -> 0 ->> 'templateRef' = $2
+          AND coalesce(flow -> 0 ->> 'action', 'granulate') = 'granulate'
+        ORDER BY created_at, name LIMIT 1
+        """,
+        worker,
+        template_ref,
+    )
+    return name
+
+
 async def list_template_versions(tx: Tx, name: str, page: PageRequest) -> list[MasterTemplateRow]:
     """Return one more than a page of a template's versions, newest first."""
     statement = (

@@ -8,8 +8,8 @@ from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from aifactory.accounts import clients, queries, service
-from aifactory.accounts.interface import DRAFT, ClientNotFound, RequestNotFinished
+from aifactory.accounts import queries, service
+from aifactory.accounts.interface import DRAFT, RequestNotFinished
 from aifactory.accounts.request_schemas import (
     ExecuteInput,
     NewRequestInput,
@@ -26,7 +26,6 @@ from aifactory.accounts.request_schemas import (
     submitted_view,
 )
 from aifactory.kernel.db import Database, Tx
-from aifactory.kernel.errors import invalid
 from aifactory.kernel.http import (
     MAX_SOURCE_BODY,
     JsonResponse,
@@ -36,10 +35,11 @@ from aifactory.kernel.http import (
     path_id,
 )
 from aifactory.kernel.idempotency import Answer, once
-from aifactory.kernel.ids import ClientId, RequestId, parse_id, text_id
+from aifactory.kernel.ids import ClientId, RequestId, text_id
 from aifactory.kernel.page import Page, PageRequest, page_of, page_request
 from aifactory.kernel.principal import READERS, WRITERS, Principal
 from aifactory.resources.interface import ExecutionState, NewRequest, Resources
+from aifactory.resources.interface.http import client_of
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -73,7 +73,7 @@ async def create_request(
     """
     call = await creation_call(request, principal)
     async with db.begin() as tx:
-        new = await _read_request(tx, data, principal)
+        new = await _read_request(tx, resources, data, principal)
         if dry_run:
             template, quote = await service.quote_request(
                 tx, resources=resources, new=new, timeout_ms=data.timeout_ms
@@ -94,9 +94,9 @@ async def create_request(
     return await _answer(request, answer, db, resources)
 
 
-async def _read_request(tx: Tx, data: NewRequestInput, caller: Principal) -> NewRequest:
+async def _read_request(tx: Tx, resources: Resources, data: NewRequestInput, caller: Principal) -> NewRequest:
     return NewRequest(
-        client_id=await _client_of(tx, data.client_id, caller),
+        client_id=await client_of(tx, resources, data.client_id, caller),
         key_id=caller.key_id,
         template=data.template,
         parameters=data.parameters,
@@ -106,19 +106,6 @@ async def _read_request(tx: Tx, data: NewRequestInput, caller: Principal) -> New
         deadline=data.deadline,
         metadata=data.metadata,
     )
-
-
-async def _client_of(tx: Tx, text: str | None, caller: Principal) -> ClientId:
-    """Return for whom a request is made: the caller's client, or the one that an admin names."""
-    visible = caller.visible_client()
-    if text is None:
-        if visible is None:
-            raise invalid("/clientId", "missing_field", "Name the client for whom this is: clientId.")
-        return visible
-    named = parse_id("client", text)
-    if named is None or (visible is not None and visible != named):
-        raise ClientNotFound("There is no client with this id.")
-    return ClientId((await clients.get_client(tx, ClientId(named))).id)
 
 
 def _as_is(view: QuoteView) -> Response[Any]:
@@ -137,7 +124,12 @@ async def _answer(request: AnyRequest, answer: Answer, db: Database, resources: 
         view = result_view(row, latest)
         return view, view.cost_usd
 
-    return await created_or_ended(request, answer, look)
+    async def current() -> RequestView:
+        async with db.begin() as tx:
+            latest = (await resources.latest_executions(tx, [request_id])).get(request_id)
+            return request_view(await service.get_request(tx, request_id=request_id, client_id=None), latest)
+
+    return await created_or_ended(request, answer, look, current)
 
 
 @get("/requests", roles=READERS, tags=["Requests"])

@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from aifactory.accounts import clients, queries, sessions
-from aifactory.accounts.interface import BadLogin, ClientNotFound
+from aifactory.accounts.interface import BadLogin
 from aifactory.accounts.passwords import check_password
 from aifactory.accounts.schemas import (
     CallerView,
@@ -38,7 +38,7 @@ from aifactory.kernel.idempotency import Answer, once
 from aifactory.kernel.ids import ClientId, KeyId, text_id
 from aifactory.kernel.page import Page, page_of, page_request
 from aifactory.kernel.principal import OPERATOR_READERS, OPERATORS, PUBLIC, READERS, WRITERS, Principal
-from aifactory.resources.interface import Resources
+from aifactory.resources.interface import ClientNotFound, Resources
 
 AnyRequest = Request[Any, Any, Any]
 

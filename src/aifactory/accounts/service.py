@@ -8,7 +8,6 @@ import msgspec
 from aifactory.accounts import queries, templates
 from aifactory.accounts.interface import (
     DRAFT,
-    DataNotFound,
     RequestNotFound,
     RequestNotStarted,
     RequestRunning,
@@ -22,6 +21,7 @@ from aifactory.kernel.ids import ClientId, DataId, KeyId, RequestId
 from aifactory.kernel.principal import Principal
 from aifactory.resources.interface import (
     Accuracy,
+    DataNotFound,
     ExecutionView,
     NamedTemplate,
     NewExecution,
@@ -29,6 +29,7 @@ from aifactory.resources.interface import (
     Quote,
     Resources,
     Submitted,
+    UnstoredSource,
     Urgency,
 )
 
@@ -50,20 +51,63 @@ class AccountsBook:
         row, template = await store_request(tx, resources=self.resources, new=new)
         return as_execution(row, template, now=tx.now)
 
+    async def describe_request(self, tx: Tx, new: NewRequest) -> NewExecution:
+        """Check a request like ``open_request`` and return what would be submitted for it; stores nothing."""
+        return (await describe_request(tx, resources=self.resources, new=new))[1]
 
-class _Undone(Exception):
-    """Undoes a dry run."""
+    async def find_template_of(self, tx: Tx, *, worker: str, template_ref: str) -> str | None:
+        """Name an active master template that is this one stage and no other; None if there is none."""
+        return await queries.find_template_of_stage(tx, worker=worker, template_ref=template_ref)
 
 
 async def store_request(
     tx: Tx, *, resources: Resources, new: NewRequest, timeout_ms: int | None = None
 ) -> tuple[ClientRequestRow, NamedTemplate]:
     """Check and store a request. Raises TemplateNotFound, DataNotFound, Invalid or TooLarge."""
+    template = await _check_request(tx, new)
+    parameters, data_id = await _store_source(tx, resources, new.client_id, new.parameters)
+    row = _row_of(new, template, parameters, data_id, timeout_ms=timeout_ms, now=tx.now)
+    tx.session.add(row)
+    await tx.flush()
+    return row, template
+
+
+async def describe_request(
+    tx: Tx, *, resources: Resources, new: NewRequest, timeout_ms: int | None = None
+) -> tuple[NamedTemplate, NewExecution]:
+    """Check a request as ``store_request`` does and return what would be submitted; stores nothing."""
+    template = await _check_request(tx, new)
+    parameters, data_id = new.parameters, None
+    source, unstored = read_source(new.parameters), None
+    if source is not None and source.text is not None:
+        data_id = DataId(ids.new_id())
+        unstored = UnstoredSource(name=source.name or "source", content=source.text.encode())
+        parameters = parameters | {"source": _reference(data_id, source, unstored.name)}
+    elif source is not None:
+        name, data_id = await _find_source(tx, resources, new.client_id, source)
+        parameters = parameters | {"source": _reference(data_id, source, name)}
+    row = _row_of(new, template, parameters, data_id, timeout_ms=timeout_ms, now=tx.now)
+    described = as_execution(row, template, now=tx.now)
+    return template, msgspec.structs.replace(described, unstored_source=unstored)
+
+
+async def _check_request(tx: Tx, new: NewRequest) -> NamedTemplate:
     template = await templates.get_template(tx, new.template)
     check_parameters(new.parameters)
     _check_times(new.run_after, new.deadline, tx.now)
-    parameters, data_id = await _store_source(tx, resources, new.client_id, new.parameters)
-    row = ClientRequestRow(
+    return template
+
+
+def _row_of(
+    new: NewRequest,
+    template: NamedTemplate,
+    parameters: dict[str, Any],
+    data_id: DataId | None,
+    *,
+    timeout_ms: int | None,
+    now: datetime,
+) -> ClientRequestRow:
+    return ClientRequestRow(
         id=ids.new_id(),
         client_id=new.client_id,
         key_id=new.key_id,
@@ -76,11 +120,8 @@ async def store_request(
         deadline=new.deadline,
         timeout_ms=timeout_ms,
         labels=dict(new.metadata),
-        created_at=tx.now,
+        created_at=now,
     )
-    tx.session.add(row)
-    await tx.flush()
-    return row, template
 
 
 async def submit_request(
@@ -96,14 +137,9 @@ async def submit_request(
 async def quote_request(
     tx: Tx, *, resources: Resources, new: NewRequest, timeout_ms: int | None
 ) -> tuple[NamedTemplate, Quote]:
-    """Check and price a request exactly as a submission would, and leave nothing behind."""
-    try:
-        async with tx.savepoint():
-            row, template = await store_request(tx, resources=resources, new=new, timeout_ms=timeout_ms)
-            quote = await resources.quote(tx, as_execution(row, template, now=tx.now))
-            raise _Undone
-    except _Undone:
-        return template, quote
+    """Check and price a request exactly as a submission would; stores nothing."""
+    template, described = await describe_request(tx, resources=resources, new=new, timeout_ms=timeout_ms)
+    return template, await resources.quote(tx, described)
 
 
 async def execute_request(
@@ -218,8 +254,12 @@ async def _store_source(
         )
     else:
         name, data_id = await _find_source(tx, resources, client_id, source)
-    kept = {"dataRef": ids.text_id("data", data_id), "format": source.format.value, "name": name}
-    return parameters | {"source": kept}, data_id
+    return parameters | {"source": _reference(data_id, source, name)}, data_id
+
+
+def _reference(data_id: DataId, source: Source, name: str) -> dict[str, str]:
+    """Return what a request's parameters keep of a source."""
+    return {"dataRef": ids.text_id("data", data_id), "format": source.format.value, "name": name}
 
 
 async def _find_source(

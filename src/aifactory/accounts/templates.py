@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 
 from aifactory.accounts import queries
-from aifactory.accounts.interface import TemplateExists, TemplateNotFound, VersionChanged
+from aifactory.accounts.interface import TemplateExists, TemplateNotFound
 from aifactory.accounts.models import MasterTemplateRow
 from aifactory.accounts.parameters import check_parameters
 from aifactory.kernel import audit
 from aifactory.kernel.db import Tx
-from aifactory.kernel.errors import AppError, invalid
+from aifactory.kernel.errors import AppError, VersionChanged, invalid
 from aifactory.kernel.ids import new_id
 from aifactory.kernel.principal import Principal
 from aifactory.resources.interface import FlowStage, NamedTemplate, Resources, Tier

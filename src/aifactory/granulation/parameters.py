@@ -24,6 +24,14 @@ class SourceFormat(StrEnum):
     TEXT = "text"
 
 
+class Mode(StrEnum):
+    """How to generate: one call per part, one per child where that is faster, or without a model."""
+
+    BALANCED = "balanced"
+    FAST = "fast"
+    OFFLINE = "offline"
+
+
 class Parameter(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
 ):
@@ -75,6 +83,7 @@ class Parameters(Parameter, frozen=True, kw_only=True):
     size: Size | None = None
     constraints: Constraints = Constraints()
     objects: Annotated[tuple[MandatoryObject, ...], Meta(max_length=50)] = ()
+    mode: Mode = Mode.BALANCED
     validation: Validation = Validation()
 
 

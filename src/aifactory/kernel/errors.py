@@ -2,7 +2,7 @@
 
 AppError
 ├── Unreadable (400) · NotAuthenticated (401) · NotAllowed (403) · NotFound (404)
-├── Conflict (409) · TooLarge (413) · Invalid (422) · TooMany (429)
+├── Conflict (409) · VersionChanged (412) · TooLarge (413) · Invalid (422) · TooMany (429)
 └── Unavailable (503)
 Domains derive their own from these; 402 lives where the money is.
 """
@@ -77,6 +77,12 @@ class Conflict(AppError):
     """The object's present state does not allow it."""
 
     code, title, status = "conflict", "The present state does not allow that", 409
+
+
+class VersionChanged(AppError):
+    """``If-Match`` names another version than the newest; read it again."""
+
+    code, title, status = "version_changed", "It has changed since you read it", 412
 
 
 class TooLarge(AppError):

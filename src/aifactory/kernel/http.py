@@ -178,18 +178,30 @@ async def created_or_ended(
     request: Request[Any, Any, Any],
     answer: Answer,
     look: Callable[[], Awaitable[tuple[Any, Decimal] | None]],
+    current: Callable[[], Awaitable[Any | None]],
 ) -> Response[Any]:
-    """Answer a creation; with ``Prefer: wait``, by what became of it and its cost, if it ends in time."""
+    """Answer a creation; with ``Prefer: wait``, by what became of it and its cost, if it ends in time.
+
+    When the time is over, the body is ``current``; a replay gets the first body, whatever became of it.
+    """
     seconds = preferred_wait(request)
     if answer.status != 202 or answer.replayed or not seconds:
         return created_response(answer)
     ended = await wait_for(request, look, seconds=seconds)
     applied = {"Preference-Applied": f"wait={seconds:.0f}"}
     if ended is None:
-        return created_response(answer, headers=applied)
+        return created_response(await _as_it_is_now(answer, current), headers=applied)
     view, cost_usd = ended
     headers = applied | {"Location": answer.location or "", "X-Cost-Usd": f"{cost_usd:f}"}
     return JsonResponse(view, status_code=200, headers=headers)
+
+
+async def _as_it_is_now(answer: Answer, current: Callable[[], Awaitable[Any | None]]) -> Answer:
+    with contextlib.suppress(DatabaseUnavailable):  # what was stored is stored: the first body still holds
+        view = await current()
+        if view is not None:
+            return msgspec.structs.replace(answer, body=encode(view))
+    return answer
 
 
 # Who may call.

@@ -1,0 +1,177 @@
+"""HTTP of worker templates and structure types."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, get, post, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+
+from aifactory.granulation import template_queries, templates
+from aifactory.granulation.specs import StructureSpec, builtin_specs
+from aifactory.granulation.template_queries import WorkerTemplate
+from aifactory.granulation.template_schemas import (
+    NewTemplateInput,
+    PricedWorkerTemplateView,
+    StructureTypeSummary,
+    TemplateInput,
+    WorkerTemplateView,
+    priced_template_view,
+    template_view,
+    type_summary,
+)
+from aifactory.granulation.templates import TemplateContent
+from aifactory.kernel.db import Database, Tx
+from aifactory.kernel.errors import AppError
+from aifactory.kernel.http import JsonResponse, created_response, creation_call, encode
+from aifactory.kernel.idempotency import Answer, once
+from aifactory.kernel.page import Page, page_of, page_request
+from aifactory.kernel.principal import OPERATORS, READERS, Principal
+from aifactory.resources.interface import FlowStage, Quote, Resources, Tier
+
+WORKER = "granulation"
+
+AnyRequest = Request[Any, Any, Any]
+
+
+@get("/api/templates", roles=READERS, tags=["Worker templates"])
+async def list_worker_templates(
+    db: NamedDependency[Database],
+    resources: NamedDependency[Resources],
+    principal: NamedDependency[Principal],
+    structure_type: Annotated[str | None, QueryParameter(name="type")] = None,
+    tier: FromQuery[Tier | None] = None,
+    limit: FromQuery[int | None] = None,
+    cursor: FromQuery[str | None] = None,
+) -> Page[PricedWorkerTemplateView]:
+    """List worker templates: of one structure ``type``, of one minimum ``tier``; what the defaults cost."""
+    page = page_request(limit, cursor)
+    async with db.begin() as tx:
+        callers = await _tier_of(tx, resources, principal)
+        found = await template_queries.list_templates(tx, structure_type=structure_type, tier=tier, page=page)
+        shown = found[: page.limit]
+        views = [priced_template_view(one, callers, await _quote(tx, resources, one)) for one in shown]
+    listed = page_of(found, [one.id for one in found], page)
+    return Page(data=views, has_more=listed.has_more, next_cursor=listed.next_cursor)
+
+
+async def _tier_of(tx: Tx, resources: Resources, caller: Principal) -> Tier:
+    if caller.client_id is None:
+        return Tier.ENTERPRISE
+    return (await resources.get_client(tx, caller.client_id)).tier
+
+
+async def _quote(tx: Tx, resources: Resources, template: WorkerTemplate) -> Quote | None:
+    """Return what a template's defaults cost, or None when it can't run at present."""
+    stage = FlowStage(worker=WORKER, template_ref=template.name)
+    try:
+        async with tx.savepoint():
+            return (await resources.describe_flow(tx, (stage,), Tier.ENTERPRISE))[1]
+    except AppError as error:
+        if error.status >= 500:
+            raise
+        return None
+
+
+@post("/api/templates", roles=OPERATORS, status_code=201, tags=["Worker templates"], creates=True)
+async def create_worker_template(
+    request: AnyRequest,
+    data: JSONBody[NewTemplateInput],
+    db: NamedDependency[Database],
+    principal: NamedDependency[Principal],
+) -> Response[WorkerTemplateView]:
+    """Make a worker template; it can be used at once."""
+    call = await creation_call(request, principal)
+    async with db.begin() as tx:
+
+        async def work() -> Answer:
+            made = await templates.create_template(
+                tx, name=data.name, content=_content(data), actor=principal
+            )
+            body = encode(template_view(made))
+            return Answer(status=201, body=body, location=f"/api/templates/{made.name}")
+
+        answer = await once(tx, call, work)
+    return created_response(answer)
+
+
+def _content(data: TemplateContent) -> TemplateContent:
+    names = TemplateContent.__struct_fields__
+    return TemplateContent(**{name: getattr(data, name) for name in names})
+
+
+@get("/api/templates/{name:str}", roles=READERS, tags=["Worker templates"])
+async def get_worker_template(
+    name: FromPath[str],
+    db: NamedDependency[Database],
+    resources: NamedDependency[Resources],
+    principal: NamedDependency[Principal],
+) -> Response[PricedWorkerTemplateView]:
+    """Show the template that a name means: exactly, else by structure type, else by a part of its name."""
+    async with db.begin() as tx:
+        found = await templates.match_template(tx, name)
+        callers = await _tier_of(tx, resources, principal)
+        view = priced_template_view(found, callers, await _quote(tx, resources, found))
+    headers = {"ETag": templates.etag_of(found), "Content-Location": f"/api/templates/{found.name}"}
+    return JsonResponse(view, headers=headers)
+
+
+@get("/api/templates/{name:str}/versions", roles=READERS, tags=["Worker templates"])
+async def list_worker_template_versions(
+    name: FromPath[str],
+    db: NamedDependency[Database],
+    limit: FromQuery[int | None] = None,
+    cursor: FromQuery[str | None] = None,
+) -> Page[WorkerTemplateView]:
+    """List the versions of a template, newest first; a running execution keeps its own."""
+    page = page_request(limit, cursor)
+    async with db.begin() as tx:
+        if await template_queries.find_newest_template(tx, name) is None:
+            name = (await templates.match_template(tx, name)).name
+        found = await template_queries.list_template_versions(tx, name, page)
+    return page_of([template_view(one) for one in found], [one.id for one in found], page)
+
+
+@put("/api/templates/{name:str}", roles=OPERATORS, tags=["Worker templates"], refusals=[412])
+async def replace_worker_template(
+    request: AnyRequest,
+    name: FromPath[str],
+    data: JSONBody[TemplateInput],
+    db: NamedDependency[Database],
+    principal: NamedDependency[Principal],
+) -> Response[WorkerTemplateView]:
+    """Store the next version of a template. ``If-Match`` with the ETag of the newest guards against races."""
+    async with db.begin() as tx:
+        stored = await templates.replace_template(
+            tx,
+            name=name,
+            content=_content(data),
+            active=data.active,
+            if_match=request.headers.get("if-match"),
+            actor=principal,
+        )
+    return JsonResponse(template_view(stored), headers={"ETag": templates.etag_of(stored)})
+
+
+@get("/api/structure-types", roles=READERS, tags=["Granulation"])
+async def list_structure_types() -> Page[StructureTypeSummary]:
+    """List the structure types: what trees there are, and their levels."""
+    specs = [type_summary(spec) for _, spec in sorted(builtin_specs().items())]
+    return Page(data=specs, has_more=False, next_cursor=None)
+
+
+@get("/api/structure-types/{structure_type:str}", roles=READERS, tags=["Granulation"])
+async def get_structure_type(structure_type: FromPath[str]) -> Response[StructureSpec]:
+    """Show a structure type as data: levels, fields, rules, presets, weights of the score."""
+    return JsonResponse(msgspec.to_builtins(templates.get_type(structure_type)))
+
+
+ROUTES = [
+    list_worker_templates,
+    create_worker_template,
+    get_worker_template,
+    list_worker_template_versions,
+    replace_worker_template,
+    list_structure_types,
+    get_structure_type,
+]

@@ -18,6 +18,7 @@ from aifactory.accounts.service import AccountsBook
 from aifactory.factory import Factory
 from aifactory.granulation import queries as tree_queries
 from aifactory.granulation import steps
+from aifactory.granulation.late_calls import LateCalls
 from aifactory.granulation.offline.brief import Brief
 from aifactory.granulation.scoring import Assessment
 from aifactory.granulation.service import Granulation
@@ -80,18 +81,20 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def open_world(database: Database, **app_arguments: Any) -> AsyncIterator[World]:
+async def open_world(
+    database: Database, *, settings: Settings | None = None, **app_arguments: Any
+) -> AsyncIterator[World]:
     """Build a world; its engine is built but not started."""
     workers = {"granulation": FakeWorker()}
     engine = Engine(database=database, workers=workers, slots=8, local_slots=2, grace_seconds=1)
     resources = ResourceService(workers=workers, wake=engine.wake, abort=engine.abort)
     factory = Factory(
-        settings=Settings(scheduler=False),
+        settings=settings or Settings(scheduler=False),
         database=database,
         resources=resources,
         book=AccountsBook(resources=resources),
         engine=engine,
-        granulation=Granulation(processes=1),
+        granulation=Granulation(processes=1, calls=LateCalls(environ={})),
     )
     app = build_app(factory, **app_arguments)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)

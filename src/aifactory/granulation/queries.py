@@ -1,29 +1,18 @@
 """The SQL of granulation: worker templates and trees; no decisions."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
+from aifactory.granulation.generation.repairs import Repair
 from aifactory.granulation.scoring import Assessment
 from aifactory.granulation.tree import Node, Tree, walk
 from aifactory.kernel.db import Tx, encode_json
 from aifactory.kernel.ids import ClientId, ExecutionId, StageId, TreeId
 from aifactory.kernel.page import Page, PageRequest, page_of
-from aifactory.resources.interface import Tier
-
-
-class WorkerTemplate(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker template's newest version, or the one asked for."""
-
-    name: str
-    version: int
-    structure_type: str
-    minimum_tier: Tier
-    tier_reason: str
-    default_parameters: dict[str, Any]
-    validation: dict[str, Any]
 
 
 class StoredTree(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,30 +30,15 @@ class StoredTree(msgspec.Struct, frozen=True, kw_only=True):
     score: Decimal | None
     assessment: dict[str, Any]
     head: dict[str, Any]
+    models: list[str]
+    repairs: list[dict[str, Any]]
+    judgement: dict[str, Any] | None
     created_at: datetime
 
 
 _TREE = """
     id, execution_id, client_id, structure_type, template, template_version, title, state, origin, score,
-    assessment, head, created_at"""
-
-
-async def find_template(tx: Tx, name: str) -> WorkerTemplate | None:
-    """Return the newest active version of a worker template."""
-    row = await tx.raw.fetchrow(
-        """
-        SELECT name, version, structure_type, minimum_tier, tier_reason, default_parameters, validation
-        FROM granulator_templates WHERE name = $1 AND active ORDER BY version DESC LIMIT 1
-        """,
-        name,
-    )
-    return None if row is None else msgspec.convert(dict(row), WorkerTemplate)
-
-
-async def template_names(tx: Tx) -> list[str]:
-    """Return the names of all active worker templates."""
-    rows = await tx.raw.fetch("SELECT DISTINCT name FROM granulator_templates WHERE active ORDER BY name")
-    return [row["name"] for row in rows]
+    assessment, head, models, repairs, judgement, created_at"""
 
 
 async def insert_tree(
@@ -79,14 +53,16 @@ async def insert_tree(
     state: str,
     tree: Tree,
     assessment: Assessment,
+    models: Sequence[str] = (),
+    repairs: Sequence[Repair] = (),
 ) -> None:
     """Store a tree, its nodes and its violations; a second tree of a stage is refused."""
     score = assessment.score.score
     await tx.raw.execute(
         """
         INSERT INTO granulation_trees (id, execution_id, stage_id, client_id, structure_type, template,
-            template_version, title, state, origin, score, assessment, head, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+            template_version, title, state, origin, score, assessment, head, models, repairs, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
         """,
         tree_id,
         execution_id,
@@ -101,6 +77,8 @@ async def insert_tree(
         None if score is None or state == "invalid" else Decimal(str(score)),
         encode_json(assessment.score),
         encode_json(msgspec.structs.replace(tree, nodes=())),
+        encode_json(list(models)),
+        encode_json(list(repairs)),
         tx.now,
     )
     await tx.raw.copy_records_to_table(
@@ -127,6 +105,13 @@ def _elements(tree_id: TreeId, tree: Tree) -> list[tuple[Any, ...]]:
         parent = ids.get(path.rpartition(".")[0])
         records.append((tree_id, position, path, node.id, parent, node.level, node.kind, node.title, body))
     return records
+
+
+async def store_judgement(tx: Tx, stage_id: StageId, judgement: dict[str, Any]) -> None:
+    """Put a judge's verdict beside the tree that a stage stored."""
+    await tx.raw.execute(
+        "UPDATE granulation_trees SET judgement = $2 WHERE stage_id = $1", stage_id, encode_json(judgement)
+    )
 
 
 async def find_tree(tx: Tx, *, client_id: ClientId | None, tree_id: TreeId) -> StoredTree | None:
@@ -181,12 +166,43 @@ async def load_tree(tx: Tx, stored: StoredTree) -> Tree:
     return msgspec.structs.replace(head, nodes=tuple(reversed(children.get("", []))))
 
 
-async def violations_of(tx: Tx, tree_id: TreeId) -> list[Any]:
-    """Return a tree's violations, worst first."""
+async def violations_of(
+    tx: Tx,
+    tree_id: TreeId,
+    *,
+    severity: str | None = None,
+    rule: str | None = None,
+    after: int = -1,
+    limit: int | None = None,
+) -> list[Any]:
+    """Return a tree's violations behind a position, worst first."""
     return await tx.raw.fetch(
         """
-        SELECT severity, rule, path, node_id, message FROM validation_results
-        WHERE tree_id = $1 ORDER BY position
+        SELECT position, severity, rule, path, node_id, message FROM validation_results
+        WHERE tree_id = $1 AND ($2::text IS NULL OR severity = $2) AND ($3::text IS NULL OR rule = $3)
+          AND position > $4
+        ORDER BY position LIMIT $5
         """,
         tree_id,
+        severity,
+        rule,
+        min(after, 2**31 - 1),
+        limit,
+    )
+
+
+async def count_trees(tx: Tx, *, client_id: ClientId | None, most: int) -> list[Any]:
+    """Count the newest trees, of one client or of all, by type, state and origin, and add up their scores."""
+    return await tx.raw.fetch(
+        """
+        SELECT structure_type, state, origin, count(*) AS trees, count(score) AS scored, sum(score) AS scores
+        FROM (
+            SELECT structure_type, state, origin, score FROM granulation_trees
+            WHERE $1::uuid IS NULL OR client_id = $1
+            ORDER BY id DESC LIMIT $2
+        ) newest
+        GROUP BY structure_type, state, origin
+        """,
+        client_id,
+        most,
     )

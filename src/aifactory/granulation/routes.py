@@ -1,20 +1,26 @@
 """HTTP of granulation: trees (called jobs in the paths, an older name), their structure, checks, exports."""
 
 from typing import Annotated, Any
+from uuid import UUID
 
+import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from aifactory.granulation import queries, schemas
 from aifactory.granulation.exports import EXPORTS
+from aifactory.granulation.generation.repairs import Repair
 from aifactory.granulation.queries import StoredTree
+from aifactory.granulation.violations import Severity
 from aifactory.kernel.db import Database, Tx
 from aifactory.kernel.errors import NotFound, invalid
 from aifactory.kernel.http import path_id
 from aifactory.kernel.ids import ExecutionId, TreeId, parse_id
-from aifactory.kernel.page import Page, page_request
+from aifactory.kernel.page import Page, page_of, page_request
 from aifactory.kernel.principal import READERS, Principal
+
+MOST_COUNTED = 10_000
 
 
 class TreeNotFound(NotFound):
@@ -23,7 +29,8 @@ class TreeNotFound(NotFound):
     code, title = "tree_not_found", "There is no such tree"
 
 
-async def _find(tx: Tx, text: str, caller: Principal) -> StoredTree:
+async def find_visible_tree(tx: Tx, text: str, caller: Principal) -> StoredTree:
+    """Return a tree that the caller may see. Raises TreeNotFound."""
     found = await queries.find_tree(
         tx, client_id=caller.visible_client(), tree_id=TreeId(path_id("tree", text))
     )
@@ -65,7 +72,7 @@ async def get_job(
 ) -> schemas.TreeSummary:
     """Show a tree: what it is, its score with sub-scores, what was checked."""
     async with db.begin() as tx:
-        return schemas.summary_of(await _find(tx, tree_id, principal))
+        return schemas.summary_of(await find_visible_tree(tx, tree_id, principal))
 
 
 @get("/api/jobs/{tree_id:str}/structure", roles=READERS, tags=["Granulation"])
@@ -74,18 +81,46 @@ async def get_job_structure(
 ) -> schemas.Structure:
     """Show a tree as an outline."""
     async with db.begin() as tx:
-        tree = await queries.load_tree(tx, await _find(tx, tree_id, principal))
+        tree = await queries.load_tree(tx, await find_visible_tree(tx, tree_id, principal))
     return schemas.structure_of(tree_id, tree)
 
 
 @get("/api/jobs/{tree_id:str}/validations", roles=READERS, tags=["Granulation"])
 async def get_job_validations(
-    tree_id: FromPath[str], db: NamedDependency[Database], principal: NamedDependency[Principal]
-) -> schemas.Validations:
-    """Show every broken rule of a tree, gates first."""
+    tree_id: FromPath[str],
+    db: NamedDependency[Database],
+    principal: NamedDependency[Principal],
+    severity: FromQuery[Severity | None] = None,
+    rule: FromQuery[str | None] = None,
+    limit: FromQuery[int | None] = None,
+    cursor: FromQuery[str | None] = None,
+) -> Page[schemas.ViolationView]:
+    """List the broken rules of a tree, gates first; of one ``severity``, of one ``rule``."""
+    page = page_request(limit, cursor)
     async with db.begin() as tx:
-        rows = await queries.violations_of(tx, (await _find(tx, tree_id, principal)).id)
-    return schemas.Validations(id=tree_id, violations=[schemas.violation_of(row) for row in rows])
+        stored = await find_visible_tree(tx, tree_id, principal)
+        rows = await queries.violations_of(
+            tx,
+            stored.id,
+            severity=severity,
+            rule=rule,
+            after=-1 if page.before is None else page.before.int,
+            limit=page.limit + 1,
+        )
+    # A violation has no id of its own: its place in the list makes the cursor.
+    return page_of(
+        [schemas.violation_of(row) for row in rows], [UUID(int=row["position"]) for row in rows], page
+    )
+
+
+@get("/api/jobs/{tree_id:str}/repairs", roles=READERS, tags=["Granulation"])
+async def get_job_repairs(
+    tree_id: FromPath[str], db: NamedDependency[Database], principal: NamedDependency[Principal]
+) -> schemas.Repairs:
+    """Show what was changed between the models' answers and the tree: where, why and by whom."""
+    async with db.begin() as tx:
+        stored = await find_visible_tree(tx, tree_id, principal)
+    return schemas.Repairs(id=tree_id, repairs=msgspec.convert(stored.repairs, list[Repair]))
 
 
 @get("/api/jobs/{tree_id:str}/export", roles=READERS, tags=["Granulation"])
@@ -100,7 +135,7 @@ async def export_job(
     if export is None:
         raise invalid("/format", "unknown_format", f"Known formats: {', '.join(sorted(EXPORTS))}.")
     async with db.begin() as tx:
-        tree = await queries.load_tree(tx, await _find(tx, tree_id, principal))
+        tree = await queries.load_tree(tx, await find_visible_tree(tx, tree_id, principal))
     return Response(
         export.write(tree),
         media_type=export.media_type,
@@ -111,4 +146,12 @@ async def export_job(
     )
 
 
-ROUTES = [list_jobs, get_job, get_job_structure, get_job_validations, export_job]
+@get("/api/stats", roles=READERS, tags=["Granulation"])
+async def get_stats(db: NamedDependency[Database], principal: NamedDependency[Principal]) -> schemas.Stats:
+    """Count the caller's newest trees (at most 10,000) by type, state and origin, with their mean score."""
+    async with db.begin() as tx:
+        rows = await queries.count_trees(tx, client_id=principal.visible_client(), most=MOST_COUNTED)
+    return schemas.stats_of(rows, most=MOST_COUNTED)
+
+
+ROUTES = [list_jobs, get_job, get_job_structure, get_job_validations, get_job_repairs, export_job, get_stats]

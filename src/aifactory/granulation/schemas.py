@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from aifactory.granulation.generation.repairs import Repair
 from aifactory.granulation.queries import StoredTree
 from aifactory.granulation.scoring import SubScore
 from aifactory.granulation.tree import Node, Tree, walk
@@ -14,6 +15,30 @@ from aifactory.kernel.ids import text_id
 
 class View(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Base of what leaves: camelCase; may grow."""
+
+
+class Grade(View, frozen=True, kw_only=True):
+    """A judge's grade for one criterion, 1 to 5, with the reason."""
+
+    key: str
+    grade: int
+    reason: str
+
+
+class Judgement(View, frozen=True, kw_only=True):
+    """What a model said as a judge, beside the score and without effect on it: advice, not a check."""
+
+    model: str
+    verdict: str
+    steps: list[str]
+    grades: list[Grade]
+
+
+class Repairs(View, frozen=True, kw_only=True):
+    """Everything that was changed between the models' answers and the stored tree, in order."""
+
+    id: str
+    repairs: list[Repair]
 
 
 class TreeSummary(View, frozen=True, kw_only=True):
@@ -28,12 +53,15 @@ class TreeSummary(View, frozen=True, kw_only=True):
     title: str
     state: str
     origin: str
+    models: list[str]
     score: Decimal | None
     band: str
     sub_scores: dict[str, SubScore]
     gates_failed: tuple[str, ...]
     checks_run: tuple[str, ...]
     checks_skipped: dict[str, str]
+    repairs: int
+    judgement: Judgement | None
     created_at: datetime
 
 
@@ -69,11 +97,15 @@ class ViolationView(View, frozen=True, kw_only=True):
     message: str
 
 
-class Validations(View, frozen=True, kw_only=True):
-    """All broken rules of a tree, gates first."""
+class Stats(View, frozen=True, kw_only=True):
+    """The newest trees, counted; ``complete``: there are no older ones."""
 
-    id: str
-    violations: list[ViolationView]
+    trees: int
+    complete: bool
+    by_type: dict[str, int]
+    by_state: dict[str, int]
+    by_origin: dict[str, int]
+    mean_score: Decimal | None
 
 
 def summary_of(stored: StoredTree) -> TreeSummary:
@@ -89,12 +121,15 @@ def summary_of(stored: StoredTree) -> TreeSummary:
         title=stored.title,
         state=stored.state,
         origin=stored.origin,
+        models=stored.models,
         score=stored.score,
         band=assessed["band"],
         sub_scores=msgspec.convert(assessed["subScores"], dict[str, SubScore]),
         gates_failed=tuple(assessed["gatesFailed"]),
         checks_run=tuple(assessed["checksRun"]),
         checks_skipped=assessed["checksSkipped"],
+        repairs=len(stored.repairs),
+        judgement=msgspec.convert(stored.judgement, Judgement | None),
         created_at=stored.created_at,
     )
 
@@ -131,4 +166,26 @@ def violation_of(row: Any) -> ViolationView:
         path=row["path"],
         node_id=row["node_id"],
         message=row["message"],
+    )
+
+
+def stats_of(rows: list[Any], *, most: int) -> Stats:
+    """Add up groups of trees."""
+
+    def by(name: str) -> dict[str, int]:
+        counted: dict[str, int] = {}
+        for row in rows:
+            counted[row[name]] = counted.get(row[name], 0) + row["trees"]
+        return dict(sorted(counted.items()))
+
+    trees = sum(row["trees"] for row in rows)
+    scored = sum(row["scored"] for row in rows)
+    scores = sum((row["scores"] or Decimal(0) for row in rows), Decimal(0))
+    return Stats(
+        trees=trees,
+        complete=trees < most,
+        by_type=by("structure_type"),
+        by_state=by("state"),
+        by_origin=by("origin"),
+        mean_score=round(scores / scored, 1) if scored else None,
     )

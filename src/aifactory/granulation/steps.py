@@ -33,11 +33,12 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """What a step made: named bytes, and the words it read and wrote."""
+    """What a step made: named bytes, a few facts about them, and the words it read and wrote."""
 
     artifacts: dict[str, bytes]
-    words_read: int
-    words_written: int
+    words_read: int = 0
+    words_written: int = 0
+    output: dict[str, Any] = {}
 
 
 def read(source: bytes, source_format: SourceFormat, name: str, language: str | None) -> Made | Refused:

@@ -147,4 +147,4 @@ async def test_an_unknown_worker_template_is_answered_with_the_near_names(factor
     with pytest.raises(AppError) as refused:
         await submit(factory, client_id, QUIZ, source=text())
     assert refused.value.status == 404
-    assert refused.value.extras["nearest"] == ["quiz_basic_v1"]
+    assert refused.value.extras["near_names"][0] == "quiz_basic_v1"

@@ -1,0 +1,77 @@
+"""The way of a stage without models: read, write, score, each one local step in a worker process. Pure."""
+
+from typing import Any
+
+import msgspec
+
+from aifactory.granulation.model.steps import Wish
+from aifactory.granulation.parameters import counts_of
+from aifactory.granulation.steps import NODE_WORDS_LIMIT
+from aifactory.kernel.ids import DataId
+from aifactory.resources.interface import (
+    LOCAL_ROUTE,
+    Line,
+    NewJob,
+    Phase,
+    ResolvedStage,
+    RunningStage,
+    StageInputs,
+)
+
+STEP_SECONDS = 600
+# Words of a node with all that it holds, of the examples.
+NODE_WORDS = {"course": 190, "quiz": 140, "flashcards": 35, "document": 50}
+TYPICAL_NODE_WORDS = 170
+
+
+def node_words(structure_type: str) -> int:
+    """Return how many words a node of a type is expected to have."""
+    return NODE_WORDS.get(structure_type, TYPICAL_NODE_WORDS)
+
+
+def lines_of(wish: Wish, source_words: int) -> list[Line]:
+    """Bound the three steps in words: the source where it is read, the tree where it is made and judged."""
+    nodes = counts_of(wish.parameters, wish.spec).nodes
+    limit, expected = nodes * NODE_WORDS_LIMIT, nodes * node_words(wish.spec.type)
+    return [
+        local_line("read", source_words, 0, source_words, 0),
+        local_line("write", 0, limit, 0, expected),
+        local_line("score", limit, 0, expected, 0),
+    ]
+
+
+def local_line(
+    kind: str, input_bound: int, output_limit: int, expected_input: int, expected_output: int
+) -> Line:
+    """Return the line of one local step, in a phase of its own name; words."""
+    return Line(
+        kind=kind,
+        phase=kind,
+        count=1,
+        route=LOCAL_ROUTE,
+        input_bound=input_bound,
+        output_limit=output_limit,
+        expected_input=expected_input,
+        expected_output=expected_output,
+    )
+
+
+def local_phase(
+    kind: str, resolved: ResolvedStage, inputs: StageInputs, data: dict[str, DataId], **facts: Any
+) -> Phase:
+    """Return the phase of one local step; it gets the source with what earlier steps left."""
+    payload = {"resolved": msgspec.to_builtins(resolved), "sourceWords": inputs.source_words, **facts}
+    given = {"source": inputs.source, **data} if inputs.source is not None else dict(data)
+    job = NewJob(kind=kind, line=kind, payload=payload, data=given, timeout_seconds=STEP_SECONDS)
+    return Phase(name=kind, jobs=(job,))
+
+
+def next_phase(stage: RunningStage) -> Phase | None:
+    """Return what follows a step that succeeded; None after the last."""
+    following = {"read": "write", "write": "score"}.get(stage.phase)
+    if following is None:
+        return None
+    data = {
+        name: one for job in stage.jobs for name, one in job.artifacts.items() if name in ("digest", "tree")
+    }
+    return local_phase(following, stage.resolved, stage.inputs, data)

@@ -1,0 +1,1 @@
+"""Proofs at full size; `make prove` runs them, `make test` runs bounded versions of the same code."""

@@ -1,0 +1,183 @@
+"""``python -m prove [faults speed litellm]``: runs proofs at full size and says which promises were kept."""
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import anyio
+import msgspec
+import structlog
+
+from aifactory.kernel.money import usd
+from prove import faults, litellm, speed
+from prove.databases import Databases, open_databases
+from prove.proxy import VERSION
+
+LEAST_FINE = 0.995
+MOST_PATCHES = 0.10
+LEAST_RATIO = 4.0
+_WITHIN_SECONDS = 3600.0
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line asks for."""
+
+    executions: int
+    folder: Path
+
+
+class Proven(msgspec.Struct, frozen=True, kw_only=True):
+    """A proof's report as a table, its first row the head, and the promises that were broken."""
+
+    table: Sequence[Sequence[object]]
+    broken: tuple[str, ...]
+
+
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """What is proved, what it needs, and how it runs."""
+
+    shows: str
+    needs: str
+    run: Callable[[Databases, Options], Awaitable[Proven]]
+
+
+async def _faults(databases: Databases, options: Options) -> Proven:
+    async with databases.fresh() as database:
+        report = await faults.run(database, options.executions, within_seconds=_WITHIN_SECONDS)
+    books = report.books
+    promises = {
+        f"{report.fine:.1%} ended well, at least {LEAST_FINE:.1%} must": report.fine >= LEAST_FINE,
+        f"{report.stuck} executions are stuck": report.stuck == 0,
+        f"{report.depth_missed} results are not as deep as asked": report.depth_missed == 0,
+        f"patches took {report.patch_share:.1%} of the tokens": report.patch_share <= MOST_PATCHES,
+        f"{report.audit_differences} differences in the audit": report.audit_differences == 0,
+    }
+    rows = {
+        "executions": report.executions,
+        "ended": counted(report.by_state),
+        "ended well": f"{report.fine:.1%}",
+        "stuck": report.stuck,
+        "depth missed": report.depth_missed,
+        "calls": report.calls,
+        "calls with a fault": f"{report.faulty_calls} ({report.faulty_calls / max(1, report.calls):.1%})",
+        "tokens": report.tokens,
+        "of repair patches": f"{report.patch_tokens} ({report.patch_share:.1%})",
+        "of discarded answers": report.discarded_tokens,
+        "calls paid": f"{books.paid_calls}, {usd(books.paid_nano)} USD",
+        "served and lost": books.unpaid_served_calls,
+        "refused": books.refused_calls,
+        "differences to the provider's book": len(books.differences),
+        "differences in the audit": report.audit_differences,
+    }
+    return Proven(table=[("", ""), *rows.items()], broken=(*_kept(promises), *books.differences))
+
+
+async def _speed(databases: Databases, _: Options) -> Proven:
+    async with databases.fresh() as database:
+        report = await speed.run(database)
+    rows = [
+        ("", "seconds", "calls", "tokens"),
+        ("parallel", f"{report.parallel_seconds:.1f}", report.calls, report.parallel_tokens),
+        ("one call", f"{report.one_call_seconds:.1f}", 1, report.one_call_tokens),
+    ]
+    words = f"{report.nodes} nodes: {report.ratio:.1f} times faster"
+    promises = {f"{words}, at least {LEAST_RATIO:g} times is promised": report.ratio >= LEAST_RATIO}
+    return Proven(table=[*rows, (words, "", "", "")], broken=_kept(promises))
+
+
+async def _litellm(databases: Databases, options: Options) -> Proven:
+    report = await litellm.run(databases, folder=options.folder)
+    head = ("case", "executions", "calls", "usage", "tokens", "billed", "paid", "lost", "circuit", "books")
+    rows = [
+        (
+            row.name,
+            counted(row.states),
+            counted(row.outcomes),
+            row.usage_arrived,
+            row.tokens,
+            f"{usd(row.billed_nano):.6f}",
+            f"{usd(row.books.paid_nano):.6f}",
+            row.books.unpaid_served_calls,
+            row.circuit,
+            "differ" if row.books.differences else "equal",
+        )
+        for row in report.rows
+    ]
+    return Proven(table=[head, *rows], broken=report.broken)
+
+
+def _kept(promises: dict[str, bool]) -> tuple[str, ...]:
+    """Return the words of the promises that were not kept."""
+    return tuple(words for words, is_kept in promises.items() if not is_kept)
+
+
+def counted(counts: dict[str, int]) -> str:
+    """Return counts in words: ``3 succeeded, 1 partial``."""
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items(), key=lambda one: -one[1]))
+
+
+PROOFS = {
+    "faults": Proof(
+        shows="executions against a provider of whose calls every fifth fails",
+        needs="3 to 10 minutes, 200 MB of disk",
+        run=_faults,
+    ),
+    "speed": Proof(
+        shows="a course of 170 nodes in parallel and in one long call",
+        needs="8 minutes, 150 MB of disk",
+        run=_speed,
+    ),
+    "litellm": Proof(
+        shows=f"the LiteLLM proxy {VERSION} between AI Factory and the simulated provider",
+        needs="4 minutes, 750 MB of disk; the first time it installs LiteLLM from the package index",
+        run=_litellm,
+    ),
+}
+
+
+async def _run(names: Sequence[str], options: Options) -> int:
+    broken = 0
+    async with open_databases() as databases:
+        for name in names:
+            proof, started = PROOFS[name], time.monotonic()
+            print(f"\n{name}: {proof.shows}. It needs {proof.needs}.", flush=True)
+            proven = await proof.run(databases, options)
+            print(as_table(proven.table))
+            print(f"{time.monotonic() - started:.0f} s.", *proven.broken, sep="\nBROKEN: ", flush=True)
+            broken += len(proven.broken)
+    print(f"\n{broken} promises broken." if broken else "\nEvery promise was kept.")
+    return 1 if broken else 0
+
+
+def as_table(rows: Sequence[Sequence[object]]) -> str:
+    """Return rows as a Markdown table with straight columns."""
+    texts = [[str(cell) for cell in row] for row in rows]
+    widths = [max(3, *map(len, column)) for column in zip(*texts, strict=True)]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in texts
+    ]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+def main() -> int:
+    """Run the proofs that are named; 1 when a promise was broken."""
+    parser = argparse.ArgumentParser(prog="prove", description=__doc__)
+    parser.add_argument("proofs", nargs="*", default=["faults", "speed"], help=", ".join(PROOFS))
+    parser.add_argument("--executions", type=int, default=200, help="how many `faults` runs")
+    parser.add_argument("--folder", type=Path, default=litellm.CACHE, help="where `litellm` is installed")
+    asked = parser.parse_args()
+    if unknown := [name for name in asked.proofs if name not in PROOFS]:
+        parser.error(f"no such proof: {', '.join(unknown)}; there are {', '.join(PROOFS)}")
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    for name in asked.proofs:
+        print(f"{name}: {PROOFS[name].needs}")
+    return anyio.run(_run, asked.proofs, Options(executions=asked.executions, folder=asked.folder))
+
+
+# Local steps run in worker processes, which import this module again.
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,7 @@
 """``aifactory serve``: the app under uvicorn, started and stopped in order."""
 
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -13,13 +14,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aifactory.accounts.seeds import FirstSecrets, seed_first_start
 from aifactory.app import create_app
-from aifactory.factory import CannotListen, Factory, build_factory, open_database
+from aifactory.factory import CannotListen, Factory, build_factory, open_database, register_providers
+from aifactory.granulation import granulate_routes
 from aifactory.granulation import routes as granulation_routes
+from aifactory.granulation import template_routes as worker_template_routes
 from aifactory.kernel.errors import Unreadable
 from aifactory.kernel.health import HealthCheck, PartHealth
 from aifactory.kernel.http import Shutdown, encode
 from aifactory.kernel.ids import new_id
 from aifactory.kernel.problems import PROBLEM_MEDIA_TYPE
+from aifactory.resources import estimate_routes, provider_routes
 from aifactory.resources import routes as resource_routes
 from aifactory.resources.engine import Engine
 from aifactory.settings import Settings
@@ -35,10 +39,24 @@ def build_app(factory: Factory, **changes: Any) -> Litestar:
                 await stack.enter_async_context(factory.run())
             yield
 
+    checks = {"providers": provider_routes.providers_check(factory.database)}
+    if factory.settings.scheduler:
+        checks["scheduler"] = engine_check(factory.engine)
     parts: dict[str, Any] = {
-        "routes": [*resource_routes.ROUTES, *granulation_routes.ROUTES],
-        "dependencies": {"engine": factory.engine, "book": factory.book},
-        "health": {"scheduler": engine_check(factory.engine)} if factory.settings.scheduler else {},
+        "routes": [
+            *resource_routes.ROUTES,
+            *provider_routes.ROUTES,
+            *estimate_routes.ROUTES,
+            *granulation_routes.ROUTES,
+            *worker_template_routes.ROUTES,
+            *granulate_routes.ROUTES,
+        ],
+        "dependencies": {
+            "engine": factory.engine,
+            "book": factory.book,
+            "granulation": factory.granulation,
+        },
+        "health": checks,
         "lifespan": [run_engine],
     }
     return create_app(
@@ -63,6 +81,7 @@ async def serve(settings: Settings, *, announce: Callable[[FirstSecrets | None],
     """Open everything, tell the first start's secrets, serve until SIGINT or SIGTERM. Raises CannotListen."""
     with _bind(settings) as listener:
         async with open_database(settings) as database:
+            await register_providers(settings, database, os.environ)
             factory = build_factory(settings, database)
             secrets = await seed_first_start(database, resources=factory.resources)
             app = build_app(factory)

@@ -14,6 +14,30 @@ pytestmark = pytest.mark.anyio
 
 REQUEST = {"template": QUIZ, "parameters": {"topic": "x"}}
 TEMPLATE = {"title": "T", "flow": FLOW}
+WORKER_TEMPLATE = {
+    "title": "T",
+    "structureType": "quiz",
+    "minimumTier": "basic",
+    "tierReason": "small",
+    "tokensMin": 1,
+    "tokensAvg": 2,
+    "tokensMax": 3,
+    "expectedSeconds": 1,
+    "memoryMb": 1,
+}
+SMALL_TREE = {
+    "structureType": "quiz",
+    "title": "T",
+    "summary": "S.",
+    "language": "en",
+    "origin": "human",
+    "depth": 2,
+    "nodes": [{"id": "n1", "kind": "section", "level": 1, "ordinal": 1, "title": "A section"}],
+}
+PROVIDER = {
+    "baseUrl": "http://localhost:9/v1",
+    "models": [{"model": "m", "inputUsdPerMillion": 0, "outputUsdPerMillion": 0}],
+}
 OPEN = dict.fromkeys(("nobody", "theirs", "reader", "user", "support", "ours", "admin"), 200)
 
 
@@ -93,14 +117,31 @@ TABLE = [
     case("GET", "/api/cost/{execution_id}", "404 200 200 200 200 200"),
     case("GET", "/api/queue/status", "200 200 200 200 200 200"),
     case("GET", "/status", "200 200 200 200 200 200"),
+    case("POST", "/api/cost/estimate", "200 200 422 200 200 422", REQUEST),
+    case("POST", "/api/resources/estimate", "200 200 422 200 200 422", REQUEST),
+    case("GET", "/admin/providers", "403 403 200 403 403 200"),
+    case("GET", "/admin/providers/{name}", "403 403 200 403 403 200"),
+    case("PUT", "/admin/providers/{name}", "403 403 403 403 403 200", PROVIDER),
+    case("POST", "/admin/providers/{name}/reset", "403 403 403 403 403 200"),
     case("GET", "/admin/scheduler", "403 403 200 403 403 200"),
     case("POST", "/admin/scheduler/start", "403 403 403 403 403 200"),
     case("POST", "/admin/scheduler/stop", "403 403 403 403 403 200"),
     case("POST", "/admin/scheduler/process", "403 403 403 403 403 409"),
     case("GET", "/api/jobs", "200 200 200 200 200 200"),
+    case("GET", "/api/stats", "200 200 200 200 200 200"),
+    case("GET", "/api/templates", "200 200 200 200 200 200"),
+    case("POST", "/api/templates", "403 403 403 403 403 201", {"name": "t_new", **WORKER_TEMPLATE}),
+    case("GET", "/api/templates/{name}", "200 200 200 200 200 200"),
+    case("PUT", "/api/templates/{name}", "403 403 403 403 403 200", WORKER_TEMPLATE),
+    case("GET", "/api/templates/{name}/versions", "200 200 200 200 200 200"),
+    case("GET", "/api/structure-types", "200 200 200 200 200 200"),
+    case("GET", "/api/structure-types/{structure_type}", "200 200 200 200 200 200"),
+    case("POST", "/api/granulate", "202 403 403 202 202 422", {"type": "quiz", "topic": "x"}),
+    case("POST", "/api/validate", "200 200 200 200 200 200", {"tree": SMALL_TREE}),
     case("GET", "/api/jobs/{tree_id}", "404 200 200 200 200 200"),
     case("GET", "/api/jobs/{tree_id}/structure", "404 200 200 200 200 200"),
     case("GET", "/api/jobs/{tree_id}/validations", "404 200 200 200 200 200"),
+    case("GET", "/api/jobs/{tree_id}/repairs", "404 200 200 200 200 200"),
     case("GET", "/api/jobs/{tree_id}/export", "404 200 200 200 200 200"),
 ]
 
@@ -123,9 +164,13 @@ async def fill_path(world: World, path: str) -> str:
     values = {
         "client_id": world.ours.id,
         "key_id": world.ours.key_id,
-        "name": QUIZ,
+        "name": "quiz_basic_v1" if path.startswith("/api/templates") else QUIZ,
+        "structure_type": "quiz",
         "digest": "0",
     }
+    if path.startswith("/admin/providers/{name}"):
+        values["name"] = "somewhere"
+        await world.ask("PUT", "/admin/providers/somewhere", world.admin, json=PROVIDER)
     if "{request_id}" in path:
         made = await world.ask("POST", "/requests", world.ours.key, json=REQUEST)
         values["request_id"] = made.json()["id"]

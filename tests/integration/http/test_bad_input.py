@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from litestar.routes import HTTPRoute
 from tests.factories import FLOW, QUIZ, World, assert_problem, make_key
-from tests.integration.http.test_access import TABLE, fill_path
+from tests.integration.http.test_access import SMALL_TREE, TABLE, WORKER_TEMPLATE, fill_path
 
 from aifactory.kernel.clock import utc_now
 
@@ -67,6 +67,16 @@ def _from_now(*, days: int) -> str:
     return (utc_now() + timedelta(days=days)).isoformat()
 
 
+FULL_WORKER_TEMPLATE = {
+    **WORKER_TEMPLATE,
+    "description": "d",
+    "maxInputTokens": 5,
+    "defaultParameters": {"granularityLevel": 2, "size": {"perLevel": [2, 3]}},
+    "parameterSchema": {"type": "object", "properties": {"topic": {"maxLength": 9}}},
+    "validation": {"enabled": True, "level": 1, "threshold": 5},
+    "models": ["a/b"],
+    "offlineFallback": False,
+}
 WITH_BODY = [row for row in TABLE if row.method in ("POST", "PUT", "PATCH") and row.body is not None]
 FULL_BODIES: dict[str, Any] = {
     "POST /auth/login": {"login": "nobody", "password": "wrong"},
@@ -123,6 +133,44 @@ FULL_BODIES: dict[str, Any] = {
         "clientId": None,
     },
     "POST /requests/{request_id}/execute": {"parameters": {"topic": "x", "source": {"text": "t"}}},
+    **{
+        f"POST /api/{kind}/estimate": {
+            "template": QUIZ,
+            "parameters": {"topic": "x", "source": {"text": "t", "format": "text", "name": "n"}},
+            "urgency": "low",
+            "accuracy": "high",
+            "runAfter": _from_now(days=1),
+            "deadline": _from_now(days=30),
+            "metadata": {"a": "b"},
+            "clientId": None,
+        }
+        for kind in ("cost", "resources")
+    },
+    "PUT /admin/providers/{name}": {
+        "title": "T",
+        "baseUrl": "http://localhost:9/v1",
+        "apiKeyVariable": "SOME_API_KEY",
+        "profile": "openai",
+        "structured": "json_object",
+        "streaming": True,
+        "connectMs": 1,
+        "firstTokenMs": 1,
+        "idleMs": 1,
+        "simulated": True,
+        "active": True,
+        "models": [
+            {
+                "model": "m",
+                "pool": "default",
+                "contextTokens": 10,
+                "maxOutputTokens": 10,
+                "inputUsdPerMillion": 0.5,
+                "cachedInputUsdPerMillion": 0.25,
+                "outputUsdPerMillion": 1,
+                "active": True,
+            }
+        ],
+    },
     "POST /api/execute": {
         "template": QUIZ,
         "parameters": {"topic": "x", "source": {"text": "t", "format": "text", "name": "n"}, "depth": 2},
@@ -133,6 +181,35 @@ FULL_BODIES: dict[str, Any] = {
         "metadata": {"a": "b"},
         "clientId": None,
     },
+    "POST /api/templates": {"name": "t_new", **FULL_WORKER_TEMPLATE},
+    "PUT /api/templates/{name}": {**FULL_WORKER_TEMPLATE, "active": True},
+    "POST /api/granulate": {
+        "type": "quiz",
+        "template": None,
+        "topic": "x",
+        "structureType": "quiz",
+        "source": {"text": "t", "format": "text", "name": "n"},
+        "size": {"perLevel": [2, 3]},
+        "constraints": {"maxModules": 3, "focusAreas": ["x"]},
+        "objects": [{"name": "x", "kind": "concept", "where": ""}],
+        "validation": {"level": 1, "threshold": 50},
+        "urgency": "low",
+        "accuracy": "high",
+        "runAfter": _from_now(days=1),
+        "deadline": _from_now(days=30),
+        "metadata": {"a": "b"},
+        "clientId": None,
+    },
+    "POST /api/validate": {
+        "tree": SMALL_TREE,
+        "treeId": None,
+        "structureType": "quiz",
+        "source": {"text": "t", "format": "text", "name": "n"},
+        "parameters": {"size": {"perLevel": [2, 3]}},
+        "objects": [{"name": "x", "kind": "concept", "where": ""}],
+        "threshold": 50,
+        "level": 2,
+    },
 }
 
 
@@ -142,7 +219,10 @@ def name_of(row: Any) -> str:
 
 async def all_powers(world: World, row: Any) -> dict[str, str]:
     """Credentials that get past the guard of a route."""
-    if row.path.startswith(("/requests", "/api/execute")) or "api-keys" in row.path:
+    if (
+        row.path.startswith(("/requests", "/api/execute", "/api/cost", "/api/resources", "/api/granulate"))
+        or "api-keys" in row.path
+    ):
         scopes = ["read", "write", "keys"]
         return (await make_key(world.database, world.ours.client_id, scopes))[1]
     return world.admin

@@ -79,6 +79,7 @@ class JobEnds:
             cost = self.books.pay(job, run, outcome.usage)
             label = "succeeded" if outcome.fault is None else outcome.fault.code
             self.books.end_run(job, run, label, outcome.usage, cost)
+        job.fault = outcome.fault  # kept while it waits for another try: a deadline may come first
         job.losses += retries.is_uncounted(outcome.fault)
         job.crashes += one.crashed and job.started_at is not None
         if execution.finished_at is not None:
@@ -88,7 +89,6 @@ class JobEnds:
         elif not (
             retries.may_retry(job, outcome.fault) and await self._retry(job, outcome.fault, blocked_seconds)
         ):
-            job.fault = outcome.fault
             poisoned = one.crashed and job.crashes > MAX_CRASHES
             await self._finish(job, JobState.POISONED if poisoned else JobState.FAILED, outcome)
 

@@ -137,9 +137,13 @@ async def end_executions(
     books = await book_queries.load_books(tx, execution_ids, [])
     await book_queries.load_open_jobs(tx, books)
     running: list[JobId] = []
+    causes: dict[ExecutionId, Reason] = {}
     for job in list(books.jobs.values()):
         if books.executions[job.execution_id].finished_at is not None:
             continue
+        if job.fault is not None and state is ExecutionState.EXPIRED:
+            message = f"The last try of the step {job.kind}: {job.fault.message}"
+            causes[job.execution_id] = Reason(code=job.fault.code, message=message)
         if job.state in (JobState.RUNNING, JobState.AT_PROVIDER):
             running.append(job.id)
         else:
@@ -148,6 +152,7 @@ async def end_executions(
             books.unqueued.append(job.id)
     for execution in books.executions.values():
         if execution.finished_at is None:
-            books.finish_execution(execution, state, (reason,))
+            why = (reason, causes[execution.id]) if execution.id in causes else (reason,)
+            books.finish_execution(execution, state, why)
     await book_queries.write_books(tx, books)
     return running

@@ -15,6 +15,7 @@ from tests.fake_worker import (
     USAGE,
     WORST_NANO,
     ScriptedWorker,
+    limited,
     new_job,
 )
 from tests.fleet import Fleet
@@ -512,6 +513,23 @@ async def test_work_past_its_deadline_expires_and_gives_its_hold_back(fleet: Fle
     assert await fleet.job_states() == ["expired"]
     assert await fleet.budget(client) == (0, 0, 0)
     assert await fleet.counts() == NOTHING_LEFT
+
+
+async def test_what_its_last_try_met_is_said_of_work_that_expires(fleet: Fleet) -> None:
+    worker = fleet.script({"write": 1})
+    worker.answers = [limited(seconds=60)]
+    process = await fleet.process()
+    async with fleet.database.begin() as tx:
+        deadline = tx.now + timedelta(seconds=90)
+    execution = await fleet.submit(await fleet.client(), deadline=deadline)
+    await process.tick()
+    await process.settle()
+    assert (await fleet.view(execution)).state is ExecutionState.RUNNING
+    await process.age(91)
+    await process.engine.maintenance.expire()
+    view = await fleet.view(execution)
+    assert [reason.code for reason in view.reasons] == ["deadline", "rate_limited"]
+    assert "write: HTTP 429" in view.reasons[1].message
 
 
 async def test_trap_24_waiting_long_in_the_queue_does_not_shorten_a_running_call(fleet: Fleet) -> None:

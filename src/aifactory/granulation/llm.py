@@ -7,7 +7,6 @@ wrong becomes a fault with a short fixed message. Nothing is retried here: each 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any, cast
 
 import anyio
@@ -35,6 +34,7 @@ from aifactory.granulation.llm_requests import (
     request_of,
     url_of,
 )
+from aifactory.kernel.clock import utc_now
 from aifactory.resources.interface import Endpoint, Health, Usage
 
 __all__ = ["Call", "Failed", "Finish", "ModelCalls", "Reply"]
@@ -337,9 +337,8 @@ def _refused(
 
 
 def _failed(code: str, headers: Mapping[str, str], *, usage: Usage | None, detail: str = "") -> Failed:
-    now = datetime.now(UTC)
     fault = fault_of(code, detail=detail)
-    signal = failure_signal(headers, fault, now)
+    signal = failure_signal(headers, fault, utc_now())
     pause = signal.blocked_seconds
     return Failed(fault=msgspec.structs.replace(fault, retry_after_seconds=pause), usage=usage, signal=signal)
 

@@ -1,11 +1,11 @@
 """Prices looked up in ``genai-prices``, the only place that imports it: exact, found once a model."""
 
 import functools
-from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.metadata import version
 from typing import Any
 
+from aifactory.kernel.clock import utc_now
 from aifactory.kernel.money import nano
 from aifactory.resources.providers import ModelPrice
 
@@ -37,7 +37,7 @@ def _look_up(model: str, provider: str | None, base_url: str | None) -> Any:
         _, found = get_snapshot().find_provider_model(model, None, provider, base_url)
     except LookupError:
         return None
-    return found.get_prices(datetime.now(UTC))
+    return found.get_prices(utc_now())
 
 
 def _dearest(price: Any) -> int:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from types import FrameType
 from typing import Any
@@ -153,6 +154,9 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Ask for the end; a second Ctrl-C asks for it now."""
+        if not self.should_exit:
+            told = "Stopping: running steps get a few seconds; what is unfinished goes on at the next start."
+            print(told, file=sys.stderr, flush=True)
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
         self.shutdown_notice.requested = True

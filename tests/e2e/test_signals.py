@@ -34,6 +34,7 @@ def test_work_in_flight_is_handed_back_and_goes_on(data_dir: Path, stop: Callabl
 
         assert time.monotonic() - asked < SECONDS_TO_END
         assert code == 0, server.stderr
+        assert "Stopping: running steps get a few seconds" in server.stderr
         assert_quiet(server)
         wait_until(lambda: not server.others(), "the worker processes to end")
         with database_of(data_dir) as fetch:

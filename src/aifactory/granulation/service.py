@@ -128,7 +128,8 @@ class Granulation:
             has_source = inputs.source is not None if inputs is not None else True
             path = ModelPath(wish=wish, generator=generator, has_source=has_source)
             if inputs is not None and (reason := model_lines.why_unwritable(path)) is not None:
-                message = f"{reason}. Ask for fewer (size.perLevel, depth), or for mode: offline."
+                instead = "" if inputs.source is None else ", or for mode: offline"
+                message = f"{reason}. Ask for fewer (size.perLevel, depth){instead}."
                 raise invalid("/parameters/size", "too_large_for_model", message)
             return model_lines.lines_of(path, words)
         return offline_path.lines_of(wish, words)

@@ -194,4 +194,6 @@ async def test_what_no_answer_could_hold_is_refused_before_anything_is_held(data
         with pytest.raises(Invalid) as refused:
             await made(ground, "course", size={"perLevel": [1500]})
         assert refused.value.errors[0].code == "too_large_for_model"
-        assert "mode: offline" in refused.value.errors[0].message
+        assert "offline" not in refused.value.errors[0].message  # which needs a source
+        with pytest.raises(Invalid, match="mode: offline"):
+            await made(ground, "course", TIDES, size={"perLevel": [1500]})

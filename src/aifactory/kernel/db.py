@@ -1,13 +1,15 @@
 """The database: a pool, and ``Tx``, one connection in one transaction that both query styles share."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import anyio
 import asyncpg
 import msgspec
+import structlog
 from sqlalchemy import event, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -15,6 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_e
 
 from aifactory.kernel.errors import Unavailable
 
+log = structlog.get_logger()
+
+ANSWER_SECONDS = 10.0  #: longer than any statement may take: the server hangs, or the network has gone silent
 # A stopped process can't hold its locks for longer than this.
 _SERVER_SETTINGS = {
     "application_name": "aifactory",
@@ -37,6 +42,9 @@ CONNECTION_FAULTS = (
 )
 
 
+Tell = Callable[[str, Collection[UUID]], None]
+
+
 class DatabaseUnavailable(Unavailable):
     """No connection, or it broke before the answer; nothing was decided."""
 
@@ -47,9 +55,17 @@ class DatabaseUnavailable(Unavailable):
 class Tx:
     """One connection in one transaction, and the one moment at which it happens."""
 
-    def __init__(self, *, connection: AsyncConnection, raw: "asyncpg.Connection[Any]", now: datetime) -> None:
+    def __init__(
+        self,
+        *,
+        connection: AsyncConnection,
+        raw: "asyncpg.Connection[Any]",
+        now: datetime,
+        on_tell: Tell,
+    ) -> None:
         self.raw = raw
         self.now = now
+        self._on_tell = on_tell
         self._connection = connection
         self._session: AsyncSession | None = None
         self._after_commit: list[Callable[[], None]] = []
@@ -65,6 +81,11 @@ class Tx:
     def after_commit(self, action: Callable[[], None]) -> None:
         """Call ``action`` once the transaction is durable; never if it is not."""
         self._after_commit.append(action)
+
+    def tell(self, topic: str, keys: Collection[UUID]) -> None:
+        """Send a notice about these keys once the transaction is durable; none for no keys."""
+        if keys:
+            self.after_commit(lambda: self._on_tell(topic, keys))
 
     @contextlib.asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
@@ -103,16 +124,24 @@ class Tx:
             await self._session.close()
 
     def _committed(self) -> None:
+        """Do what waited for the commit; what is stored must not look as if it were not."""
         for action in self._after_commit:
-            action()
+            try:
+                action()
+            except Exception:
+                log.exception("db.after_commit_failed")
 
 
 class Database:
-    """The pool of one process. ``clock_offset`` shifts the database's clock and is set by tests only."""
+    """The pool of one process. ``clock_offset`` shifts the database's clock and is set by tests only.
+
+    ``on_tell`` takes the notices of its transactions after commit; nobody does at first.
+    """
 
     def __init__(self, *, url: str, pool_size: int = 20, clock_offset: timedelta = timedelta()) -> None:
         self.url = url
         self.clock_offset = clock_offset
+        self.on_tell: Tell = _unheard
         self.engine = create_async_engine(
             _sqlalchemy_url(url),
             isolation_level="AUTOCOMMIT",
@@ -122,7 +151,11 @@ class Database:
             pool_use_lifo=True,
             json_serializer=_encode_json,
             json_deserializer=msgspec.json.decode,
-            connect_args={"server_settings": _SERVER_SETTINGS, "timeout": 5},
+            connect_args={
+                "server_settings": _SERVER_SETTINGS,
+                "timeout": 5,
+                "command_timeout": ANSWER_SECONDS,
+            },
         )
         event.listen(self.engine.sync_engine, "connect", _accept_json_bytes)
 
@@ -153,15 +186,33 @@ class Database:
         except (*CONNECTION_FAULTS, DBAPIError) as error:
             if not _is_connection_fault(error):
                 raise
-            raise DatabaseUnavailable(
-                "The database can't be reached; try again shortly.", headers={"Retry-After": "1"}
-            ) from error
+            raise _unavailable() from error
         tx._committed()
+
+    @contextlib.asynccontextmanager
+    async def lend(self) -> "AsyncIterator[asyncpg.Connection[Any]]":
+        """Lend a pooled connection for single statements, outside any transaction.
+
+        Raises DatabaseUnavailable when there is none or it breaks.
+        """
+        try:
+            async with self.engine.connect() as connection:
+                raw = await _living(connection)
+                try:
+                    yield raw
+                except CONNECTION_FAULTS:
+                    raw.terminate()  # an answer that did not come in time may still come
+                    raise
+                finally:
+                    if raw.is_closed():
+                        await connection.invalidate()
+        except CONNECTION_FAULTS as error:
+            raise _unavailable() from error
 
     async def _run(self, connection: AsyncConnection, raw: "asyncpg.Connection[Any]") -> Tx:
         await raw.execute("BEGIN")
         now: datetime = await raw.fetchval("SELECT clock_timestamp()")
-        return Tx(connection=connection, raw=raw, now=now + self.clock_offset)
+        return Tx(connection=connection, raw=raw, now=now + self.clock_offset, on_tell=self.on_tell)
 
     async def _roll_back(self, raw: "asyncpg.Connection[Any]") -> None:
         with anyio.move_on_after(2, shield=True):
@@ -176,11 +227,21 @@ class Database:
         try:
             return await asyncpg.connect(_asyncpg_dsn(self.url), timeout=5, server_settings={"jit": "off"})
         except CONNECTION_FAULTS as error:
-            raise DatabaseUnavailable("The database can't be reached; try again shortly.") from error
+            raise _unavailable() from error
 
     async def close(self) -> None:
         """Close every pooled connection."""
         await self.engine.dispose()
+
+
+def _unheard(_topic: str, _keys: Collection[UUID]) -> None:
+    """Nobody hears."""
+
+
+def _unavailable() -> DatabaseUnavailable:
+    return DatabaseUnavailable(
+        "The database can't be reached; try again shortly.", headers={"Retry-After": "1"}
+    )
 
 
 def _is_connection_fault(error: BaseException | None) -> bool:

@@ -1,23 +1,23 @@
-"""HTTP plumbing: strict bodies, problem documents, request ids, security headers, the one guard."""
+"""HTTP plumbing: strict bodies, answers, problem documents, request ids, security headers."""
 
+import asyncio
 import contextlib
+import logging
 import re
+import time
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 from uuid import UUID
 
 import anyio
 import msgspec
 import structlog
-from litestar import Litestar, Request, Response
-from litestar.connection import ASGIConnection
+from litestar import Request, Response
 from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
-from litestar.routes import ASGIRoute, HTTPRoute, WebSocketRoute
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from aifactory.kernel import ids
@@ -35,21 +35,19 @@ from aifactory.kernel.errors import (
     UnsupportedMediaType,
 )
 from aifactory.kernel.idempotency import Answer, Call, check_key
-from aifactory.kernel.principal import Principal, Role
+from aifactory.kernel.metrics import count_answer
+from aifactory.kernel.principal import Principal
 from aifactory.kernel.problems import (
     PROBLEM_MEDIA_TYPE,
     Internal,
     as_app_error,
     camel,
     decode_strictly,
-    has_bad_text,
     problem_members,
 )
 
 MAX_BODY = 1024 * 1024
 MAX_SOURCE_BODY = 5 * 1024 * 1024 + 512 * 1024  #: 5 MiB of source and its JSON around it
-
-SESSION_HEADER = "x-bitware-session-token"
 
 log = structlog.get_logger()
 _encoder = msgspec.json.Encoder(decimal_format="number")
@@ -71,18 +69,6 @@ class JsonResponse(Response[_T]):
         if isinstance(content, str) and not media_type.endswith("json"):
             return content.encode()
         return b"" if content is None else encode(content)
-
-
-class KeyInUrl(Unreadable):
-    """A credential in a URL ends up in logs: take it as leaked and rotate it."""
-
-    code, title = "key_in_url", "Credentials are not taken from the URL"
-
-
-class ScopeMissing(NotAllowed):
-    """The key lacks a scope; ``requiredScope`` says which."""
-
-    code, title = "scope_missing", "This key lacks a scope"
 
 
 # Reading requests.
@@ -131,23 +117,53 @@ class Shutdown:
 
     def __init__(self) -> None:
         self.requested = False
+        self._actions: list[Callable[[], None]] = []
+
+    def then(self, action: Callable[[], None]) -> None:
+        """Call ``action`` when the end is asked for; it must not wait."""
+        self._actions.append(action)
+
+    def request(self) -> None:
+        """Ask for the end; from a signal handler too."""
+        if not self.requested:
+            self.requested = True
+            for action in self._actions:
+                _call_in_loop(action)
 
 
-_FIRST_LOOK_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 0.5
+def _call_in_loop(action: Callable[[], None]) -> None:
+    """Call in the running loop's next round: a signal may come in the middle of anything."""
+    try:
+        asyncio.get_running_loop().call_soon_threadsafe(action)
+    except RuntimeError:
+        action()
+
+
+Wait = Callable[[float], Awaitable[object]]
+
+_SLOW_LOOK_SECONDS, _PAUSE_SECONDS = 5.0, 0.25
 
 
 async def wait_for(
-    request: Request[Any, Any, Any], look: Callable[[], Awaitable[_T | None]], *, seconds: float
+    request: Request[Any, Any, Any],
+    look: Callable[[], Awaitable[_T | None]],
+    *,
+    seconds: float,
+    until_then: Wait,
 ) -> _T | None:
-    """Look again and again until there is something, the time is over, or the process is to end."""
+    """Look until there is something, the time is over, or the process is to end.
+
+    ``until_then`` returns when it is worth looking, at the latest after the seconds that it is given.
+    """
     shutdown: Shutdown = request.app.state.shutdown
-    pause = _FIRST_LOOK_SECONDS
     ends = anyio.current_time() + seconds
     while not shutdown.requested and (left := ends - anyio.current_time()) > 0:
-        await anyio.sleep(min(pause, left))
-        pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
-        with contextlib.suppress(DatabaseUnavailable):  # what was stored is stored: it is looked at later
+        try:
+            await until_then(min(_SLOW_LOOK_SECONDS, left))
             found = await look()
+        except DatabaseUnavailable:  # what was stored is stored: it is looked at later
+            await anyio.sleep(min(_PAUSE_SECONDS, left))
+        else:
             if found is not None:
                 return found
     return None
@@ -179,15 +195,18 @@ async def created_or_ended(
     answer: Answer,
     look: Callable[[], Awaitable[tuple[Any, Decimal] | None]],
     current: Callable[[], Awaitable[Any | None]],
+    *,
+    until_ended: Wait,
 ) -> Response[Any]:
     """Answer a creation; with ``Prefer: wait``, by what became of it and its cost, if it ends in time.
 
-    When the time is over, the body is ``current``; a replay gets the first body, whatever became of it.
+    ``until_ended`` returns when it may have ended, at the latest after the seconds that it is given. When the
+    time is over, the body is ``current``; a replay gets the first body, whatever became of it.
     """
     seconds = preferred_wait(request)
     if answer.status != 202 or answer.replayed or not seconds:
         return created_response(answer)
-    ended = await wait_for(request, look, seconds=seconds)
+    ended = await wait_for(request, look, seconds=seconds, until_then=until_ended)
     applied = {"Preference-Applied": f"wait={seconds:.0f}"}
     if ended is None:
         return created_response(await _as_it_is_now(answer, current), headers=applied)
@@ -202,107 +221,6 @@ async def _as_it_is_now(answer: Answer, current: Callable[[], Awaitable[Any | No
         if view is not None:
             return msgspec.structs.replace(answer, body=encode(view))
     return answer
-
-
-# Who may call.
-
-
-@runtime_checkable
-class Authenticator(Protocol):
-    """Given by accounts: finds out who is calling."""
-
-    async def authenticate(self, connection: ASGIConnection[Any, Any, Any, Any]) -> Principal | None:
-        """Return the caller, or None if there is no credential.
-
-        Raises NotAuthenticated for a bad one and DatabaseUnavailable when nobody can tell.
-        """
-        ...
-
-
-_URL_CREDENTIALS = frozenset({"apikey", "api_key", "api-key", "x-api-key", "access_token", "token"})
-_CREDENTIAL = re.compile(r"aif[sw]?_[0-9A-Za-z_-]{20}")
-_SAFE_METHODS = frozenset({"GET", "HEAD"})
-
-
-async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Check the URL, then the caller's credential, role and scope against the route's ``roles``."""
-    _check_url(connection)
-    roles = handler.opt.get("roles")
-    if roles is None or Role.PUBLIC in roles:  # none: an automatic OPTIONS answer, see check_roles
-        return
-    authenticator: Authenticator = connection.app.state.authenticator
-    principal = await authenticator.authenticate(connection)
-    if principal is None:
-        raise NotAuthenticated(
-            f"Send an API key as X-API-Key or Authorization: Bearer, or a session token as {SESSION_HEADER}."
-        )
-    if principal.role not in roles:
-        raise NotAllowed(f"This is open to {_in_words(roles)} only.")
-    if principal.key_id is not None:
-        reads = connection.scope.get("method") in _SAFE_METHODS
-        scope = handler.opt.get("scope", "read" if reads else "write")
-        if scope not in principal.scopes:
-            raise ScopeMissing(f"This needs a key with the scope {scope}.", required_scope=scope)
-    connection.scope["user"] = principal
-    structlog.contextvars.bind_contextvars(caller=principal.label)
-
-
-def provide_principal(request: Request[Any, Any, Any]) -> Principal:
-    """Return the caller that the guard let in."""
-    principal: Principal = request.scope["user"]
-    return principal
-
-
-def _check_url(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
-    for name, value in connection.query_params.multi_items():
-        if name.lower() in _URL_CREDENTIALS or _CREDENTIAL.match(value):
-            log.warning("auth.key_in_url", path=connection.scope["path"], parameter=name)
-            raise KeyInUrl("Send the key as a header, and rotate it: a URL ends up in logs.")
-        if has_bad_text(name) or has_bad_text(value):
-            raise Unreadable("The query string has control characters.")
-    for value in connection.path_params.values():
-        if isinstance(value, str) and has_bad_text(value):
-            raise NotFound("There is nothing at this address.")
-    methods = connection.app.state.methods.get(connection.scope.get("path_template"), {})
-    known = methods.get(connection.scope.get("method"))
-    if known is not None:
-        for name in connection.query_params:
-            if name not in known:
-                message = (
-                    f"There is no parameter {name[:80]!r} here; known: {', '.join(sorted(known)) or 'none'}."
-                )
-                raise Invalid(
-                    message, errors=(FieldError(pointer="", code="unknown_parameter", message=message),)
-                )
-
-
-def _in_words(roles: frozenset[Role]) -> str:
-    return " and ".join(sorted(role.value for role in roles))
-
-
-class UndeclaredRoles(Exception):
-    """A route does not say who may call it; the app does not start."""
-
-
-def check_roles(app: Litestar) -> None:
-    """Raise UndeclaredRoles when a route has no ``roles``; note each route's methods and parameters."""
-    methods: dict[str, dict[str, frozenset[str] | None]] = {}
-    for route in app.routes:
-        if isinstance(route, HTTPRoute):
-            for method, (handler, model) in route.route_handler_map.items():
-                if not is_automatic_options(handler) and not handler.opt.get("roles"):
-                    raise UndeclaredRoles(f"{method} {route.path} declares no roles=.")
-                names = frozenset(parameter.field_alias for parameter in model.expected_query_params)
-                known = None if handler.opt.get("any_query") else names
-                methods.setdefault(route.path_format, {})[method] = known
-        elif isinstance(route, ASGIRoute | WebSocketRoute) and not route.route_handler.opt.get("roles"):
-            raise UndeclaredRoles(f"{route.path} declares no roles=.")
-    app.state.methods = methods
-
-
-def is_automatic_options(handler: HTTPRouteHandler) -> bool:
-    """Tell whether a handler is Litestar's own answer to OPTIONS."""
-    return set(handler.http_methods) == {"OPTIONS"} and handler.handler_name == "options_handler"
 
 
 # Answering with problems.
@@ -400,11 +318,12 @@ class RequestContext:
         is_head, is_options = scope["method"] == "HEAD", scope["method"] == "OPTIONS"
         if is_head:  # a copy: the server must go on knowing that it was asked for the head only
             scope = {**scope, "method": "GET"}
-        ended = False
+        ended, began, method = False, time.perf_counter(), str(scope["method"])
 
         async def answer(message: Message) -> None:
             nonlocal ended
             if message["type"] == "http.response.start":
+                _note_answer(scope, method, message["status"], time.perf_counter() - began)
                 headers = MutableScopeHeaders(message)
                 headers["X-Request-Id"] = request_id
                 for name, value in _SECURITY_HEADERS.items():
@@ -420,6 +339,24 @@ class RequestContext:
 
         with structlog.contextvars.bound_contextvars(request_id=request_id, caller=None):
             await self.app(scope, receive, answer)
+
+
+_UNREMARKABLE = 400
+
+
+def _note_answer(scope: Scope, method: str, status: int, seconds: float) -> None:
+    """Count an answer and log it: reads that went well only for who debugs."""
+    route = scope.get("path_template")
+    count_answer(route=route, method=method, status=status, seconds=seconds)
+    quiet = method in ("GET", "HEAD", "OPTIONS") and status < _UNREMARKABLE
+    log.log(
+        logging.DEBUG if quiet else logging.INFO,
+        "http.answer",
+        method=method[:16],
+        route=route,
+        status=status,
+        milliseconds=round(seconds * 1000, 1),
+    )
 
 
 def _allow(scope: Scope, given: str) -> str:

@@ -26,7 +26,11 @@ _FINISH = """
 UPDATE idempotency_keys SET status = $4, location = $5, body = $6
 WHERE scope = $1 AND route = $2 AND key = $3
 """
-_FORGET = "DELETE FROM idempotency_keys WHERE created_at < $1"
+_FORGET = """
+DELETE FROM idempotency_keys WHERE (scope, route, key) IN (
+    SELECT scope, route, key FROM idempotency_keys WHERE created_at < $1
+    ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+"""
 
 
 class IdempotencyInProgress(Conflict):
@@ -85,9 +89,9 @@ async def once(tx: Tx, call: Call, work: Callable[[], Awaitable[Answer]]) -> Ans
     return answer
 
 
-async def forget_old(tx: Tx) -> int:
-    """Delete keys older than 48 h; return how many."""
-    return int((await tx.raw.execute(_FORGET, tx.now - KEPT)).split()[-1])
+async def forget_old(tx: Tx, limit: int) -> int:
+    """Delete at most so many keys older than 48 h; return how many."""
+    return int((await tx.raw.execute(_FORGET, tx.now - KEPT, limit)).split()[-1])
 
 
 async def _take(tx: Tx, call: Call, key: str, digest: bytes) -> bool:

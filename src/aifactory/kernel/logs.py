@@ -1,7 +1,9 @@
 """Structured logs: one JSON line per event on standard error, or plain text on a terminal."""
 
+import contextlib
 import logging
 import sys
+from typing import Any, TextIO
 
 import structlog
 
@@ -11,6 +13,23 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 _TRACEBACKS = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 )
+
+
+class _Lines:
+    """Writes to a stream; a line that can't be written (the disk is full, the reader has gone) is lost.
+
+    A log that fails must not turn into answers of 500, or into the end of a loop.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+
+    debug = info = warning = error = critical = exception = log = msg
 
 
 def configure_logs(*, level: str) -> None:
@@ -29,6 +48,10 @@ def configure_logs(*, level: str) -> None:
             else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS.get(level, logging.INFO)),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_lines,
         cache_logger_on_first_use=True,
     )
+
+
+def _lines(*_: Any) -> _Lines:
+    return _Lines(sys.stderr)

@@ -13,10 +13,12 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.routes import HTTPRoute
 from litestar.types import Method
 
-from aifactory.kernel.http import SESSION_HEADER, encode, is_automatic_options
+from aifactory.kernel.guard import SESSION_HEADER, is_automatic_options
+from aifactory.kernel.http import encode
 from aifactory.kernel.page import MAX_LIMIT
 from aifactory.kernel.principal import PUBLIC, Role
 from aifactory.kernel.problems import PROBLEM_MEDIA_TYPE, Problem, camel, catalogue
+from aifactory.kernel.sse import SSE_MEDIA_TYPE
 from aifactory.kernel.static import StaticFiles
 
 _PAGE_SECURITY = (
@@ -28,12 +30,19 @@ _SCHEMES = {
         type="apiKey", security_scheme_in="header", name="X-API-Key", description="A client's API key."
     ),
     "bearer": SecurityScheme(type="http", scheme="bearer", description="The same API key as a bearer token."),
+    "cookie": SecurityScheme(
+        type="apiKey",
+        security_scheme_in="cookie",
+        name="__Host-aifactory_session",
+        description="A user's session in a browser (by http: aifactory_session). Changes need X-CSRF-Token.",
+    ),
     "session": SecurityScheme(
         type="apiKey",
         security_scheme_in="header",
         name=SESSION_HEADER,
         description="A user's session token from POST /auth/login.",
     ),
+    "monitor": SecurityScheme(type="http", scheme="bearer", description="AIFACTORY_METRICS_TOKEN."),
     "worker": SecurityScheme(
         type="http", scheme="bearer", description="A worker's secret, with X-Worker-ID."
     ),
@@ -105,7 +114,7 @@ def _operations(
 def _bodies(handler: HTTPRouteHandler) -> list[Any]:
     """List the types of a handler's body and answers."""
     found = [kind for _, *kinds in handler.opt.get("also", {}).values() for kind in kinds]
-    found += [kind for kind in (_input(handler), _output(handler)) if kind is not None]
+    found += [kind for kind in (_input(handler), _output(handler), _streamed(handler)) if kind is not None]
     return found
 
 
@@ -119,6 +128,11 @@ def _output(handler: HTTPRouteHandler) -> Any:
     if isinstance(origin := get_origin(kind), type) and issubclass(origin, Response):
         kind = get_args(kind)[0]
     return None if kind in (None, type(None), bytes, str, Any) else kind
+
+
+def _streamed(handler: HTTPRouteHandler) -> Any:
+    """Return the type of the ``data`` of a stream's events."""
+    return handler.opt.get("streams")
 
 
 def _schemas(kinds: list[Any]) -> tuple[dict[Any, Any], dict[str, Any]]:
@@ -155,6 +169,8 @@ def _describe(operation: dict[str, Any], handler: HTTPRouteHandler, schema_of: d
     parameters.extend(_headers(handler))
     if (body := _input(handler)) is not None:
         operation["requestBody"]["content"] = {"application/json": {"schema": schema_of[body]}}
+    if takes := handler.opt.get("takes"):  # bytes as they are, of these media types
+        operation["requestBody"] = {"required": True, "content": {kind: {"schema": {}} for kind in takes}}
     answers = dict(handler.opt.get("also", {}))
     if (kind := _output(handler)) is not None:
         answers[handler.status_code] = ("Done.", kind)
@@ -162,6 +178,14 @@ def _describe(operation: dict[str, Any], handler: HTTPRouteHandler, schema_of: d
         schemas = [schema_of[kind] for kind in kinds]
         content = {"application/json": {"schema": schemas[0] if len(schemas) == 1 else {"oneOf": schemas}}}
         operation["responses"][str(status)] = {"description": description, "content": content}
+    if gives := handler.opt.get("gives"):  # bytes of these media types, instead of JSON or beside it
+        given = operation["responses"][str(handler.status_code)] if handler.status_code in answers else {}
+        content = given.get("content", {}) | {kind: {"schema": {}} for kind in gives}
+        done = {"description": "Done.", **given, "content": content}
+        operation["responses"][str(handler.status_code)] = done
+    if (kind := _streamed(handler)) is not None:
+        content = {SSE_MEDIA_TYPE: {"schema": {"type": "string"}, "itemSchema": schema_of[kind]}}
+        operation["responses"]["200"] = {"description": "Events until the end.", "content": content}
 
 
 def _refuse(operation: dict[str, Any], handler: HTTPRouteHandler, route: HTTPRoute) -> None:
@@ -185,6 +209,11 @@ def _headers(handler: HTTPRouteHandler) -> list[dict[str, Any]]:
     if handler.opt.get("creates"):
         text = "Makes this creation happen once; kept 48 h. A replay gives the first answer."
         wanted.append(("Idempotency-Key", text, {"type": "string", "minLength": 1, "maxLength": 255}))
+    if Role.WORKER in handler.opt["roles"]:
+        wanted.append(("X-Worker-ID", "The name of the worker, beside its secret.", {"type": "string"}))
+    if _streamed(handler) is not None:
+        text = "The id of the last event that was seen: go on after it."
+        wanted.append(("Last-Event-ID", text, {"type": "integer", "minimum": 0}))
     if handler.opt.get("waits"):
         text = "wait=N: answer with the result if it is there within N seconds (at most 60)."
         wanted.append(("Prefer", text, {"type": "string", "example": "wait=30"}))
@@ -201,9 +230,11 @@ def _security(roles: frozenset[Role]) -> list[dict[str, list[str]]]:
     if Role.CLIENT in roles:
         names += ["apiKey", "bearer"]
     if roles & {Role.CLIENT, Role.SUPPORT, Role.ADMIN}:
-        names.append("session")
+        names += ["session", "cookie"]
     if Role.WORKER in roles:
         names.append("worker")
+    if Role.MONITOR in roles:
+        names.append("monitor")
     return [{name: []} for name in names]
 
 

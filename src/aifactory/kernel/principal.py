@@ -16,10 +16,14 @@ class Role(StrEnum):
     WORKER = "worker"
     SUPPORT = "support"
     ADMIN = "admin"
+    MONITOR = "monitor"
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """An authenticated caller. A client's key and a client's user both have ``client_id``."""
+    """An authenticated caller. A client's key and a client's user both have ``client_id``.
+
+    ``csrf_token`` is there for a session by cookie only: pages send it back with every change.
+    """
 
     role: Role
     client_id: ClientId | None = None
@@ -28,6 +32,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     session_id: SessionId | None = None
     worker: str | None = None
     scopes: frozenset[str] = frozenset()
+    csrf_token: str | None = None
 
     @property
     def label(self) -> str:
@@ -36,6 +41,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
             return f"worker:{self.worker}"
         if self.user_id:
             return f"user:{self.user_id}"
+        if self.role is Role.MONITOR:
+            return Role.MONITOR.value
         return f"client:{self.client_id}"
 
     def visible_client(self) -> ClientId | None:
@@ -49,10 +56,17 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
             raise NotAllowed("This credential belongs to no client; use a client's API key.")
         return self.client_id
 
+    def visible_work(self) -> ClientId | None:
+        """Return the only client whose executions the caller may see; a worker starts work for any client."""
+        return None if self.role is Role.WORKER else self.visible_client()
+
 
 # Common sets for routes.
 PUBLIC = frozenset({Role.PUBLIC})
 READERS = frozenset({Role.CLIENT, Role.ADMIN, Role.SUPPORT})
 WRITERS = frozenset({Role.CLIENT, Role.ADMIN})
+EXECUTORS = WRITERS | {Role.WORKER}
+WORK_READERS = READERS | {Role.WORKER}
 OPERATORS = frozenset({Role.ADMIN})
 OPERATOR_READERS = frozenset({Role.ADMIN, Role.SUPPORT})
+MONITORS = frozenset({Role.ADMIN, Role.MONITOR})

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from aifactory.kernel.errors import AppError, FieldError, Invalid, Unavailable, Unreadable
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+LONGEST_TOLD = 1000
 
 _RETRY_SOON = (
     asyncpg.QueryCanceledError,
@@ -63,15 +64,23 @@ def problem_members(error: AppError, *, instance: str, request_id: str) -> dict[
         type=f"/docs/errors#{error.code}",
         title=error.title,
         status=error.status,
-        detail=error.detail,
+        detail=_cut(error.detail),
         instance=instance,
         code=error.code,
         request_id=request_id,
         retryable=error.retryable,
-        errors=error.errors,
+        errors=tuple(
+            FieldError(pointer=_cut(fault.pointer), code=fault.code, message=_cut(fault.message))
+            for fault in error.errors
+        ),
     )
     members: dict[str, Any] = msgspec.to_builtins(problem)
     return members | {camel(name): value for name, value in error.extras.items()}
+
+
+def _cut(text: str) -> str:
+    """Return a text, shortened if what was sent, and is told again in it, is long."""
+    return text if len(text) <= LONGEST_TOLD else f"{text[:LONGEST_TOLD]}…"
 
 
 def camel(name: str) -> str:

@@ -101,6 +101,12 @@ def test_extras_become_camel_case_members() -> None:
     assert camel("current_state") == "currentState"
 
 
+def test_what_was_sent_is_not_told_again_at_length() -> None:
+    with pytest.raises(Invalid) as caught:
+        decode_strictly(b'{"%s": 1}' % (b"x" * 100_000), msgspec.json.Decoder(Body))
+    assert len(json.dumps(problem_members(caught.value, instance="/", request_id="r"))) < 5000
+
+
 def test_faults_of_the_database_are_503_and_others_unknown() -> None:
     busy = as_app_error(asyncpg.QueryCanceledError("statement timeout"))
     assert isinstance(busy, AppError)

@@ -19,6 +19,7 @@ from aifactory.resources.interface import (
     NewJob,
     Outcome,
     Phase,
+    Ports,
     Reason,
     ResolvedStage,
     Route,
@@ -104,6 +105,7 @@ class ScriptedWorker:
         self.on_record: OnRecord | None = None
         self.on_advance: OnAdvance | None = None
         self.on_plan: Callable[[], Phase] | None = None
+        self.given_ports: Ports | None = None
         self.ran: list[Job] = []
         self.recorded: list[EndedJob] = []
         self.advanced: list[str] = []
@@ -122,6 +124,9 @@ class ScriptedWorker:
             minimum_tier=Tier.BASIC,
             parameters=dict(parameters),
         )
+
+    def ports(self, resolved: ResolvedStage) -> Ports | None:
+        return self.given_ports
 
     def estimate(self, resolved: ResolvedStage, inputs: StageInputs | None) -> list[Line]:
         return [

@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
+import structlog
 from tests.fake_worker import ScriptedWorker
 
 from aifactory.kernel.db import Database, Tx
@@ -44,6 +45,7 @@ async def settle_when_told(engine: Engine, worker: ScriptedWorker) -> None:
 
 
 async def main(url: str, mode: str) -> None:
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     worker = ScriptedWorker({"write": 2} if mode == "sibling" else None)
 
     async def hang(job: Job) -> Outcome:

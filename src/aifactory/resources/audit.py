@@ -60,6 +60,26 @@ CHECKS: dict[str, str] = {
             SELECT execution_id, sum(remaining * worst_nano) AS amount FROM execution_lines
             GROUP BY execution_id) l ON l.execution_id = e.id
         """,
+    "execution.jobs_done": """
+        SELECT e.id, e.jobs_done, coalesce(j.done, 0) FROM executions e LEFT JOIN (
+            SELECT execution_id, count(*) AS done FROM jobs WHERE finished_at IS NOT NULL
+            GROUP BY execution_id) j ON j.execution_id = e.id
+        """,
+    "execution.jobs_total": """
+        SELECT e.id, e.jobs_total, coalesce(j.opened, 0) + coalesce(l.places, 0) FROM executions e
+        LEFT JOIN (SELECT execution_id, count(*) AS opened FROM jobs GROUP BY execution_id) j
+          ON j.execution_id = e.id
+        LEFT JOIN (SELECT execution_id, sum(remaining) AS places FROM execution_lines
+                   GROUP BY execution_id) l ON l.execution_id = e.id
+        """,
+    "execution.one_end": """
+        SELECT e.id, CASE WHEN e.finished_at IS NULL THEN 0 ELSE 1 END, coalesce(v.ends, 0) FROM executions e
+        LEFT JOIN (
+            SELECT execution_id, count(*) AS ends FROM execution_events
+            WHERE type IN ('execution.succeeded', 'execution.partial', 'execution.failed',
+                'execution.cancelled', 'execution.expired')
+            GROUP BY execution_id) v ON v.execution_id = e.id
+        """,
     "job.cost": f"""
         SELECT j.id, j.cost_nano, coalesce(c.amount, 0) FROM jobs j
         LEFT JOIN (SELECT subject_id, {_SPENT} AS amount FROM cost_tracking GROUP BY subject_id) c

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from aifactory.kernel.ids import BudgetId, ClientId, ExecutionId, JobId, StageId, text_id
+from aifactory.kernel.ids import BudgetId, ClientId, ExecutionId, JobId, StageId
+from aifactory.resources import events, flow
 from aifactory.resources.circuit import Answer
 from aifactory.resources.interface import (
     ExecutionState,
     Hop,
     JobState,
-    Line,
     Reason,
     Route,
     Signal,
@@ -27,7 +27,6 @@ from aifactory.resources.pricing import (
     Pools,
     Price,
     Prices,
-    expected_of_line,
     price_of,
     worst_of_route,
 )
@@ -43,7 +42,6 @@ from aifactory.resources.records import (
     StageBook,
 )
 
-LARGEST_COUNT = 10**12
 LONGEST_ERROR = 500
 
 
@@ -161,12 +159,8 @@ class Books:
             change.blocked_until = max(until, change.blocked_until or until)
         if signal is None:
             return
-        if signal.remaining_units is not None:
-            change = self._change(run.hop.pool)
-            change.remaining_units = _least(change.remaining_units, signal.remaining_units)
-        if signal.remaining_requests is not None:
-            change = self._change(run.hop.pool)
-            change.remaining_requests = _least(change.remaining_requests, signal.remaining_requests)
+        if (signal.remaining_units, signal.remaining_requests) != (None, None):
+            self._change(run.hop.pool).note_left(signal.remaining_units, signal.remaining_requests)
         self.answers.append(
             Answer(
                 provider=run.hop.provider,
@@ -217,6 +211,7 @@ class Books:
         job.due_at = due_at if due_at > self.now else None
         job.state = JobState.SCHEDULED if job.due_at else JobState.READY
         self.queued[job.id] = job
+        self._tell_of(job, "job.retrying")
         return True
 
     def finish_job(self, job: JobBook, state: JobState) -> None:
@@ -229,13 +224,16 @@ class Books:
         job.state, job.finished_at, job.due_at = state, self.now, None
         self.queued.pop(job.id, None)
         stage.open_jobs -= 1
+        execution.jobs_done += 1
 
     def tell_job(self, job: JobBook) -> None:
         """Emit how a job ended, unless its execution has ended too."""
-        execution = self.executions[job.execution_id]
+        self._tell_of(job, f"job.{job.state}")
+
+    def _tell_of(self, job: JobBook, type_: str) -> None:
+        execution, stage = self.executions[job.execution_id], self.stages[job.stage_id]
         if execution.finished_at is None:
-            told = {"jobId": text_id("job", job.id), "kind": job.kind, "attempt": job.attempt}
-            self.emit(execution, f"job.{job.state}", told)
+            self.emit(execution, type_, events.told_job(job.id, job.kind, job.attempt, stage.ordinal))
 
     # Ending stages and executions.
 
@@ -243,12 +241,13 @@ class Books:
         """Give back what lines still reserve."""
         amount = sum(line.remaining * line.worst_nano for line in lines)
         for line in lines:
+            execution.jobs_total -= line.remaining
             line.remaining = 0
         if amount:
             execution.free_hold_nano -= amount
             self._move(execution, held=-amount)
-            execution.event_seq += 1
-            self.enter(execution, execution.id, execution.event_seq, EntryKind.RELEASE, amount)
+            execution.releases += 1  # entries are unique on (subject, attempt, kind)
+            self.enter(execution, execution.id, execution.releases, EntryKind.RELEASE, amount)
 
     def enter_phase(self, stage: StageBook, phase: str) -> None:
         """Move a stage to its next phase; what the last one left over is released."""
@@ -258,8 +257,18 @@ class Books:
         stage.phase = phase
 
     def start_stage(self, stage: StageBook, phase: str) -> None:
-        """Open a stage at its first phase."""
-        stage.state, stage.started_at, stage.phase = StageState.RUNNING, self.now, phase
+        """Open a stage at its first phase; it starts with its first job."""
+        stage.state, stage.phase = StageState.RUNNING, phase
+
+    def note_start(self, job: JobBook) -> None:
+        """Emit that a job's execution and stage have started, if whoever began it died before telling."""
+        execution, stage = self.executions[job.execution_id], self.stages[job.stage_id]
+        if execution.state is ExecutionState.QUEUED:
+            execution.state, execution.started_at = ExecutionState.RUNNING, self.now
+            self.emit(execution, "execution.started", {})
+        if execution.finished_at is None and stage.started_at is None:
+            stage.started_at = self.now
+            self._tell_of_stage(stage, "stage.started")
 
     def finish_stage(
         self, stage: StageBook, state: StageState, outputs: dict[str, Any] | None, reasons: tuple[Reason, ...]
@@ -269,7 +278,7 @@ class Books:
         own = [line for line in self.lines_of(execution.id) if line.stage_ordinal == stage.ordinal]
         self.release_lines(execution, own)
         stage.state, stage.outputs, stage.reasons, stage.finished_at = state, outputs, reasons, self.now
-        self.emit(execution, f"stage.{state}", {"stage": stage.ordinal, "worker": stage.worker})
+        self._tell_of_stage(stage, f"stage.{state}")
 
     def finish_execution(
         self, execution: ExecutionBook, state: ExecutionState, reasons: tuple[Reason, ...]
@@ -279,17 +288,25 @@ class Books:
         for stage in self.stages_of(execution.id):
             if stage.finished_at is None:
                 done = state in (ExecutionState.SUCCEEDED, ExecutionState.PARTIAL, ExecutionState.FAILED)
+                if done and stage.state is StageState.WAITING:
+                    stage.reasons = (flow.NOT_REACHED,)
                 stage.state = StageState.SKIPPED if done else StageState.CANCELLED
                 stage.finished_at = self.now
+                self._tell_of_stage(stage, f"stage.{stage.state}")
         for budget_id in execution.budget_ids:
             self.budgets[budget_id].unfinished_change -= 1
         execution.state, execution.reasons, execution.finished_at = state, reasons, self.now
         self.emit(execution, f"execution.{state}", {"reasons": [reason.code for reason in reasons]})
 
-    def emit(self, execution: ExecutionBook, type_: str, data: dict[str, Any]) -> None:
-        """Add an event in the execution's own sequence."""
-        execution.event_seq += 1
-        self.events.append(Event(execution_id=execution.id, seq=execution.event_seq, type=type_, data=data))
+    def _tell_of_stage(self, stage: StageBook, type_: str) -> None:
+        execution = self.executions[stage.execution_id]
+        codes = [reason.code for reason in stage.reasons]
+        told = events.told_stage(stage.ordinal, stage.worker, stage.spec.name)
+        self.emit(execution, type_, told | ({"reasons": codes} if codes else {}))
+
+    def emit(self, execution: ExecutionBook, type_: str, members: dict[str, Any]) -> None:
+        """Add an event in the execution's own sequence, with the execution as it is now."""
+        self.events.append(events.next_event(execution, type_, members))
 
     def enter(
         self,
@@ -326,20 +343,6 @@ class Books:
             self.budgets[budget_id].spent_change += spent
 
 
-def _least(known: int | None, said: int) -> int:
-    """Return the smaller count; what a server says is no reason to overflow."""
-    said = min(LARGEST_COUNT, max(0, said))
-    return said if known is None else min(known, said)
-
-
 def _storable(error: str) -> str:
     """Return the beginning of an error text, without what a database does not take."""
     return error[:LONGEST_ERROR].replace("\0", "").encode(errors="replace").decode()
-
-
-def quote_lines(lines: list[Line], prices: Prices) -> tuple[int, int]:
-    """Return what lines are expected to cost and the most that they can cost."""
-    worst = sum(
-        line.count * worst_of_route(line.route, line.input_bound, line.output_limit, prices) for line in lines
-    )
-    return sum(expected_of_line(line, prices) for line in lines), worst

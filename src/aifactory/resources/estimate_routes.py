@@ -15,10 +15,10 @@ from aifactory.kernel.money import usd
 from aifactory.kernel.principal import READERS, Principal
 from aifactory.resources import estimates, schemas
 from aifactory.resources.buckets import MICRO
+from aifactory.resources.execution_inputs import check_choice, new_request, pointers_of
 from aifactory.resources.interface import (
     Estimate,
     NewExecution,
-    NewRequest,
     PricedLine,
     PricedStage,
     RequestBook,
@@ -26,7 +26,6 @@ from aifactory.resources.interface import (
     Tier,
     TierEstimate,
 )
-from aifactory.resources.interface.http import client_of
 from aifactory.resources.queries import tick as tick_queries
 
 
@@ -49,13 +48,16 @@ class LineView(schemas.View, frozen=True, kw_only=True):
 
 
 class StageEstimateView(schemas.View, frozen=True, kw_only=True):
-    """A stage: the worker template that would run, and its lines."""
+    """A stage: the worker template that would run, its price and its lines."""
 
     ordinal: int
+    name: str | None
     worker: str
     template: str
     template_version: int
     minimum_tier: Tier
+    estimated_cost_usd: Decimal
+    worst_cost_usd: Decimal
     lines: list[LineView]
 
 
@@ -180,19 +182,10 @@ async def estimate_resources(
 async def _estimate(
     tx: Tx, data: schemas.ExecuteInput, resources: Resources, book: RequestBook, caller: Principal
 ) -> tuple[NewExecution, Estimate]:
-    asked = NewRequest(
-        client_id=await client_of(tx, resources, data.client_id, caller),
-        key_id=caller.key_id,
-        template=data.template,
-        parameters=data.parameters,
-        urgency=data.urgency,
-        accuracy=data.accuracy,
-        run_after=data.run_after,
-        deadline=data.deadline,
-        metadata=data.metadata,
-    )
-    new = await book.describe_request(tx, asked)
-    return new, await resources.estimate(tx, new)
+    check_choice(data, caller)
+    with pointers_of(data):
+        new = await book.describe_request(tx, await new_request(tx, resources, book, data, caller))
+        return new, await resources.estimate(tx, new)
 
 
 def _cost_view(new: NewExecution, found: Estimate) -> CostEstimate:
@@ -212,18 +205,23 @@ def _cost_view(new: NewExecution, found: Estimate) -> CostEstimate:
             free_usd=usd(max(0, budget.limit_nano - budget.spent_nano - budget.held_nano)),
             resets_at=budget.period_end,
         ),
-        stages=[_stage_view(ordinal, stage) for ordinal, stage in enumerate(found.stages)],
+        stages=[
+            _stage_view(ordinal, new.flow[ordinal].name, stage) for ordinal, stage in enumerate(found.stages)
+        ],
         tiers=[_tier_view(tier) for tier in found.tiers],
     )
 
 
-def _stage_view(ordinal: int, stage: PricedStage) -> StageEstimateView:
+def _stage_view(ordinal: int, name: str | None, stage: PricedStage) -> StageEstimateView:
     return StageEstimateView(
         ordinal=ordinal,
+        name=name,
         worker=stage.worker,
         template=stage.template,
         template_version=stage.template_version,
         minimum_tier=stage.minimum_tier,
+        estimated_cost_usd=usd(sum(line.quote.estimated_nano for line in stage.lines)),
+        worst_cost_usd=usd(sum(line.quote.worst_nano for line in stage.lines)),
         lines=[_line_view(priced) for priced in stage.lines],
     )
 

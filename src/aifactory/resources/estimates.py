@@ -9,7 +9,6 @@ from aifactory.kernel.db import Tx
 from aifactory.kernel.errors import AppError
 from aifactory.kernel.ids import ClientId
 from aifactory.resources import buckets, budgets, submission
-from aifactory.resources.books import quote_lines
 from aifactory.resources.gates import PoolGate
 from aifactory.resources.interface import (
     BudgetNow,
@@ -25,6 +24,7 @@ from aifactory.resources.interface import (
     Urgency,
     Worker,
 )
+from aifactory.resources.pricing import quote_lines
 from aifactory.resources.queries import control
 from aifactory.resources.submission import PricedFlow
 
@@ -84,6 +84,8 @@ def _stages(new: NewExecution, priced: PricedFlow) -> tuple[PricedStage, ...]:
             template_version=resolved.template_version,
             minimum_tier=resolved.minimum_tier,
             lines=tuple(_line(line, priced) for line in lines),
+            expected_seconds=resolved.expected_seconds,
+            memory_mb=resolved.memory_mb,
         )
         for stage, resolved, lines in zip(new.flow, priced.stages, priced.lines, strict=True)
     )

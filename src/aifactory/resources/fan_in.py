@@ -1,8 +1,13 @@
 """Fan-in: a stage goes on when its last open job has ended, an execution when its stage has."""
 
+from typing import Any
+from uuid import UUID
+
 import msgspec
 import structlog
 
+from aifactory.kernel.errors import Invalid
+from aifactory.kernel.ids import DataId, text_id
 from aifactory.resources import flow
 from aifactory.resources.interface import (
     ExecutionState,
@@ -14,10 +19,12 @@ from aifactory.resources.interface import (
 )
 from aifactory.resources.job_ends import JobEnds, is_transient
 from aifactory.resources.queries import books as book_queries
+from aifactory.resources.queries import references
 from aifactory.resources.records import ExecutionBook, StageBook
 
 log = structlog.get_logger()
 
+_NO_NEXT_STEP = "The next step could not be planned."
 _FAILED_REASON = "The step that this result depends on failed."
 
 
@@ -45,13 +52,10 @@ class FanIn:
         while stage.open_jobs == 0:
             step = await self._next_step(stage)
             if isinstance(step, StageResult):
-                self.books.finish_stage(stage, step.state, step.outputs, step.reasons)
-                await self._after_stage(execution, stage)
+                await self._end_stage(execution, stage, step)
                 return
             if step.name in seen or not step.jobs:
-                await self._fail_stage(
-                    execution, stage, "advance_error", "The next step could not be planned."
-                )
+                await self._end_stage(execution, stage, _failed("advance_error", _NO_NEXT_STEP))
                 return
             seen.add(step.name)
             self.books.enter_phase(stage, step.name)
@@ -65,12 +69,8 @@ class FanIn:
         except Exception as error:
             if is_transient(error):
                 raise
-            log.exception("settle.advance_failed", stage_id=str(stage.id), phase=stage.phase)
-            return StageResult(
-                state=StageState.FAILED,
-                outputs={},
-                reasons=(Reason(code="advance_error", message="The next step could not be planned."),),
-            )
+            log.exception("settle.advance_failed", stage_id=text_id("stage", stage.id), phase=stage.phase)
+            return _failed("advance_error", _NO_NEXT_STEP)
 
     async def _running_stage(self, stage: StageBook) -> RunningStage:
         stored = {job.id: job for job in await book_queries.ended_jobs(self.tx, stage.id)}
@@ -88,56 +88,127 @@ class FanIn:
             jobs=tuple(job.ended() for _, job in sorted(stored.items())),
         )
 
-    async def _fail_stage(self, execution: ExecutionBook, stage: StageBook, code: str, message: str) -> None:
-        self.books.finish_stage(stage, StageState.FAILED, None, (Reason(code=code, message=message),))
-        await self._after_stage(execution, stage)
+    async def _end_stage(self, execution: ExecutionBook, stage: StageBook, result: StageResult) -> None:
+        """Close a stage as its result and its flow say; then the next one starts, or the execution ends."""
+        state = flow.end_state(stage.spec, result.state)
+        outputs = None if state is StageState.SKIPPED else result.outputs
+        self.books.finish_stage(stage, state, outputs, result.reasons)
+        if flow.is_fatal(stage.spec, state):
+            reasons = _reasons_of([stage], len(self.books.stages_of(execution.id)))
+            self._finish(execution, ExecutionState.FAILED, reasons)
+        else:
+            await self.start_next(execution)
 
-    async def _after_stage(self, execution: ExecutionBook, stage: StageBook) -> None:
-        """Start the next stage whose condition holds, or end the execution."""
-        if flow.is_fatal(stage.spec, stage.state):
-            self.books.finish_execution(execution, ExecutionState.FAILED, stage.reasons)
-            return
+    async def start_next(self, execution: ExecutionBook) -> None:
+        """Start the next stage whose condition holds, or end the execution; skipped ones release their lines.
+
+        Locks what ``settle`` has locked already.
+        """
         stages = self.books.stages_of(execution.id)
-        ended = [{"state": one.state, "outputs": one.outputs} for one in stages]
-        document = {"request": execution.input, "stages": ended}
         for following in stages:
             if following.state is not StageState.WAITING:
                 continue
+            document = flow.document_of(execution.input, map(_seen, stages))
             try:
                 wanted = flow.holds(following.spec.condition, document)
-                mapped = flow.mapped_inputs(following.spec, document)
             except (KeyError, TypeError, AttributeError):
-                log.exception("settle.condition_failed", stage_id=str(following.id))
-                await self._fail_stage(execution, following, "plan_error", "Its condition can't be read.")
+                log.exception("settle.condition_failed", stage_id=text_id("stage", following.id))
+                failed = _failed("plan_error", "Its condition can't be read.")
+                await self._end_stage(execution, following, failed)
                 return
             if wanted:
-                following.inputs = msgspec.structs.replace(following.inputs, mapped=mapped)
-                await self.open_stage(following)
+                await self._start_with(execution, following, flow.mapped_inputs(following.spec, document))
                 return
-            self.books.finish_stage(following, StageState.SKIPPED, None, ())
-        execution.result = {"stages": [{"stage": one.ordinal, "outputs": one.outputs} for one in stages]}
-        self.books.finish_execution(execution, *final_state(stages))
+            self.books.finish_stage(following, StageState.SKIPPED, None, (flow.NOT_WANTED,))
+        self._finish(execution, *final_state(stages))
 
-    async def open_stage(self, stage: StageBook) -> None:
+    async def _start_with(self, execution: ExecutionBook, stage: StageBook, mapped: dict[str, Any]) -> None:
+        """Open a stage with what earlier ones give it, as far as that belongs to the same client."""
+        ports = self.workers[stage.worker].ports(stage.resolved)
+        wanted = stage.spec.input_mapping.keys() & (ports.needed if ports is not None else set())
+        missing = sorted(wanted - mapped.keys())
+        wished = flow.references_in(mapped)
+        own = await self._owned(execution, wished)
+        missing += [target for target in wished if target not in own]
+        if missing:
+            message = f"What an earlier stage was to give is not there: {', '.join(missing)}."
+            await self._end_stage(execution, stage, _failed("input_missing", message))
+            return
+        stage.inputs = msgspec.structs.replace(stage.inputs, mapped=mapped, data=own)
+        await self._open_stage(execution, stage)
+
+    async def _owned(self, execution: ExecutionBook, wished: dict[str, UUID | None]) -> dict[str, DataId]:
+        """Return the references among mapped values that are the execution's client's."""
+        if not wished:
+            return {}
+        ids = [data_id for data_id in wished.values() if data_id is not None]
+        own = await references.owned(self.tx, execution.client_id, ids)
+        return {target: DataId(one) for target, one in wished.items() if one in own and one is not None}
+
+    async def _open_stage(self, execution: ExecutionBook, stage: StageBook) -> None:
         """Plan a waiting stage and open its first jobs; one that can't be planned fails."""
         try:
             phase = self.workers[stage.worker].plan(stage.resolved, stage.inputs)
             if not phase.jobs:
                 raise ValueError(f"worker {stage.worker} planned no job")
+        except Invalid as refusal:
+            await self._end_stage(execution, stage, _failed("input_unusable", refusal.detail))
+            return
         except Exception:
-            log.exception("settle.plan_failed", stage_id=str(stage.id))
-            execution = self.books.executions[stage.execution_id]
-            await self._fail_stage(execution, stage, "plan_error", "This stage could not be planned.")
+            log.exception("settle.plan_failed", stage_id=text_id("stage", stage.id))
+            await self._end_stage(execution, stage, _failed("plan_error", "This stage could not be planned."))
             return
         self.books.start_stage(stage, phase.name)
         await self.jobs.open_all(stage, phase.jobs)
 
+    def _finish(self, execution: ExecutionBook, state: ExecutionState, reasons: tuple[Reason, ...]) -> None:
+        """End an execution; what its stages left is its result, whatever became of it."""
+        stages = self.books.stages_of(execution.id)
+        execution.result = {"stages": [{"stage": one.ordinal, "outputs": one.outputs} for one in stages]}
+        self.books.finish_execution(execution, state, reasons)
+
+
+def _seen(stage: StageBook) -> flow.EndedStage:
+    return flow.EndedStage(
+        ordinal=stage.ordinal, name=stage.spec.name, state=stage.state, outputs=stage.outputs
+    )
+
+
+def _failed(code: str, message: str) -> StageResult:
+    return StageResult(state=StageState.FAILED, outputs={}, reasons=(Reason(code=code, message=message),))
+
 
 def final_state(stages: list[StageBook]) -> tuple[ExecutionState, tuple[Reason, ...]]:
-    """Return an execution's final state once no stage is left: the worst of its stages that count."""
-    reasons = tuple(reason for stage in stages for reason in stage.reasons)
-    states = {stage.state for stage in stages} - {StageState.SKIPPED}
-    if states <= {StageState.SUCCEEDED}:
+    """Return an execution's final state once no stage is left.
+
+    Stages whose condition did not hold don't count, nor do failures of optional ones that are to be skipped.
+    """
+    reasons = _reasons_of(stages, len(stages))
+    made = [one for one in stages if one.state in (StageState.SUCCEEDED, StageState.PARTIAL)]
+    skipped_over = [one for one in stages if one.state is StageState.SKIPPED and _faults(one)]
+    failed = [one for one in stages if one.state is StageState.FAILED]
+    short = [one for one in made if one.state is StageState.PARTIAL]
+    lacking = failed or short or [one for one in skipped_over if one.spec.required]
+    if not lacking and (made or not skipped_over):
         return ExecutionState.SUCCEEDED, reasons
     reasons = reasons or (Reason(code="stage_failed", message=_FAILED_REASON),)
-    return (ExecutionState.FAILED if states == {StageState.FAILED} else ExecutionState.PARTIAL), reasons
+    return (ExecutionState.PARTIAL if made else ExecutionState.FAILED), reasons
+
+
+def _reasons_of(stages: list[StageBook], of_how_many: int) -> tuple[Reason, ...]:
+    """Return the reasons of stages; where there are several, each says which stage it is of."""
+    if of_how_many < 2:
+        return tuple(reason for stage in stages for reason in _faults(stage))
+    return tuple(
+        Reason(
+            code=reason.code,
+            message=f"Stage {flow.label(stage.ordinal, stage.spec.name)}: {reason.message}",
+        )
+        for stage in stages
+        for reason in _faults(stage)
+    )
+
+
+def _faults(stage: StageBook) -> tuple[Reason, ...]:
+    """Return a stage's reasons without that of one that was not wanted: nothing went wrong there."""
+    return () if stage.reasons == (flow.NOT_WANTED,) else stage.reasons

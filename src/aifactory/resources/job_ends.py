@@ -8,8 +8,8 @@ import msgspec
 import structlog
 
 from aifactory.kernel.db import DatabaseUnavailable, Tx
-from aifactory.kernel.ids import DataId, JobId
-from aifactory.resources import retries
+from aifactory.kernel.ids import DataId, JobId, text_id
+from aifactory.resources import retries, storage
 from aifactory.resources.books import Books
 from aifactory.resources.interface import JobFault, JobState, NewJob, Outcome, Worker
 from aifactory.resources.openings import REFUSED, open_job
@@ -76,6 +76,7 @@ class JobEnds:
         if job.started_at is None and outcome.usage is None:  # its process died before the call began
             self.books.drop_run(job, run)
         else:
+            self.books.note_start(job)
             cost = self.books.pay(job, run, outcome.usage)
             label = "succeeded" if outcome.fault is None else outcome.fault.code
             self.books.end_run(job, run, label, outcome.usage, cost)
@@ -127,13 +128,13 @@ class JobEnds:
         await self._finish(job, JobState.SUCCEEDED, outcome)
 
     async def _store(self, job: JobBook, name: str, content: bytes) -> DataId:
-        return await control.insert_data(
+        return await storage.store(
             self.tx,
             client_id=job.client_id,
+            kind=storage.STEP,
             name=name,
             media_type="application/json",
             content=content,
-            words=0,
             expires_at=self.books.executions[job.execution_id].deadline + KEPT_AFTER_DEADLINE,
         )
 
@@ -171,7 +172,9 @@ class JobEnds:
         if job.fault in REFUSED:
             wanted = [new for new in wanted if new.line is not None or (new.route and new.route.local)]
         if wanted and refusals > MAX_REFUSALS:
-            log.error("settle.refused_in_a_row", job_id=str(job.id), kind=job.kind, dropped=len(wanted))
+            log.error(
+                "settle.refused_in_a_row", job_id=text_id("job", job.id), kind=job.kind, dropped=len(wanted)
+            )
             return
         await self.open_all(self.books.stages[job.stage_id], tuple(wanted), refusals)
 
@@ -183,7 +186,7 @@ class JobEnds:
         except Exception as error:
             if is_transient(error):
                 raise
-            log.exception("settle.record_failed", job_id=str(job.id), kind=job.kind)
+            log.exception("settle.record_failed", job_id=text_id("job", job.id), kind=job.kind)
             job.state = JobState.FAILED
             job.fault = JobFault(code="record_error", message="The result of this step could not be stored.")
             return []

@@ -3,13 +3,14 @@
 import os
 import random
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import anyio
 import asyncpg
 import structlog
 
+import aifactory
 from aifactory.kernel.db import CONNECTION_FAULTS, Database, DatabaseUnavailable
 from aifactory.kernel.ids import ProcessId, new_id
 from aifactory.resources.queries import processes
@@ -17,7 +18,7 @@ from aifactory.resources.queries import processes
 log = structlog.get_logger()
 
 RENEW_SECONDS = 4.0
-FENCE_SECONDS = 10.0
+ANSWER_SECONDS = 5.0
 
 
 class Lease:
@@ -33,14 +34,22 @@ class Lease:
         self.local_slots = local_slots
         self.process_id = ProcessId(new_id())
         self.taken: Callable[[], None] = lambda: None
+        self.loops: Callable[[], Mapping[str, Any]] = dict
+        self.stopping = False
         self._connection: asyncpg.Connection[Any] | None = None
+        self._locked = False
         self._registered = False
         self._renewed = 0.0
 
     @property
     def may_start(self) -> bool:
-        """Whether this process is sure enough to be seen as alive."""
-        return self._registered and anyio.current_time() - self._renewed < FENCE_SECONDS
+        """Whether this process is sure enough to be seen as alive, and does not stop."""
+        return self.alive and not self.stopping
+
+    @property
+    def alive(self) -> bool:
+        """Whether this process could renew its lease a short while ago."""
+        return self._registered and time.monotonic() - self._renewed < processes.FENCE.total_seconds()
 
     async def round(self) -> float:
         """Register or renew once; returns the seconds until the next time."""
@@ -54,21 +63,23 @@ class Lease:
 
     async def _renew(self) -> None:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await self.database.own_connection()
-            await self._connection.fetchval("SELECT pg_try_advisory_lock($1)", self._lock_key)
+            self._connection, self._locked = await self.database.own_connection(), False
+        if not self._locked:  # the server may not have noticed yet that the last connection has gone
+            self._locked = await self._connection.fetchval(
+                "SELECT pg_try_advisory_lock($1)", self._lock_key, timeout=ANSWER_SECONDS
+            )
         if not self._registered:
             await self._register()
-        asked = anyio.current_time()
-        now = await self._connection.fetchval("SELECT clock_timestamp()", timeout=5)
-        now += self.database.clock_offset
-        found = await self._connection.fetchval(
-            "UPDATE processes SET renewed_at = $2, lease_until = $3 WHERE id = $1 RETURNING epoch",
+        asked = time.monotonic()
+        now = await self._connection.fetchval("SELECT clock_timestamp()", timeout=ANSWER_SECONDS)
+        if not await processes.renew(
+            self._connection,
             self.process_id,
-            now,
-            now + processes.LEASE,
-            timeout=5,
-        )
-        if found is None:
+            now=now + self.database.clock_offset,
+            stopping=self.stopping,
+            loops=self.loops(),
+            timeout_seconds=ANSWER_SECONDS,
+        ):
             await self._start_over()
         self._renewed = asked
 
@@ -91,6 +102,7 @@ class Lease:
                 lock_key=self._lock_key,
                 slots=self.slots,
                 local_slots=self.local_slots,
+                version=aifactory.__version__,
             )
         self._registered = True
 
@@ -102,6 +114,15 @@ class Lease:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
+
+    async def stop(self) -> None:
+        """Start nothing from now on, and say so to the fleet; the lease goes on."""
+        self.stopping = True
+        try:
+            async with self.database.begin() as tx:
+                await processes.mark_stopping(tx, self.process_id)
+        except DatabaseUnavailable:
+            log.warning("lease.stop_not_told")
 
     async def release(self) -> None:
         """Leave the fleet; call when nothing runs any more."""

@@ -30,6 +30,7 @@ def admit(
             book = _line_book(books, execution.id, ordinal, line)
             books.lines[execution.id, ordinal, line.kind] = book
             books.new_lines.append(book)
+            execution.jobs_total += book.count
     books.enter(execution, execution.id, 0, EntryKind.HOLD, execution.held_nano)
     books.emit(execution, "execution.queued", {"template": execution.template, "queue": execution.queue})
 
@@ -55,11 +56,13 @@ def open_job(books: Books, stage: StageBook, new: NewJob) -> JobBook:
     line = books.lines.get((execution.id, stage.ordinal, new.line)) if new.line is not None else None
     job = _job_book(books, execution, stage, new, line)
     job.fault = _draw(execution, job, line) if new.line is not None else _fund(books, execution, job, new)
+    execution.jobs_total += 1
     if job.fault is None:
         stage.open_jobs += 1
         books.queued[job.id] = job
     else:
         job.state, job.finished_at = JobState.FAILED, books.now
+        execution.jobs_done += 1
     books.jobs[job.id] = books.new_jobs[job.id] = job
     return job
 
@@ -69,6 +72,7 @@ def _draw(execution: ExecutionBook, job: JobBook, line: LineBook | None) -> JobF
     if line is None or line.remaining < 1:
         return NO_LINE
     line.remaining -= 1
+    execution.jobs_total -= 1  # it was counted as a place; it is counted as a job next
     execution.free_hold_nano -= line.worst_nano
     job.hold_nano = line.worst_nano
     return None
@@ -83,6 +87,11 @@ def _fund(books: Books, execution: ExecutionBook, job: JobBook, new: NewJob) -> 
     if too_large(new.route, new.input_bound + new.output_limit, execution.urgency, books.pools):
         return EXCEEDS_POOL
     return None if books.extend(execution, job, EntryKind.HOLD, books.worst_of(job)) else NO_MONEY
+
+
+def _attempts(new: NewJob, stage: StageBook) -> int:
+    allowed = stage.spec.retries + 1
+    return allowed if new.max_attempts is None else min(new.max_attempts, allowed)
 
 
 def postpone(job: JobBook, due_at: datetime) -> None:
@@ -107,7 +116,7 @@ def _job_book(
         kind=new.kind,
         line=new.line,
         state=JobState.READY,
-        max_attempts=min(new.max_attempts, stage.spec.retries + 1),
+        max_attempts=_attempts(new, stage),
         timeout_seconds=new.timeout_seconds,
         route_id=route_id,
         input_bound=input_bound,

@@ -78,3 +78,11 @@ def expected_of_line(line: Line, prices: Prices) -> Nano:
     """Return what all jobs of a line are expected to cost, at the route's first hop."""
     usage = Usage(input_units=line.expected_input, output_units=line.expected_output)
     return Nano(line.count * price_of(line.route.hops[0], prices).cost_of(usage))
+
+
+def quote_lines(lines: list[Line], prices: Prices) -> tuple[int, int]:
+    """Return what lines are expected to cost and the most that they can cost."""
+    worst = sum(
+        line.count * worst_of_route(line.route, line.input_bound, line.output_limit, prices) for line in lines
+    )
+    return sum(expected_of_line(line, prices) for line in lines), worst

@@ -24,14 +24,17 @@ from aifactory.resources.interface import (
 )
 from aifactory.resources.pricing import Price
 
+LARGEST_COUNT = 10**12
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of an execution, in its own sequence."""
+    """One event of an execution, in its own sequence; ``final``: nothing comes after it."""
 
     execution_id: ExecutionId
     seq: int
     type: str
     data: dict[str, Any]
+    final: bool = False
 
 
 class BudgetBook(msgspec.Struct, kw_only=True):
@@ -67,6 +70,9 @@ class ExecutionBook(msgspec.Struct, kw_only=True):
     free_hold_nano: int
     spent_nano: int = 0
     event_seq: int = 0
+    releases: int = 0
+    jobs_done: int = 0
+    jobs_total: int = 0
     reasons: tuple[Reason, ...] = ()
     result: dict[str, Any] | None = None
     created_at: datetime
@@ -189,6 +195,19 @@ class PoolChange(msgspec.Struct, kw_only=True):
     blocked_until: datetime | None = None
     remaining_units: int | None = None
     remaining_requests: int | None = None
+
+    def note_left(self, units: int | None, requests: int | None) -> None:
+        """Keep the least of what a provider said is left."""
+        if units is not None:
+            self.remaining_units = _least(self.remaining_units, units)
+        if requests is not None:
+            self.remaining_requests = _least(self.remaining_requests, requests)
+
+
+def _least(known: int | None, said: int) -> int:
+    """Return the smaller count; what a server says is no reason to overflow."""
+    said = min(LARGEST_COUNT, max(0, said))
+    return said if known is None else min(known, said)
 
 
 class AttemptEnd(msgspec.Struct, frozen=True, kw_only=True):

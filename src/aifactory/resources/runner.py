@@ -10,19 +10,36 @@ import msgspec
 import structlog
 
 from aifactory.kernel.db import Database, Tx
-from aifactory.kernel.ids import DataId, JobId
+from aifactory.kernel.ids import DataId, ExecutionId, JobId, text_id
+from aifactory.resources import events, storage
+from aifactory.resources.events import LockedExecution
 from aifactory.resources.gates import Lane
-from aifactory.resources.interface import Endpoint, Health, Job, JobFault, Outcome, Signal, Worker
+from aifactory.resources.interface import (
+    Endpoint,
+    Health,
+    Job,
+    JobFault,
+    Outcome,
+    Signal,
+    Usage,
+    Worker,
+)
 from aifactory.resources.job_ends import Ended
 from aifactory.resources.lease import Lease
-from aifactory.resources.queries import circuits, control, queue, starts
+from aifactory.resources.queries import circuits, queue, starts
+from aifactory.resources.queries import events as event_queries
 from aifactory.resources.queries.tick import Claimed
 from aifactory.resources.records import PoolChange
+from aifactory.resources.reports import Reports
 from aifactory.resources.settlement import LOST, Settled, settle_group
 
 log = structlog.get_logger()
 
 SETTLE_TOGETHER = 100
+HAND_BACK_SECONDS = 3.0
+DATA_MISSING = JobFault(
+    code="data_missing", message="What this step works from is not stored any more, or damaged."
+)
 ABORTED = JobFault(code="cancelled", message="The execution ended while this step was running.")
 
 
@@ -50,6 +67,7 @@ class Runner:
         self.workers = workers
         self.lease = lease
         self.on_settled = on_settled
+        self.reports = Reports(database=database)
         self._starting: list[Claimed] = []
         self._running: dict[UUID, _Run] = {}
         self._ended: list[Ended] = []
@@ -96,11 +114,12 @@ class Runner:
         """Write the start of claimed jobs; drop those that were cancelled since."""
         async with self.database.begin() as tx:
             job_ids = [JobId(one.start.head.job_id) for one in claimed]
+            executions = await starts.lock_executions(tx, job_ids)
             rows = await starts.start_jobs(tx, job_ids, [one.token for one in claimed])
             started = {row["id"]: row for row in rows}
             wanted = [one for one in claimed if one.start.head.job_id in started]
             await starts.insert_attempts(tx, wanted, self.lease.process_id)
-            await starts.mark_executions_running(tx, [row["execution_id"] for row in rows])
+            await _tell_starts(tx, executions, rows)
             dropped = [one for one in claimed if one.start.head.job_id not in started]
             await self._drop(tx, dropped)
             data = await _load_data(tx, rows)
@@ -121,20 +140,32 @@ class Runner:
     async def _run(self, one: Claimed, job: Job, run: _Run) -> None:
         """Run a job; one that is stopped here is lost, and so tried again, unless nobody wants it."""
         ended = Ended(job_id=job.id, token=one.token, outcome=LOST)
+        ids = {
+            "execution_id": text_id("exec", job.execution_id),
+            "job_id": text_id("job", job.id),
+            "attempt": job.attempt,
+        }
         try:
-            with run.scope:
+            with run.scope, structlog.contextvars.bound_contextvars(**ids):
                 ended = await self._outcome(one, job)
             if run.scope.cancelled_caught and run.aborted:
                 ended = Ended(job_id=job.id, token=one.token, outcome=Outcome(fault=ABORTED))
         finally:
             del self._running[one.token]
+            self.reports.end(one.token)
             self._put(ended)
 
     async def _outcome(self, one: Claimed, job: Job) -> Ended:
+        if job.missing_data:
+            log.error("runner.data_missing", data=job.missing_data)
+            outcome = Outcome(usage=Usage(), fault=DATA_MISSING)
+            return Ended(job_id=job.id, token=one.token, outcome=outcome)
         crashed = False
         try:
             with anyio.fail_after(job.timeout_seconds):
-                outcome = await self.workers[one.start.lane.worker].run(job, _ignore_progress)
+                outcome = await self.workers[one.start.lane.worker].run(
+                    job, self.reports.begin(one.token, job)
+                )
             if not isinstance(outcome, Outcome):
                 raise TypeError(f"worker {one.start.lane.worker} returned {type(outcome).__name__}")
         except TimeoutError:
@@ -148,7 +179,7 @@ class Runner:
             crashed = True
             outcome = LOST
         except Exception:
-            log.exception("runner.job_failed", job_id=str(job.id), kind=job.kind)
+            log.exception("runner.job_failed", kind=job.kind)
             fault = JobFault(
                 code="worker_error", message="This step failed unexpectedly; the operator was told."
             )
@@ -174,7 +205,7 @@ class Runner:
             while self._running:
                 await self.settle_round()
         self.cancel_all()
-        with anyio.move_on_after(5):
+        with anyio.move_on_after(HAND_BACK_SECONDS):
             while self._running or self._ended:
                 await self.settle_ended()
                 await anyio.sleep(0.01)
@@ -184,6 +215,10 @@ class Runner:
         self._wake.set()
 
     # Settling.
+
+    def wake(self) -> None:
+        """Let who waits for something to settle look now."""
+        self._wake.set()
 
     async def settle_round(self) -> float:
         """Settle what ended; wait for more. Outcomes outlive a database that is away."""
@@ -208,8 +243,11 @@ class Runner:
                     self.on_settled(one)
 
 
-def _ignore_progress(_: dict[str, Any]) -> None:
-    """Progress inside a step is not kept; the steps themselves are."""
+async def _tell_starts(tx: Tx, executions: dict[ExecutionId, LockedExecution], rows: list[Any]) -> None:
+    """Write the start events of executions and stages whose first job starts."""
+    started = await starts.mark_stages_started(tx, {row["stage_id"] for row in rows})
+    told = events.begin(executions, {row["execution_id"] for row in rows}, started)
+    await event_queries.tell(tx, executions.values(), told)
 
 
 def _job(one: Claimed, row: Any, data: dict[DataId, bytes], endpoints: dict[str, Endpoint]) -> Job:
@@ -222,6 +260,7 @@ def _job(one: Claimed, row: Any, data: dict[DataId, bytes], endpoints: dict[str,
         kind=row["kind"],
         payload=row["payload"],
         data={name: data[data_id] for name, data_id in named.items() if data_id in data},
+        missing_data=tuple(name for name, data_id in named.items() if data_id not in data),
         attempt=row["attempt"],
         hop=one.start.hop,
         timeout_seconds=row["timeout_seconds"],
@@ -233,4 +272,4 @@ def _job(one: Claimed, row: Any, data: dict[DataId, bytes], endpoints: dict[str,
 
 async def _load_data(tx: Tx, rows: list[Any]) -> dict[DataId, bytes]:
     wanted = {data_id for row in rows for data_id in msgspec.convert(row["data"], dict[str, DataId]).values()}
-    return await control.load_data(tx, sorted(wanted))
+    return await storage.load_intact(tx, sorted(wanted))

@@ -23,14 +23,16 @@ REFUSED_TOO_LONG_SECONDS = 6.0
 LONGEST_DECISION = timedelta(seconds=4)
 DEEPER_LOADS = 6
 SHORTEST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.25, 2.0
+RESTING_POLL_SECONDS = 1.5
 
 
 class Tick(msgspec.Struct, frozen=True, kw_only=True):
-    """What one tick did. ``refused``: another process was deciding."""
+    """What one tick did. ``refused``: another process was deciding; ``at_rest``: nothing was to decide."""
 
     claimed: tuple[Claimed, ...] = ()
     promoted: int = 0
     refused: bool = False
+    at_rest: bool = False
     next_wake: datetime | None = None
     now: datetime | None = None
 
@@ -39,7 +41,8 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
         """How long to wait for the next tick if nothing wakes the scheduler."""
         if self.refused:
             return random.uniform(0.005, 0.02)
-        poll = random.uniform(SHORTEST_POLL_SECONDS, LONGEST_POLL_SECONDS)
+        shortest = RESTING_POLL_SECONDS if self.at_rest else SHORTEST_POLL_SECONDS
+        poll = random.uniform(shortest, LONGEST_POLL_SECONDS)
         if self.next_wake is None or self.now is None:
             return poll
         return min(poll, max(0.001, (self.next_wake - self.now).total_seconds()))
@@ -59,7 +62,10 @@ class Scheduler:
         if not self.lease.may_start or slots + local_slots == 0:
             return Tick()
         async with self.database.begin() as tx:
-            if not await queries.try_decider_lock(tx):
+            if await queries.at_rest(tx):
+                await queries.note_tick(tx)
+                done = Tick(at_rest=True, next_wake=await queries.next_due(tx), now=tx.now)
+            elif not await queries.try_decider_lock(tx):
                 done = Tick(refused=True)
             else:
                 done = await self._decide(tx, slots=slots, local_slots=local_slots, idle=idle)

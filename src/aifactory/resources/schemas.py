@@ -13,6 +13,9 @@ from aifactory.resources.interface import (
     Accuracy,
     ExecutionState,
     ExecutionView,
+    FlowStage,
+    NewExecution,
+    Quote,
     Reason,
     StageState,
     StageView,
@@ -20,6 +23,7 @@ from aifactory.resources.interface import (
 )
 
 Label = Annotated[str, Meta(max_length=500)]
+Name = Annotated[str, Meta(min_length=1, max_length=64)]
 LabelName = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
@@ -27,10 +31,20 @@ class View(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Base of what leaves: camelCase; may grow."""
 
 
-class ExecuteInput(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """A named template to execute at once."""
+class SingleAction(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """One action of a worker, with one of its templates."""
 
-    template: Annotated[str, Meta(min_length=1, max_length=120)]
+    template_ref: Name
+    worker: Name = "granulation"
+    action: Name = "granulate"
+
+
+class ExecuteInput(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What to execute: a named ``template``, a ``workerFlow``, or a single ``action``; one of them."""
+
+    template: Annotated[str, Meta(min_length=1, max_length=120)] | None = None
+    worker_flow: Annotated[tuple[FlowStage, ...], Meta(min_length=1, max_length=20)] | None = None
+    action: SingleAction | None = None
     parameters: dict[str, Any]
     urgency: Urgency = Urgency.NORMAL
     accuracy: Accuracy = Accuracy.NORMAL
@@ -38,6 +52,23 @@ class ExecuteInput(msgspec.Struct, frozen=True, kw_only=True, rename="camel", fo
     deadline: Annotated[datetime, Meta(tz=True)] | None = None
     metadata: Annotated[dict[LabelName, Label], Meta(max_length=16)] = {}
     client_id: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class EnqueueInput(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A stored request to execute, with parameters over the stored ones, key by key."""
+
+    request_id: Annotated[str, Meta(max_length=64)]
+    parameters: dict[str, Any] = {}
+
+
+class ExecutionQuote(View, frozen=True, kw_only=True):
+    """What an execution would cost; nothing was stored."""
+
+    dry_run: bool
+    template: str
+    template_version: int
+    estimated_cost_usd: Decimal
+    worst_cost_usd: Decimal
 
 
 class Progress(View, frozen=True, kw_only=True):
@@ -52,6 +83,7 @@ class Stage(View, frozen=True, kw_only=True):
 
     id: str
     ordinal: int
+    name: str | None
     worker: str
     action: str
     template: str
@@ -89,41 +121,6 @@ class Execution(View, frozen=True, kw_only=True):
     stages: tuple[Stage, ...]
 
 
-class Call(View, frozen=True, kw_only=True):
-    """One attempt of one job: where it ran, what it used, the price used, what it cost."""
-
-    job_id: str
-    kind: str
-    state: str
-    attempt: int
-    provider: str
-    model: str
-    pool: str
-    outcome: str | None
-    usage: dict[str, Any] | None
-    price: dict[str, Any] | None
-    cost_usd: Decimal
-    duration_ms: int | None
-    started_at: datetime
-    finished_at: datetime | None
-
-
-class Cost(View, frozen=True, kw_only=True):
-    """What an execution was estimated to cost, still holds, and really cost, call by call.
-
-    ``heldInAllUsd`` is everything that was ever held, extensions and top-ups included; never all of it at
-    once.
-    """
-
-    execution_id: str
-    state: ExecutionState
-    estimated_cost_usd: Decimal
-    held_in_all_usd: Decimal
-    held_now_usd: Decimal
-    cost_usd: Decimal
-    calls: list[Call]
-
-
 class QueueDepth(View, frozen=True, kw_only=True):
     """One queue, counted for the caller: a client sees its own jobs, the operator all."""
 
@@ -142,27 +139,48 @@ class QueueStatus(View, frozen=True, kw_only=True):
     queues: list[QueueDepth]
 
 
+class LoopState(View, frozen=True, kw_only=True):
+    """A loop of a process: as the process last said, whether it works; how old its last good round is now."""
+
+    ok: bool
+    age_ms: int | None
+
+
 class Process(View, frozen=True, kw_only=True):
-    """One process of the fleet."""
+    """One process of the fleet.
+
+    ``alive``: it has its lease. ``mayStart``: it renewed it lately and does not stop, so it starts work.
+    """
 
     id: str
     host: str
     pid: int
+    version: str
+    epoch: int
     alive: bool
+    stopping: bool
+    may_start: bool
     running: int
     slots: int
     local_slots: int
+    loops: dict[str, LoopState]
     started_at: datetime
     renewed_at: datetime
 
 
 class SchedulerState(View, frozen=True, kw_only=True):
-    """Whether the fleet's scheduler is on, and every process."""
+    """Whether the fleet's scheduler is on, and every process.
+
+    ``orphans`` are queued jobs that no tick can see, and ``lostRuns`` runs of no process: both must be 0.
+    """
 
     enabled: bool
     last_tick_at: datetime | None
+    resumed_at: datetime | None
     changed_at: datetime | None
     changed_by: str | None
+    orphans: int
+    lost_runs: int
     processes: list[Process]
 
 
@@ -193,6 +211,31 @@ class Status(View, frozen=True, kw_only=True):
     pools: list[PoolState]
 
 
+def process_of(row: Any, now: datetime) -> Process:
+    """Return a process's row as it leaves."""
+    since = round((now - row["renewed_at"]).total_seconds() * 1000)
+    loops = {
+        name: LoopState(ok=said["alive"], age_ms=None if said["ageMs"] is None else said["ageMs"] + since)
+        for name, said in sorted(row["loops"].items())
+    }
+    return Process(
+        id=str(row["id"]),
+        host=row["host"],
+        pid=row["pid"],
+        version=row["version"],
+        epoch=row["epoch"],
+        alive=row["alive"],
+        stopping=row["stopping"],
+        may_start=row["may_start"],
+        running=row["running"],
+        slots=row["slots"],
+        local_slots=row["local_slots"],
+        loops=loops,
+        started_at=row["started_at"],
+        renewed_at=row["renewed_at"],
+    )
+
+
 def execution_of(view: ExecutionView) -> Execution:
     """Return an execution as it leaves."""
     done = sum(stage.jobs_done for stage in view.stages)
@@ -219,42 +262,33 @@ def execution_of(view: ExecutionView) -> Execution:
     )
 
 
+def quote_of(new: NewExecution, quote: Quote) -> ExecutionQuote:
+    """Return the price of a submission as it leaves."""
+    return ExecutionQuote(
+        dry_run=True,
+        template=new.template,
+        template_version=new.template_version,
+        estimated_cost_usd=usd(quote.estimated_nano),
+        worst_cost_usd=usd(quote.worst_nano),
+    )
+
+
 def _stage_of(view: StageView) -> Stage:
     return Stage(
         id=text_id("stage", view.id),
         ordinal=view.ordinal,
+        name=view.name,
         worker=view.worker,
         action=view.action,
         template=view.template,
         template_version=view.template_version,
-        state=view.state,
+        state=view.shown_state,
         phase=view.phase,
         progress=Progress(jobs_done=view.jobs_done, jobs_total=view.jobs_total),
         outputs=view.outputs,
         reasons=view.reasons,
         started_at=view.started_at,
         finished_at=view.finished_at,
-    )
-
-
-def call_of(row: Any) -> Call:
-    """Return an attempt's row as it leaves."""
-    ended = row["finished_at"]
-    return Call(
-        job_id=text_id("job", row["job_id"]),
-        kind=row["kind"],
-        state=row["state"],
-        attempt=row["attempt"],
-        provider=row["provider"],
-        model=row["model"],
-        pool=row["pool"],
-        outcome=row["outcome"],
-        usage=row["usage"],
-        price=row["price"],
-        cost_usd=usd(row["cost_nano"]),
-        duration_ms=None if ended is None else round((ended - row["started_at"]).total_seconds() * 1000),
-        started_at=row["started_at"],
-        finished_at=ended,
     )
 
 

@@ -1,16 +1,19 @@
 """The Resource Manager's side of its door: ``Resources`` for the other domains."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
 
 from aifactory.kernel.db import Tx
-from aifactory.kernel.errors import NotFound
-from aifactory.kernel.ids import ClientId, DataId, ExecutionId, JobId, RequestId
+from aifactory.kernel.ids import ClientId, DataId, ExecutionId, JobId, RequestId, StageId
 from aifactory.kernel.page import Page, PageRequest
-from aifactory.resources import estimates, submission
+from aifactory.resources import estimates, events, storage, submission
 from aifactory.resources.interface import (
     ClientLimits,
     ClientNotFound,
     Estimate,
+    EventMessage,
     ExecutionNotFound,
     ExecutionState,
     ExecutionView,
@@ -18,19 +21,31 @@ from aifactory.resources.interface import (
     NewExecution,
     Quote,
     Reason,
+    StageWork,
+    Step,
     StoredData,
     Submitted,
     Tier,
     Worker,
 )
-from aifactory.resources.queries import control, views
+from aifactory.resources.queries import control, data, progress, views
+from aifactory.resources.queries import events as event_queries
 from aifactory.resources.settlement import end_executions
 
+LOOK_SECONDS = 0.25
 CANCELLED = Reason(code="cancelled", message="Cancelled on request.")
 
 
+async def sleep_a_little(_: ExecutionId, seconds: float) -> None:
+    """Wait for nothing in particular, until it is time for the next look."""
+    await anyio.sleep(min(seconds, LOOK_SECONDS))
+
+
 class ResourceService:
-    """Implements ``Resources``. ``wake`` and ``abort`` reach the scheduler of this process after commit."""
+    """Implements ``Resources``. ``wake`` and ``abort`` reach the scheduler of this process after commit.
+
+    ``until_ended`` waits for an execution's end; without it, whoever waits looks often.
+    """
 
     def __init__(
         self,
@@ -38,15 +53,18 @@ class ResourceService:
         workers: dict[str, Worker],
         wake: Callable[[], None],
         abort: Callable[[list[JobId]], None],
+        until_ended: Callable[[ExecutionId, float], Awaitable[None]] = sleep_a_little,
     ) -> None:
         self.workers = workers
         self.wake = wake
         self.abort = abort
+        self.until_ended = until_ended
 
     async def submit(self, tx: Tx, new: NewExecution) -> Submitted:
         """See ``Resources.submit``."""
         submitted = await submission.submit(tx, new, self.workers)
         tx.after_commit(self.wake)
+        tx.tell("work", (submitted.execution_id,))
         return submitted
 
     async def quote(self, tx: Tx, new: NewExecution) -> Quote:
@@ -65,6 +83,7 @@ class ResourceService:
         """See ``Resources.cancel``."""
         running = await end_executions(tx, [execution_id], ExecutionState.CANCELLED, CANCELLED)
         tx.after_commit(lambda: self.abort(running))
+        tx.tell("abort", running)
         found = await views.find_execution(tx, client_id=None, execution_id=execution_id)
         if found is None:
             raise ExecutionNotFound("There is no such execution.")
@@ -76,6 +95,10 @@ class ResourceService:
         """See ``Resources.find_execution``."""
         return await views.find_execution(tx, client_id=client_id, execution_id=execution_id)
 
+    async def input_of(self, tx: Tx, execution_id: ExecutionId) -> dict[str, Any]:
+        """See ``Resources.input_of``."""
+        return await views.input_of(tx, execution_id)
+
     async def latest_executions(self, tx: Tx, request_ids: list[RequestId]) -> dict[RequestId, ExecutionView]:
         """See ``Resources.latest_executions``."""
         return await views.latest_executions(tx, request_ids)
@@ -85,6 +108,25 @@ class ResourceService:
     ) -> Page[ExecutionView]:
         """See ``Resources.list_executions``."""
         return await views.list_executions(tx, client_id=client_id, state=state, page=page)
+
+    async def find_steps(self, tx: Tx, execution_id: ExecutionId) -> list[Step]:
+        """See ``Resources.find_steps``."""
+        return await progress.find_steps(tx, execution_id)
+
+    async def find_stage_work(self, tx: Tx, stage_id: StageId) -> StageWork:
+        """See ``Resources.find_stage_work``."""
+        return await progress.find_stage_work(tx, stage_id)
+
+    async def take_endings(self, tx: Tx, limit: int) -> list[EventMessage]:
+        """See ``Resources.take_endings``."""
+        return [
+            events.message_of(event, subject)
+            for event, subject in await event_queries.take_endings(tx, limit)
+        ]
+
+    async def wait_for_end(self, execution_id: ExecutionId, seconds: float) -> None:
+        """See ``Resources.wait_for_end``."""
+        await self.until_ended(execution_id, seconds)
 
     async def set_client(self, tx: Tx, limits: ClientLimits) -> None:
         """See ``Resources.set_client``."""
@@ -101,23 +143,27 @@ class ResourceService:
         self, tx: Tx, *, client_id: ClientId, name: str, media_type: str, content: bytes
     ) -> DataId:
         """See ``Resources.store_data``."""
-        return await control.insert_data(
+        return await storage.store(
             tx,
             client_id=client_id,
+            kind=storage.SOURCE,
             name=name,
             media_type=media_type,
             content=content,
-            words=submission.count_words(content),
-            expires_at=None,
         )
+
+    async def keep_data(self, tx: Tx, *, client_id: ClientId, data_id: DataId) -> None:
+        """See ``Resources.keep_data``."""
+        await storage.keep(tx, client_id=client_id, data_id=data_id, deadline=tx.now)
 
     async def find_data(self, tx: Tx, *, client_id: ClientId | None, data_id: DataId) -> StoredData | None:
         """See ``Resources.find_data``."""
-        return await control.find_data(tx, client_id=client_id, data_id=data_id)
+        return await data.find_data(tx, client_id=client_id, data_id=data_id)
 
     async def load_data(self, tx: Tx, data_id: DataId) -> bytes:
         """See ``Resources.load_data``."""
-        found = await control.load_data(tx, [data_id])
-        if data_id not in found:
-            raise NotFound("This data is not stored any more.")
-        return found[data_id]
+        return await storage.load(tx, data_id)
+
+    async def load_intact(self, tx: Tx, data_ids: list[DataId]) -> dict[DataId, bytes]:
+        """See ``Resources.load_intact``."""
+        return await storage.load_intact(tx, data_ids)

@@ -1,11 +1,14 @@
 """Settle: what ended becomes money, state and follow-up jobs, in one transaction."""
 
+from collections import Counter
+
 import msgspec
 import structlog
 
 from aifactory.kernel.db import Database, DatabaseUnavailable, Tx
-from aifactory.kernel.ids import ExecutionId, JobId
+from aifactory.kernel.ids import ExecutionId, JobId, text_id
 from aifactory.resources import retries
+from aifactory.resources.books import Books
 from aifactory.resources.fan_in import FanIn
 from aifactory.resources.interface import (
     ExecutionState,
@@ -16,6 +19,7 @@ from aifactory.resources.interface import (
     Worker,
 )
 from aifactory.resources.job_ends import Ended, JobEnds, is_transient
+from aifactory.resources.metrics import SETTLE_SECONDS
 from aifactory.resources.queries import books as book_queries
 from aifactory.resources.queries import queue
 
@@ -45,8 +49,9 @@ async def settle_group(
     Returns what was done, and what is to be given again because the database was away or busy.
     """
     try:
-        async with database.begin() as tx:
-            return [await settle(tx, group, workers)], []
+        with SETTLE_SECONDS.time():
+            async with database.begin() as tx:
+                return [await settle(tx, group, workers)], []
     except DatabaseUnavailable:
         return [], group
     except Exception:
@@ -82,7 +87,7 @@ async def _settle_alone(database: Database, one: Ended, workers: dict[str, Worke
         except Exception as error:
             if is_transient(error) and one.tries < MAX_TRIES:
                 return msgspec.structs.replace(one, tries=one.tries + 1)
-            log.exception("settle.failed", job_id=str(one.job_id))
+            log.exception("settle.failed", job_id=text_id("job", one.job_id))
     return None
 
 
@@ -103,12 +108,23 @@ async def settle(tx: Tx, ended: list[Ended], workers: dict[str, Worker]) -> Sett
             await jobs.end(one, run)
     await FanIn(jobs).advance_stages()
     await book_queries.write_books(tx, books)
+    if _is_for_others_too(books, ended):
+        tx.tell("work", books.executions)
     return Settled(
         settled=len(ended) - late,
         late=late,
         opened=len(books.new_jobs),
         finished=tuple(e.id for e in books.executions.values() if e.finished_at == tx.now),
     )
+
+
+def _is_for_others_too(books: Books, ended: list[Ended]) -> bool:
+    """Whether more was queued than this process has just got slots for, local ones or others."""
+    if any(retries.is_uncounted(one.outcome.fault) for one in ended):
+        return True
+    freed = Counter(books.routes[books.jobs[one.job_id].route_id].local for one in ended)
+    queued = Counter(books.routes[job.route_id].local for job in books.queued.values())
+    return any(queued[local] > freed[local] for local in queued)
 
 
 async def strand(tx: Tx, job_ids: list[JobId], workers: dict[str, Worker]) -> int:

@@ -1,19 +1,21 @@
 """Submit: check, price, hold, store and queue, all or nothing, in the caller's transaction."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 
 from aifactory.kernel.db import Tx
-from aifactory.kernel.errors import NotFound, Unavailable, invalid
+from aifactory.kernel.errors import Invalid, NotFound, Unavailable, invalid
 from aifactory.kernel.ids import BudgetId, ExecutionId, StageId, new_id
-from aifactory.resources import budgets
-from aifactory.resources.books import Books, quote_lines
+from aifactory.resources import budgets, flow_checks, storage
+from aifactory.resources.books import Books
 from aifactory.resources.fan_in import FanIn
+from aifactory.resources.flow import STAGES, at_stage, check_stage_parameters, parameters_of
 from aifactory.resources.interface import (
     Accuracy,
     ClientLimits,
     ClientSuspended,
+    DataNotFound,
     ExceedsPool,
     ExecutionState,
     FlowStage,
@@ -21,9 +23,11 @@ from aifactory.resources.interface import (
     Model,
     ModelChoice,
     NewExecution,
+    Ports,
     Quote,
     ResolvedStage,
     StageInputs,
+    StageState,
     Submitted,
     Tier,
     TierTooLow,
@@ -32,12 +36,13 @@ from aifactory.resources.interface import (
 )
 from aifactory.resources.job_ends import JobEnds
 from aifactory.resources.openings import admit, postpone
-from aifactory.resources.pricing import Pools, Prices, pools_of
+from aifactory.resources.pricing import Pools, Prices, pools_of, quote_lines
 from aifactory.resources.queries import books as book_queries
-from aifactory.resources.queries import control
+from aifactory.resources.queries import control, data
 from aifactory.resources.records import ExecutionBook, StageBook
 
 DEFAULT_DEADLINE = timedelta(hours=24)
+NEVER = timedelta(days=366)  #: work that is only held is due this long after its hold is over
 QUEUE_OF = {
     Urgency.URGENT: "immediate",
     Urgency.HIGH: "fast",
@@ -93,14 +98,7 @@ async def price_on(tx: Tx, new: NewExecution, ground: Ground, workers: dict[str,
     client, inputs = ground.client, ground.inputs
     best_first = new.accuracy is Accuracy.HIGH or new.urgency is Urgency.URGENT
     choice = ModelChoice(models=ground.models, best_first=best_first)
-    stages, lines = [], []
-    for stage in new.flow:
-        worker = _worker(workers, stage)
-        resolved = await worker.resolve(tx, stage, new.parameters, client.tier, choice)
-        if client.tier.rank < resolved.minimum_tier.rank:
-            raise tier_too_low(resolved, client.tier)
-        stages.append(resolved)
-        lines.append(tuple(worker.estimate(resolved, inputs)))
+    stages, lines = await _resolve(tx, new, ground, choice, workers)
     every = [line for own in lines for line in own]
     _check_models(every, ground.prices)
     _check_pools(every, new.urgency, ground.pools)
@@ -113,6 +111,31 @@ async def price_on(tx: Tx, new: NewExecution, ground: Ground, workers: dict[str,
         prices=ground.prices,
         quote=Quote(estimated_nano=estimated, worst_nano=worst),
     )
+
+
+async def _resolve(
+    tx: Tx, new: NewExecution, ground: Ground, choice: ModelChoice, workers: dict[str, Worker]
+) -> tuple[list[ResolvedStage], list[tuple[Line, ...]]]:
+    """Resolve every stage with what the request asks of it; a refusal says of which stage it is."""
+    flow_checks.check_flow(new.flow)
+    check_stage_parameters(new.flow, new.parameters)
+    stages, lines, ports = [], [], []
+    for ordinal, stage in enumerate(new.flow):
+        worker = _worker(workers, stage)
+        parameters = parameters_of(ordinal, stage, new.parameters)
+        try:
+            resolved = await worker.resolve(tx, stage, parameters, ground.client.tier, choice)
+            if ground.client.tier.rank < resolved.minimum_tier.rank:
+                raise tier_too_low(resolved, ground.client.tier)
+            lines.append(tuple(worker.estimate(resolved, ground.inputs)))
+        except Invalid as refusal:
+            if len(new.flow) == 1 and STAGES not in new.parameters:
+                raise
+            raise at_stage(refusal, ordinal, stage, new.parameters) from refusal
+        stages.append(resolved)
+        ports.append(worker.ports(resolved))
+    flow_checks.check_links(new.flow, ports)
+    return stages, lines
 
 
 def tier_too_low(resolved: ResolvedStage, tier: Tier) -> TierTooLow:
@@ -132,6 +155,9 @@ async def submit(tx: Tx, new: NewExecution, workers: dict[str, Worker]) -> Submi
     priced = await price_flow(tx, new, workers)
     if new.deadline is not None and new.deadline <= max(tx.now, new.run_after or tx.now):
         raise invalid("/deadline", "in_the_past", "The deadline must lie ahead, and after runAfter.")
+    if new.source is not None:
+        ends = _deadline(tx, new)
+        await storage.keep(tx, client_id=new.client_id, data_id=new.source, deadline=ends)
     books = await _open_books(tx, priced)
     execution = _execution(tx, new, priced, await _take_hold(tx, priced, books))
     stages = [
@@ -149,13 +175,16 @@ async def submit(tx: Tx, new: NewExecution, workers: dict[str, Worker]) -> Submi
     ]
     admit(books, execution, stages, {n: list(lines) for n, lines in enumerate(priced.lines)})
     fan_in = FanIn(JobEnds(tx, books, workers))
-    await fan_in.open_stage(stages[0])
+    await fan_in.start_next(execution)
     await fan_in.advance_stages()
+    if all(stage.state is StageState.SKIPPED for stage in stages):
+        raise invalid("/parameters", "no_stage", "None of the template's stages is wanted by its conditions.")
     if execution.finished_at is not None:
         raise Unavailable("The first step of this template could not be planned; the operator was told.")
-    if new.run_after is not None and new.run_after > tx.now:
+    later = _later(tx, new) if new.hold_until is None else new.hold_until + NEVER
+    if later is not None:
         for job in books.queued.values():
-            postpone(job, new.run_after)
+            postpone(job, later)
     await book_queries.write_books(tx, books)
     return Submitted(
         execution_id=execution.id, state=execution.state, queue=execution.queue, quote=priced.quote
@@ -165,40 +194,56 @@ async def submit(tx: Tx, new: NewExecution, workers: dict[str, Worker]) -> Submi
 async def describe_flow(
     tx: Tx, flow: tuple[FlowStage, ...], tier: Tier, workers: dict[str, Worker]
 ) -> tuple[Tier, Quote]:
-    """Return the tier that a flow needs and its price for the templates' default parameters."""
+    """Check a flow; return the tier that it needs and its price for the templates' default parameters.
+
+    Raises Invalid with pointers below ``/flow``.
+    """
+    flow_checks.check_flow(flow)
     models = await control.usable_models(tx, None)
     lines: list[Line] = []
+    ports: list[Ports | None] = []
     needed = Tier.BASIC
-    for stage in flow:
-        worker = _worker(workers, stage)
-        resolved = await worker.resolve(tx, stage, {}, tier, ModelChoice(models=models))
+    for index, stage in enumerate(flow):
+        at = f"/flow/{index}"
+        if stage.worker not in workers:
+            raise invalid(f"{at}/worker", "unknown_worker", _no_worker(workers, stage))
+        worker = workers[stage.worker]
+        try:
+            resolved = await worker.resolve(tx, stage, {}, tier, ModelChoice(models=models))
+            lines += worker.estimate(resolved, None)
+        except NotFound as refusal:
+            raise invalid(f"{at}/templateRef", refusal.code, f"{at}: {refusal.detail}") from refusal
+        except Invalid as refusal:
+            raise flow_checks.below_stage(refusal, index) from refusal
         needed = max(needed, resolved.minimum_tier, key=lambda one: one.rank)
-        lines += worker.estimate(resolved, None)
+        ports.append(worker.ports(resolved))
+    flow_checks.check_links(flow, ports)
     prices = await control.prices(tx)
     _check_models(lines, prices)
     estimated, worst = quote_lines(lines, prices)
     return needed, Quote(estimated_nano=estimated, worst_nano=worst)
 
 
-def count_words(content: bytes) -> int:
-    """Return how many words a source has: they bound what work on it costs."""
-    return len(content.split())
-
-
 def _worker(workers: dict[str, Worker], stage: FlowStage) -> Worker:
     if stage.worker not in workers:
-        raise NotFound(f"There is no worker {stage.worker!r}; known are: {', '.join(sorted(workers))}.")
+        raise NotFound(_no_worker(workers, stage))
     return workers[stage.worker]
+
+
+def _no_worker(workers: dict[str, Worker], stage: FlowStage) -> str:
+    return f"There is no worker {stage.worker!r}; known are: {', '.join(sorted(workers))}."
 
 
 async def _inputs(tx: Tx, new: NewExecution) -> StageInputs:
     if new.source is None:
         return StageInputs()
     if (given := new.unstored_source) is not None:
-        return StageInputs(source=new.source, source_name=given.name, source_words=count_words(given.content))
-    stored = await control.find_data(tx, client_id=new.client_id, data_id=new.source)
+        return StageInputs(
+            source=new.source, source_name=given.name, source_words=storage.count_words(given.content)
+        )
+    stored = await data.find_data(tx, client_id=new.client_id, data_id=new.source)
     if stored is None:
-        raise NotFound("The source data is unknown; upload it again.")
+        raise DataNotFound("The source of this request is not stored any more; upload it again.")
     return StageInputs(source=stored.id, source_name=stored.name, source_words=stored.words)
 
 
@@ -233,7 +278,8 @@ def _check_pools(lines: list[Line], urgency: Urgency, pools: Pools) -> None:
 
 async def _open_books(tx: Tx, priced: PricedFlow) -> Books:
     routes = {}
-    for route in {line.route for lines in priced.lines for line in lines}:
+    # In one order in every process: who stores several new ones locks them one after the other.
+    for route in sorted({line.route for lines in priced.lines for line in lines}, key=msgspec.json.encode):
         routes[await control.intern_route(tx, route)] = route
     return Books(now=tx.now, prices=priced.prices, routes=routes)
 
@@ -256,7 +302,7 @@ async def _take_hold(tx: Tx, priced: PricedFlow, books: Books) -> tuple[BudgetId
 def _execution(
     tx: Tx, new: NewExecution, priced: PricedFlow, budget_ids: tuple[BudgetId, ...]
 ) -> ExecutionBook:
-    later = new.run_after if new.run_after is not None and new.run_after > tx.now else None
+    later = _later(tx, new)
     return ExecutionBook(
         id=ExecutionId(new_id()),
         request_id=new.request_id,
@@ -276,5 +322,15 @@ def _execution(
         free_hold_nano=priced.quote.worst_nano,
         created_at=tx.now,
         aged_from=later or tx.now,
-        deadline=new.deadline or (later or tx.now) + DEFAULT_DEADLINE,
+        deadline=_deadline(tx, new),
     )
+
+
+def _later(tx: Tx, new: NewExecution) -> datetime | None:
+    """Return when deferred work is due; None: now."""
+    return new.run_after if new.run_after is not None and new.run_after > tx.now else None
+
+
+def _deadline(tx: Tx, new: NewExecution) -> datetime:
+    """Return when an execution expires; one that is only held does so when its hold is over."""
+    return new.hold_until or new.deadline or (_later(tx, new) or tx.now) + DEFAULT_DEADLINE

@@ -14,6 +14,12 @@ PLANTED = {
     "execution.held": "UPDATE jobs SET hold_nano = hold_nano + 1 WHERE finished_at IS NULL",
     "execution.spent": "UPDATE executions SET spent_nano = spent_nano + 1",
     "execution.free_hold": "UPDATE executions SET free_hold_nano = free_hold_nano + 1",
+    "execution.jobs_done": "UPDATE executions SET jobs_done = jobs_done + 1",
+    "execution.jobs_total": "UPDATE executions SET jobs_total = jobs_total + 1",
+    "execution.one_end": """
+        INSERT INTO execution_events (execution_id, seq, at, type, data)
+        SELECT id, event_seq + 1, created_at, 'execution.failed', '{}' FROM executions
+        """,
     "job.cost": "UPDATE jobs SET cost_nano = cost_nano + 1",
     "stage.open_jobs": "UPDATE stage_executions SET open_jobs = open_jobs + 1",
     "job.queued_once": "DELETE FROM resource_queue",

@@ -57,7 +57,12 @@ async def test_submitted_work_succeeds_through_a_running_engine(fleet: Fleet) ->
     assert await fleet.budget(client) == (0, 5 * COST_NANO, 0)
     assert await fleet.counts() == NOTHING_LEFT
     assert await fleet.value("SELECT count(*) FROM processes") == 0
-    assert (await fleet.events(execution))[:3] == ["execution.queued", "execution.running", "job.succeeded"]
+    assert (await fleet.events(execution))[:4] == [
+        "execution.queued",
+        "execution.started",
+        "stage.started",
+        "job.succeeded",
+    ]
 
 
 async def test_an_engine_that_has_started_may_start_jobs_at_once(fleet: Fleet) -> None:
@@ -221,6 +226,8 @@ async def test_a_failed_required_stage_skips_what_follows_and_gives_its_hold_bac
     view = await fleet.view(execution)
     assert view.state is ExecutionState.FAILED
     assert [stage.state for stage in view.stages] == [StageState.FAILED, StageState.SKIPPED]
+    assert [one.code for stage in view.stages for one in stage.reasons] == ["broken", "not_reached"]
+    assert [one.code for one in view.reasons] == ["broken"]
     assert await fleet.budget(client) == (0, COST_NANO, 0)
 
 
@@ -425,13 +432,13 @@ async def test_what_can_not_be_stored_in_any_way_fails_its_execution_and_runs_on
 
 async def test_a_condition_that_can_not_be_read_fails_its_stage(fleet: Fleet) -> None:
     client, process = await fleet.client(), await fleet.process()
-    broken = {"path": "/stages/0/outputs/jobs", "op": "resembles", "value": 1}
-    execution = await fleet.submit(
-        client,
-        flow=(
-            FlowStage(worker="granulation", template_ref="a"),
-            FlowStage(worker="granulation", template_ref="b", condition=broken),
-        ),
+    flow = tuple(FlowStage(worker="granulation", template_ref=name) for name in ("a", "b"))
+    execution = await fleet.submit(client, flow=flow)
+    broken = '{"path": "/stages/0/outputs/jobs", "op": "resembles", "value": 1}'
+    await fleet.execute(
+        "UPDATE stage_executions SET spec = jsonb_set(spec, '{condition}', $1::text::jsonb) "
+        "WHERE ordinal = 1",
+        broken,
     )
     await process.work()
     view = await fleet.view(execution)

@@ -12,26 +12,32 @@ from itertools import permutations
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
-from tests.fake_worker import COST_NANO, USAGE, WORST_NANO
+from tests.fake_worker import COST_NANO, MODEL, SPARE, USAGE, WORST_NANO
 from tests.fleet import Fleet, until
 
 from aifactory.kernel import db
 from aifactory.kernel.db import Database, Tx
+from aifactory.kernel.ids import ClientId, ExecutionId
+from aifactory.resources.audit import audit
 from aifactory.resources.interface import (
     BudgetExceeded,
     BudgetInUse,
     EndedJob,
     ExecutionState,
     Job,
+    Line,
     NewJob,
     Outcome,
+    Route,
 )
 from aifactory.resources.queries import control, queue, tick
 
 pytestmark = pytest.mark.anyio
 
 Action = Callable[[], Awaitable[Any]]
+FINAL_EVENTS = {f"execution.{state}" for state in ExecutionState if state.final}
 
 
 async def blocked(fleet: Fleet, count: int) -> None:
@@ -199,12 +205,23 @@ async def test_two_ticks_take_turns_whatever_many_processes_try(fleet: Fleet) ->
 # Cancel, completion, rescue.
 
 
-@pytest.mark.parametrize("order", list(permutations(["cancel", "settle", "rescue"])), ids="-".join)
-async def test_whatever_comes_first_there_is_one_end_and_the_books_are_exact(
-    fleet: Fleet, order: tuple[str, ...]
-) -> None:
+ACTIONS = ("cancel", "settle", "rescue", "expire")
+# What an execution is once an action came first. A rescue gives the job back, so the next one decides.
+FIRST_ENDS = {
+    "settle": ExecutionState.SUCCEEDED,
+    "cancel": ExecutionState.CANCELLED,
+    "expire": ExecutionState.EXPIRED,
+}
+FAR = timedelta(hours=2)
+
+
+async def race(fleet: Fleet, order: tuple[str, ...]) -> tuple[ClientId, ExecutionId]:
+    """Let a job end in a process that is struck off, and let these actions come in this order."""
     client, owner, other = await fleet.client(), await fleet.process(), await fleet.process()
-    execution = await fleet.submit(client)
+    later = await fleet.process(clock_offset=FAR)
+    async with fleet.database.begin() as tx:
+        deadline = tx.now + FAR / 2
+    execution = await fleet.submit(client, deadline=deadline)
     await owner.tick()
     await until(lambda: owner.engine.runner.idle)
     await fleet.execute("DELETE FROM processes WHERE id = $1", owner.engine.lease.process_id)
@@ -212,18 +229,88 @@ async def test_whatever_comes_first_there_is_one_end_and_the_books_are_exact(
     async def cancel() -> None:
         await fleet.cancel(execution)
 
-    actions: dict[str, Action] = {"cancel": cancel, "settle": owner.settle, "rescue": other.rescue}
-    await in_order(fleet, *(actions[name] for name in order))
-    view = await fleet.view(execution)
-    expected = ExecutionState.SUCCEEDED if order[0] == "settle" else ExecutionState.CANCELLED
-    assert view.state is expected
+    async def expire() -> None:
+        await later.engine.maintenance.expire()
+
+    actions: dict[str, Action] = {
+        "cancel": cancel,
+        "settle": owner.settle,
+        "rescue": other.rescue,
+        "expire": expire,
+    }
+    # The first has the execution's row and waits for its budget's, the others wait for the execution's;
+    # expiry passes over what somebody is at, and comes again.
+    async with anyio.create_task_group() as tasks, locked(fleet, "budgets"):
+        waiting = 0
+        for name in order:
+            if name == "expire" and waiting:
+                await expire()
+                continue
+            tasks.start_soon(actions[name])
+            waiting += 1
+            await blocked(fleet, waiting)
+    if "expire" in order:
+        await expire()
+    if order[0] == "rescue" and not {"cancel", "expire"} & set(order):
+        assert (await fleet.view(execution)).state is ExecutionState.RUNNING
+        await other.work()
+        assert (await fleet.view(execution)).state is ExecutionState.SUCCEEDED
+    await owner.settle()
+    if "settle" not in order or "rescue" in order:  # the row of a run that ended unsettled is nobody's now
+        await other.rescue()
+    return client, execution
+
+
+async def assert_counters_equal_rows(fleet: Fleet, execution: ExecutionId) -> None:
+    """Check the counters of an ended execution, and that it has one last event, its end."""
+    (row,) = await fleet.fetch(
+        """
+        SELECT e.state, e.jobs_done, e.jobs_total, e.free_hold_nano, e.event_seq, count(j.*) AS jobs,
+               count(j.finished_at) AS ended, coalesce(sum(j.hold_nano), 0) AS held,
+               (SELECT sum(open_jobs) FROM stage_executions s WHERE s.execution_id = e.id) AS open
+        FROM executions e JOIN jobs j ON j.execution_id = e.id WHERE e.id = $1 GROUP BY e.id
+        """,
+        execution,
+    )
+    assert (row["jobs_done"], row["jobs_total"]) == (row["jobs"], row["jobs"]) == (row["ended"], row["ended"])
+    assert (row["open"], row["held"], row["free_hold_nano"]) == (0, 0, 0)
+    told = await fleet.events(execution)
+    ends = [type_ for type_ in told if type_ in FINAL_EVENTS]
+    assert ends == [told[-1]] == [f"execution.{row['state']}"]
     assert await fleet.counts() == {"resource_queue": 0, "queue_due": 0, "running_jobs": 0}
-    held, paid, unfinished = await fleet.budget(client)
-    assert (held, unfinished) == (0, 0)
-    # The first is first for sure; the other two may overtake each other on the row's new version.
-    assert paid in {"settle": {COST_NANO}, "rescue": {0}, "cancel": {0, COST_NANO}}[order[0]]
-    assert await fleet.ledger("waste") == ([] if paid else [COST_NANO])
-    assert await fleet.ledger("reconciled") == await fleet.ledger("unreconciled")
+
+
+@pytest.mark.parametrize("first", ACTIONS)
+async def test_whatever_comes_first_there_is_one_end_and_the_books_are_exact(
+    fleet: Fleet, first: str
+) -> None:
+    orders = [order for count in (2, 3) for order in permutations(ACTIONS, count) if order[0] == first]
+    for order in orders:
+        client, execution = await race(fleet, order)
+        view = await fleet.view(execution)
+        if first in FIRST_ENDS:
+            assert view.state is FIRST_ENDS[first], order
+        else:
+            second = next((name for name in ("cancel", "expire") if name in order), "settle")
+            assert view.state is FIRST_ENDS[second], order
+        await assert_counters_equal_rows(fleet, execution)
+        held, paid, unfinished = await fleet.budget(client)
+        assert (held, unfinished) == (0, 0), order
+        assert paid in ({COST_NANO} if view.state is ExecutionState.SUCCEEDED else {0, COST_NANO}), order
+        assert (await audit(fleet.database)).differences == [], order
+        sums = {kind: sum(await ledger_of(fleet, execution, kind)) for kind in ("reconciled", "unreconciled")}
+        assert sums["reconciled"] == sums["unreconciled"], order  # the owner's answer came in the end
+        # The owner's call was paid by the client or is waste, once.
+        wasted = sum(await ledger_of(fleet, execution, "waste"))
+        calls = 2 if view.state is ExecutionState.SUCCEEDED and first == "rescue" else 1
+        assert paid + wasted == calls * COST_NANO, order
+
+
+async def ledger_of(fleet: Fleet, execution: ExecutionId, kind: str) -> list[int]:
+    rows = await fleet.fetch(
+        "SELECT amount_nano FROM cost_tracking WHERE kind = $1 AND execution_id = $2", kind, execution
+    )
+    return [row[0] for row in rows]
 
 
 async def test_cancelling_twice_answers_the_same(fleet: Fleet) -> None:
@@ -245,6 +332,18 @@ async def test_a_cancelled_job_that_was_claimed_but_not_started_never_runs(fleet
     assert fleet.worker.ran == []
     assert await fleet.counts() == {"resource_queue": 0, "queue_due": 0, "running_jobs": 0}
     assert await fleet.value("SELECT level_micro FROM resource_pools WHERE pool = 'test'") == 10**12
+
+
+async def test_a_claim_of_a_cancelled_job_whose_process_died_is_only_undone(fleet: Fleet) -> None:
+    client, dying, other = await fleet.client(), await fleet.process(), await fleet.process()
+    execution = await fleet.submit(client)
+    await dying.claim()
+    await fleet.cancel(execution)
+    await other.age(16)
+    assert await other.rescue() == 1
+    await assert_counters_equal_rows(fleet, execution)
+    assert await fleet.budget(client) == (0, 0, 0)
+    assert await fleet.ledger("unreconciled") == []
 
 
 async def test_cancelling_stops_the_running_call_in_its_process(fleet: Fleet) -> None:
@@ -732,3 +831,28 @@ async def test_a_hold_settles_in_the_month_in_which_it_was_taken(fleet: Fleet) -
 async def a_year_ahead(fleet: Fleet) -> Any:
     async with fleet.database.begin() as tx:
         return tx.now + timedelta(days=365)
+
+
+async def test_new_routes_are_stored_in_one_order_in_every_process(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two submissions that bring the same new routes would else lock them crosswise."""
+    await fleet.add_spare()
+    hops = [MODEL, SPARE]
+    routes = [Route(hops=(one, *rest)) for one in hops for rest in ((), (MODEL,), (SPARE,))]
+    worker, intern = fleet.script({"write": 1}), control.intern_route
+    plain, stored = worker.estimate, list[Route]()
+
+    def estimate(resolved: Any, inputs: Any) -> list[Line]:
+        (line,) = plain(resolved, inputs)
+        more = [msgspec.structs.replace(line, kind=f"k{n}", route=one) for n, one in enumerate(routes)]
+        return [line, *more]
+
+    async def interned(tx: Tx, route: Route) -> int:
+        stored.append(route)
+        return await intern(tx, route)
+
+    monkeypatch.setattr(worker, "estimate", estimate)
+    monkeypatch.setattr(control, "intern_route", interned)
+    await fleet.submit(await fleet.client())
+    assert stored == sorted(set(routes), key=msgspec.json.encode)

@@ -48,9 +48,10 @@ async def test_results_of_steps_and_idempotency_keys_are_deleted_when_their_time
         for name, life in data.items():
             await tx.raw.execute(
                 """
-                INSERT INTO data_references (id, client_id, name, media_type, encoding, bytes, words, sha256,
-                    content, created_at, expires_at)
-                VALUES (gen_random_uuid(), gen_random_uuid(), $1, '', 'identity', 0, 0, '', '', $2, $3)
+                INSERT INTO data_references (id, client_id, kind, name, media_type, encoding, bytes, words,
+                    sha256, content, created_at, expires_at)
+                VALUES (gen_random_uuid(), gen_random_uuid(), 'step', $1, '', 'identity', 0, 0, '', '',
+                    $2, $3)
                 """,
                 name,
                 tx.now,
@@ -79,12 +80,31 @@ async def test_a_busy_minutes_results_are_deleted_in_one_round_of_short_transact
     async with process.database.begin() as tx:
         await tx.raw.execute(
             """
-            INSERT INTO data_references (id, client_id, name, media_type, encoding, bytes, words, sha256,
-                content, created_at, expires_at)
-            SELECT gen_random_uuid(), gen_random_uuid(), n, '', 'identity', 0, 0, '', '', $1, $1
+            INSERT INTO data_references (id, client_id, kind, name, media_type, encoding, bytes, words,
+                sha256, content, created_at, expires_at)
+            SELECT gen_random_uuid(), gen_random_uuid(), 'step', n, '', 'identity', 0, 0, '', '', $1, $1
             FROM generate_series(1, 9) n
             """,
             tx.now,
+        )
+    purged = []
+    for _ in range(3):
+        purged.append(await process.engine.maintenance.purge())
+        process.engine.maintenance._purged = None
+    assert purged == [6, 3, 0]
+
+
+async def test_keys_that_gathered_while_nobody_was_there_are_deleted_bit_by_bit(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "KEYS_PURGED_TOGETHER", 2)
+    monkeypatch.setattr(maintenance, "PURGES_A_ROUND", 3)
+    process = await fleet.process()
+    async with process.database.begin() as tx:
+        await tx.raw.execute(
+            "INSERT INTO idempotency_keys (scope, route, key, body_sha256, created_at) "
+            "SELECT 's', 'r', n::text, '', $1 FROM generate_series(1, 9) n",
+            tx.now - timedelta(hours=49),
         )
     purged = []
     for _ in range(3):

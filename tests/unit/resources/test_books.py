@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aifactory.kernel.ids import BudgetId, ClientId, ExecutionId, RequestId, StageId, new_id
-from aifactory.resources.books import Books, quote_lines
+from aifactory.resources.books import Books
 from aifactory.resources.interface import (
     Accuracy,
     ExecutionState,
@@ -28,7 +28,7 @@ from aifactory.resources.interface import (
 )
 from aifactory.resources.ledger import ACCOUNTS, Account, EntryKind
 from aifactory.resources.openings import admit, open_job
-from aifactory.resources.pricing import PoolSize, Price
+from aifactory.resources.pricing import PoolSize, Price, quote_lines
 from aifactory.resources.records import BudgetBook, ExecutionBook, JobBook, Run, StageBook
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)

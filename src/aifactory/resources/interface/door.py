@@ -1,4 +1,4 @@
-"""What the other domains may ask of the Resource Manager, and what it asks of accounts."""
+"""What the other domains may ask of the Resource Manager."""
 
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
@@ -8,6 +8,8 @@ import msgspec
 from aifactory.kernel.db import Tx
 from aifactory.kernel.ids import ClientId, DataId, ExecutionId, KeyId, RequestId, StageId
 from aifactory.kernel.page import Page, PageRequest
+from aifactory.resources.interface.events import EventMessage
+from aifactory.resources.interface.progress import StageWork, Step
 from aifactory.resources.interface.states import (
     Accuracy,
     ExecutionState,
@@ -29,6 +31,7 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     """A submission. ``parameters`` name no source text: it is stored, ``source`` is its id.
 
     For a price alone the source need not be stored: ``unstored_source`` stands for it, ``source`` for its id.
+    With ``hold_until`` the money is held and nothing runs: it is released in time, or expires at that moment.
     """
 
     request_id: RequestId
@@ -44,6 +47,7 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     accuracy: Accuracy = Accuracy.NORMAL
     run_after: datetime | None = None
     deadline: datetime | None = None
+    hold_until: datetime | None = None
     metadata: dict[str, str] = {}
 
 
@@ -69,6 +73,8 @@ class PricedStage(msgspec.Struct, frozen=True, kw_only=True):
     template_version: int
     minimum_tier: Tier
     lines: tuple[PricedLine, ...]
+    expected_seconds: int | None = None
+    memory_mb: int | None = None
 
 
 class TierEstimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +126,7 @@ class StageView(msgspec.Struct, frozen=True, kw_only=True):
 
     id: StageId
     ordinal: int
+    name: str | None
     worker: str
     action: str
     template: str
@@ -133,6 +140,12 @@ class StageView(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...]
     started_at: datetime | None
     finished_at: datetime | None
+
+    @property
+    def shown_state(self) -> StageState:
+        """The state that people are told: an open stage runs from the start of its first job on."""
+        is_queued = self.state is StageState.RUNNING and self.started_at is None
+        return StageState.WAITING if is_queued else self.state
 
 
 class ExecutionView(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,8 +171,11 @@ class ExecutionView(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """The outputs of the last stage that has any."""
-        return next((stage.outputs for stage in reversed(self.stages) if stage.outputs), None)
+        """The outputs of the only stage; of several, each one's under its name or ordinal."""
+        brought = {stage.name or str(stage.ordinal): stage.outputs for stage in self.stages if stage.outputs}
+        if len(self.stages) < 2:
+            return next(iter(brought.values()), None)
+        return brought or None
 
 
 class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,14 +192,18 @@ class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredData(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored blob's description."""
+    """A stored blob's description; ``stored_bytes`` is what it takes, compressed where that pays."""
 
     id: DataId
+    client_id: ClientId
     name: str
     media_type: str
     size_bytes: int
+    stored_bytes: int
     words: int
     sha256: bytes
+    created_at: datetime
+    expires_at: datetime | None
 
 
 @runtime_checkable
@@ -222,6 +242,10 @@ class Resources(Protocol):
         """Return an execution with its stages; None if unknown or another client's (None: any client)."""
         ...
 
+    async def input_of(self, tx: Tx, execution_id: ExecutionId) -> dict[str, Any]:
+        """Return the parameters that an execution was submitted with."""
+        ...
+
     async def latest_executions(self, tx: Tx, request_ids: list[RequestId]) -> dict[RequestId, ExecutionView]:
         """Return the newest execution, with stages, of each request that has one."""
         ...
@@ -230,6 +254,28 @@ class Resources(Protocol):
         self, tx: Tx, *, client_id: ClientId | None, state: ExecutionState | None, page: PageRequest
     ) -> Page[ExecutionView]:
         """List executions, newest first, without stages."""
+        ...
+
+    async def find_steps(self, tx: Tx, execution_id: ExecutionId) -> list[Step]:
+        """Count an execution's jobs by stage and kind, those that may still come included."""
+        ...
+
+    async def find_stage_work(self, tx: Tx, stage_id: StageId) -> StageWork:
+        """Return what a stage runs and all its jobs, oldest first. The caller has checked whose it is."""
+        ...
+
+    async def take_endings(self, tx: Tx, limit: int) -> list[EventMessage]:
+        """Take the events of executions that ended, oldest first; they are yours once ``tx`` commits.
+
+        Those that another process is taking are passed over. Notices under ``events`` tell of new ones.
+        """
+        ...
+
+    async def wait_for_end(self, execution_id: ExecutionId, seconds: float) -> None:
+        """Return when an execution has ended or may have, at the latest after ``seconds``: look then.
+
+        No transaction may be open.
+        """
         ...
 
     async def set_client(self, tx: Tx, limits: ClientLimits) -> None:
@@ -243,61 +289,21 @@ class Resources(Protocol):
     async def store_data(
         self, tx: Tx, *, client_id: ClientId, name: str, media_type: str, content: bytes
     ) -> DataId:
-        """Store bytes for a client and return their reference."""
+        """Store the source of a request and return its reference."""
+        ...
+
+    async def keep_data(self, tx: Tx, *, client_id: ClientId, data_id: DataId) -> None:
+        """Put the expiry of stored bytes off, as each use does. Raises DataNotFound."""
         ...
 
     async def find_data(self, tx: Tx, *, client_id: ClientId | None, data_id: DataId) -> StoredData | None:
-        """Describe stored bytes; None if unknown or another client's (None: any client)."""
+        """Describe what a client gave to store; None if unknown or another client's (None: any client)."""
         ...
 
     async def load_data(self, tx: Tx, data_id: DataId) -> bytes:
-        """Return stored bytes. Raises NotFound."""
+        """Return stored bytes, checked. Raises DataNotFound or DataDamaged."""
         ...
 
-
-class NamedTemplate(msgspec.Struct, frozen=True, kw_only=True):
-    """A master template's name, version and flow."""
-
-    name: str
-    version: int
-    flow: tuple[FlowStage, ...]
-
-
-class NewRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a caller asks for; ``parameters`` as they came, a source's text included."""
-
-    client_id: ClientId
-    key_id: KeyId | None
-    template: str
-    parameters: dict[str, Any]
-    urgency: Urgency = Urgency.NORMAL
-    accuracy: Accuracy = Accuracy.NORMAL
-    run_after: datetime | None = None
-    deadline: datetime | None = None
-    metadata: dict[str, str] = {}
-
-
-@runtime_checkable
-class TemplateSource(Protocol):
-    """Given by accounts: master templates by name."""
-
-    async def get_template(self, tx: Tx, name: str) -> NamedTemplate:
-        """Return the newest active version. Raises NotFound."""
-        ...
-
-
-@runtime_checkable
-class RequestBook(Protocol):
-    """Given by accounts, so that work started elsewhere has a request too."""
-
-    async def open_request(self, tx: Tx, new: NewRequest) -> NewExecution:
-        """Store a request (and its source text as data) and return what is to be submitted for it."""
-        ...
-
-    async def describe_request(self, tx: Tx, new: NewRequest) -> NewExecution:
-        """Check a request like ``open_request`` and return what would be submitted for it; stores nothing."""
-        ...
-
-    async def find_template_of(self, tx: Tx, *, worker: str, template_ref: str) -> str | None:
-        """Name an active master template that is this one stage and no other; None if there is none."""
+    async def load_intact(self, tx: Tx, data_ids: list[DataId]) -> dict[DataId, bytes]:
+        """Return stored bytes by id; left out is what is gone or damaged."""
         ...

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from litestar import Request, Response
@@ -13,17 +14,18 @@ from aifactory.kernel.idempotency import Answer, once
 from aifactory.kernel.ids import ClientId, ExecutionId, parse_id, text_id
 from aifactory.kernel.money import usd
 from aifactory.kernel.principal import Principal
-from aifactory.resources.interface.door import ExecutionView, NewRequest, RequestBook, Resources
+from aifactory.resources.interface.door import ExecutionView, NewExecution, Resources
+from aifactory.resources.interface.given import NewRequest, RequestBook
 from aifactory.resources.interface.refusals import ClientNotFound
 from aifactory.resources.schemas import Execution, execution_of
 
 
 async def client_of(tx: Tx, resources: Resources, text: str | None, caller: Principal) -> ClientId:
-    """Return for whom work is done: the caller's client, or the one that an admin names.
+    """Return for whom work is done: the caller's client, or the one that an admin or a worker names.
 
-    Raises ClientNotFound, or Invalid when an admin names none.
+    Raises ClientNotFound, or Invalid when an admin or a worker names none.
     """
-    visible = caller.visible_client()
+    visible = caller.visible_work()
     if text is None:
         if visible is None:
             raise invalid("/clientId", "missing_field", "Name the client for whom this is: clientId.")
@@ -44,12 +46,27 @@ async def execute_at_once(
     caller: Principal,
 ) -> Response[Execution]:
     """Store what ``read`` gives as a request, submit it and answer: 202, or 200 with ``Prefer: wait``."""
+
+    async def prepare(tx: Tx) -> NewExecution:
+        return await book.open_request(tx, await read(tx))
+
+    return await submit_at_once(request, prepare, db=db, resources=resources, caller=caller)
+
+
+async def submit_at_once(
+    request: Request[Any, Any, Any],
+    prepare: Callable[[Tx], Awaitable[NewExecution]],
+    *,
+    db: Database,
+    resources: Resources,
+    caller: Principal,
+) -> Response[Execution]:
+    """Submit what ``prepare`` gives, once, and answer: 202, or 200 with ``Prefer: wait``."""
     call = await creation_call(request, caller)
     async with db.begin() as tx:
 
         async def work() -> Answer:
-            new = await book.open_request(tx, await read(tx))
-            submitted = await resources.submit(tx, new)
+            submitted = await resources.submit(tx, await prepare(tx))
             found = await resources.find_execution(tx, client_id=None, execution_id=submitted.execution_id)
             assert found is not None
             location = f"/api/execution/{text_id('exec', found.id)}"
@@ -78,4 +95,5 @@ async def _answer(
         found = await find()
         return None if found is None else execution_of(found)
 
-    return await created_or_ended(request, answer, look, current)
+    wait = partial(resources.wait_for_end, execution_id)
+    return await created_or_ended(request, answer, look, current, until_ended=wait)

@@ -57,10 +57,34 @@ class DataNotFound(NotFound):
     code, title = "data_not_found", "There is no such data"
 
 
+class DataInUse(Conflict):
+    """An unfinished execution works from it; it can be deleted when that has ended."""
+
+    code, title = "data_in_use", "An unfinished execution needs this data"
+
+
+class DataDamaged(AppError):
+    """What is stored no longer has its checksum, so it is not given out; upload it again."""
+
+    code, title = "data_damaged", "This stored data is damaged"
+
+
+class StorageFull(Conflict):
+    """The client has as much uploaded data as it may; delete some."""
+
+    code, title = "storage_full", "Too much uploaded data"
+
+
 class ExecutionNotFound(NotFound):
     """Unknown, or another client's."""
 
     code, title = "execution_not_found", "There is no such execution"
+
+
+class AlreadyStarted(Conflict):
+    """Something of it has run already, so it is in no queue any more; it can be cancelled."""
+
+    code, title = "already_started", "This execution has started"
 
 
 class ProviderNotFound(NotFound):

@@ -51,7 +51,8 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job that a worker asks for. ``line`` pays for it; without one the hold must be extended.
 
     ``data`` names stored bytes that ``run`` gets along with the payload. Route and bounds are the line's
-    unless given, and must be given without one.
+    unless given, and must be given without one. ``max_attempts`` lowers the tries that the stage's retries
+    allow.
     """
 
     kind: str
@@ -61,7 +62,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     route: Route | None = None
     input_bound: int | None = None
     output_limit: int | None = None
-    max_attempts: int = 3
+    max_attempts: int | None = None
     timeout_seconds: int = 120
 
 
@@ -73,7 +74,10 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A started job, as its worker sees it; ``endpoint`` is its hop's provider, None for local work."""
+    """A started job, as its worker sees it; ``endpoint`` is its hop's provider, None for local work.
+
+    A job with ``missing_data``, names of stored bytes that are gone or damaged, is not given to its worker.
+    """
 
     id: JobId
     execution_id: ExecutionId
@@ -82,6 +86,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     payload: dict[str, Any]
     data: dict[str, bytes]
+    missing_data: tuple[str, ...] = ()
     attempt: int
     hop: Hop
     timeout_seconds: int
@@ -152,22 +157,31 @@ class StageResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResolvedStage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stage will run, fixed at submission so that later edits of a template do not change it."""
+    """What a stage will run, fixed at submission so that later edits of a template do not change it.
+
+    ``expected_seconds`` and ``memory_mb`` are what its template says of it; None: it says nothing.
+    """
 
     template: str
     template_version: int
     minimum_tier: Tier
     parameters: dict[str, Any]
     settings: dict[str, Any] = {}
+    expected_seconds: int | None = None
+    memory_mb: int | None = None
 
 
 class StageInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """The stored source of a request and its size, and the values mapped from earlier stages."""
+    """The stored source of a request and its size, and the values mapped from earlier stages.
+
+    ``data`` has the stored bytes that mapped values refer to, by target; they are the client's own.
+    """
 
     source: DataId | None = None
     source_name: str = ""
     source_words: int = 0
     mapped: dict[str, Any] = {}
+    data: dict[str, DataId] = {}
 
 
 class RunningStage(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,7 +198,10 @@ class RunningStage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FlowStage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """One stage of a master template."""
+    """One stage of a master template. ``name`` is how pointers and requests speak of it, beside its ordinal.
+
+    ``retries``: how often each of its jobs is tried again after a fault that may pass.
+    """
 
     worker: str
     template_ref: str
@@ -195,6 +212,19 @@ class FlowStage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbi
     required: bool = True
     retries: int = 2
     on_failure: str = "fail"
+    name: str | None = None
+
+
+class Ports(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stage can be given by earlier ones (target → kind) and leaves for later ones (name → kind).
+
+    Kinds: text, number, object, list, tree (a reference to a stored tree), objectives (one to a tree that has
+    some). ``needed`` are targets that a stage can't do without once they are mapped.
+    """
+
+    takes: dict[str, str]
+    gives: dict[str, str]
+    needed: frozenset[str] = frozenset()
 
 
 Emit = Callable[[dict[str, Any]], None]
@@ -219,6 +249,10 @@ class Worker(Protocol):
 
         Raises NotFound, Invalid or TierTooLow.
         """
+        ...
+
+    def ports(self, resolved: ResolvedStage) -> Ports | None:
+        """Say what the stage can be given and leaves for others. Pure. None: that is not known."""
         ...
 
     def estimate(self, resolved: ResolvedStage, inputs: StageInputs | None) -> list[Line]:

@@ -1,5 +1,6 @@
 """Load the books of executions under their locks, and write them back."""
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -10,14 +11,15 @@ from aifactory.kernel.ids import BudgetId, DataId, ExecutionId, JobId
 from aifactory.resources.books import Books
 from aifactory.resources.interface import FlowStage, Hop, JobFault, Reason, ResolvedStage, StageInputs
 from aifactory.resources.ledger import ACCOUNTS
+from aifactory.resources.metrics import count_books
 from aifactory.resources.pricing import Price
-from aifactory.resources.queries import circuits, control, queue
+from aifactory.resources.queries import circuits, control, events, queue
 from aifactory.resources.records import BudgetBook, ExecutionBook, JobBook, LineBook, Run, StageBook
 
 _EXECUTION = """
     id, request_id, client_id, key_id, template, template_version, state, urgency, queue, accuracy, input,
-    metadata, budget_ids, estimated_nano, held_nano, free_hold_nano, spent_nano, event_seq, reasons, result,
-    created_at, aged_from, deadline, started_at, finished_at"""
+    metadata, budget_ids, estimated_nano, held_nano, free_hold_nano, spent_nano, event_seq, releases,
+    jobs_done, jobs_total, reasons, result, created_at, aged_from, deadline, started_at, finished_at"""
 _STAGE = """
     id, execution_id, ordinal, worker, action, spec, resolved, state, phase, open_jobs, inputs, outputs,
     reasons, started_at, finished_at"""
@@ -176,12 +178,13 @@ async def write_books(tx: Tx, books: Books) -> None:
     await queue.remove(tx, books.unqueued)
     await queue.end_runs(tx, [run.token for run in books.ended_runs])
     await queue.correct_usage(tx, books.usage_units)
+    tx.after_commit(partial(count_books, books))
 
 
 async def _insert_new(tx: Tx, books: Books) -> None:
     for execution in books.new_executions:
         await tx.raw.execute(
-            f"INSERT INTO executions ({_EXECUTION}) VALUES ({_marks(25)})", *_execution_values(execution)
+            f"INSERT INTO executions ({_EXECUTION}) VALUES ({_marks(28)})", *_execution_values(execution)
         )
     await tx.execute_many(
         f"INSERT INTO stage_executions ({_STAGE}) VALUES ({_marks(15)})",
@@ -209,7 +212,8 @@ async def _update_executions(tx: Tx, books: Books, new: set[ExecutionId]) -> Non
     await tx.execute_many(
         """
         UPDATE executions SET state = $2, held_nano = $3, free_hold_nano = $4, spent_nano = $5,
-            event_seq = $6, reasons = $7, result = $8, started_at = $9, finished_at = $10
+            event_seq = $6, reasons = $7, result = $8, started_at = $9, finished_at = $10, jobs_done = $11,
+            jobs_total = $12, releases = $13
         WHERE id = $1
         """,
         [
@@ -224,6 +228,9 @@ async def _update_executions(tx: Tx, books: Books, new: set[ExecutionId]) -> Non
                 _json(e.result),
                 e.started_at,
                 e.finished_at,
+                e.jobs_done,
+                e.jobs_total,
+                e.releases,
             )
             for e in books.executions.values()
             if e.id not in new
@@ -345,13 +352,7 @@ async def _insert_history(tx: Tx, books: Books) -> None:
             for entry in books.entries
         ],
     )
-    await tx.execute_many(
-        "INSERT INTO execution_events (execution_id, seq, at, type, data) VALUES ($1, $2, $3, $4, $5)",
-        [
-            (event.execution_id, event.seq, books.now, event.type, encode_json(event.data))
-            for event in books.events
-        ],
-    )
+    await events.insert_events(tx, books.events)
 
 
 async def _update_budgets(tx: Tx, books: Books) -> None:

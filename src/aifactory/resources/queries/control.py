@@ -1,15 +1,11 @@
-"""Clients' limits, prices, routes, pools, budgets, stored data."""
-
-import hashlib
-from datetime import datetime
-from typing import Any
+"""Clients' limits, prices, routes, pools, budgets."""
 
 import msgspec
 
 from aifactory.kernel.db import Tx, encode_json
-from aifactory.kernel.ids import BudgetId, ClientId, DataId, new_id
+from aifactory.kernel.ids import BudgetId, ClientId, new_id
 from aifactory.resources.budgets import MAX_UNFINISHED, BudgetLevel, Period
-from aifactory.resources.interface import ClientLimits, Hop, Model, Route, StoredData, Tier
+from aifactory.resources.interface import ClientLimits, Hop, Model, Route, Tier
 from aifactory.resources.pricing import Pools, PoolSize, Price, Prices
 
 
@@ -195,71 +191,3 @@ async def tier_budgets(tx: Tx) -> dict[Tier, int | None]:
     """Return each tier's monthly budget; None: a number of each client's own."""
     rows = await tx.raw.fetch("SELECT tier, monthly_budget_nano FROM tiers")
     return {Tier(row["tier"]): row["monthly_budget_nano"] for row in rows}
-
-
-async def insert_data(
-    tx: Tx,
-    *,
-    client_id: ClientId,
-    name: str,
-    media_type: str,
-    content: bytes,
-    words: int,
-    expires_at: datetime | None,
-) -> DataId:
-    """Store bytes."""
-    data_id = DataId(new_id())
-    await tx.raw.execute(
-        """
-        INSERT INTO data_references (id, client_id, name, media_type, encoding, bytes, words, sha256, content,
-            created_at, expires_at)
-        VALUES ($1, $2, $3, $4, 'identity', $5, $6, $7, $8, $9, $10)
-        """,
-        data_id,
-        client_id,
-        name,
-        media_type,
-        len(content),
-        words,
-        hashlib.sha256(content).digest(),
-        content,
-        tx.now,
-        expires_at,
-    )
-    return data_id
-
-
-async def delete_expired_data(tx: Tx, limit: int) -> int:
-    """Delete stored bytes whose time is over, and that nobody else is deleting. Returns how many."""
-    rows = await tx.raw.fetch(
-        """
-        DELETE FROM data_references WHERE id IN (
-            SELECT id FROM data_references WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2
-            FOR UPDATE SKIP LOCKED)
-        RETURNING id
-        """,
-        tx.now,
-        limit,
-    )
-    return len(rows)
-
-
-async def find_data(tx: Tx, *, client_id: ClientId | None, data_id: DataId) -> StoredData | None:
-    """Describe stored bytes, of one client or of any."""
-    row = await tx.raw.fetchrow(
-        """
-        SELECT id, name, media_type, bytes AS size_bytes, words, sha256 FROM data_references
-        WHERE id = $1 AND ($2::uuid IS NULL OR client_id = $2)
-        """,
-        data_id,
-        client_id,
-    )
-    return None if row is None else StoredData(**dict(row))
-
-
-async def load_data(tx: Tx, data_ids: list[DataId]) -> dict[DataId, bytes]:
-    """Return stored bytes by id."""
-    rows: list[Any] = await tx.raw.fetch(
-        "SELECT id, content FROM data_references WHERE id = ANY($1)", data_ids
-    )
-    return {row["id"]: row["content"] for row in rows}

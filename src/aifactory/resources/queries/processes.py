@@ -1,24 +1,36 @@
 """The processes of the fleet, their leases, and what dead ones left running."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from aifactory.kernel.db import Tx
-from aifactory.kernel.ids import ExecutionId, JobId, ProcessId
+import asyncpg
+
+from aifactory.kernel.db import Tx, encode_json
+from aifactory.kernel.ids import ExecutionId, ProcessId
 
 LEASE = timedelta(seconds=15)
+FENCE = timedelta(seconds=10)
 RESCUE_LOCK = 0x41_49_46_02
 
 
 async def register(
-    tx: Tx, *, process_id: ProcessId, host: str, pid: int, lock_key: int, slots: int, local_slots: int
+    tx: Tx,
+    *,
+    process_id: ProcessId,
+    host: str,
+    pid: int,
+    lock_key: int,
+    slots: int,
+    local_slots: int,
+    version: str = "",
 ) -> int:
     """Enter a process, also again when the answer to the first time was lost; returns its epoch."""
     epoch: int = await tx.raw.fetchval(
         """
         INSERT INTO processes
-            (id, host, pid, lock_key, started_at, renewed_at, lease_until, slots, local_slots)
-        VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8)
+            (id, host, pid, lock_key, started_at, renewed_at, lease_until, slots, local_slots, version)
+        VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8, $9)
         ON CONFLICT (id) DO UPDATE SET renewed_at = $5, lease_until = $6
         RETURNING epoch
         """,
@@ -30,8 +42,39 @@ async def register(
         tx.now + LEASE,
         slots,
         local_slots,
+        version,
     )
     return epoch
+
+
+async def renew(
+    connection: "asyncpg.Connection[Any]",
+    process_id: ProcessId,
+    *,
+    now: datetime,
+    stopping: bool,
+    loops: Mapping[str, Any],
+    timeout_seconds: float,
+) -> bool:
+    """Renew a lease, by one statement, and note how the process's loops are; False: it was taken."""
+    epoch = await connection.fetchval(
+        """
+        UPDATE processes SET renewed_at = $2, lease_until = $3, stopping = $4, loops = $5::text::jsonb
+        WHERE id = $1 RETURNING epoch
+        """,
+        process_id,
+        now,
+        now + LEASE,
+        stopping,
+        encode_json(loops).decode(),
+        timeout=timeout_seconds,
+    )
+    return epoch is not None
+
+
+async def mark_stopping(tx: Tx, process_id: ProcessId) -> None:
+    """Let the fleet see that a process starts nothing any more."""
+    await tx.raw.execute("UPDATE processes SET stopping = true WHERE id = $1", process_id)
 
 
 async def remove(tx: Tx, process_id: ProcessId) -> None:
@@ -40,10 +83,14 @@ async def remove(tx: Tx, process_id: ProcessId) -> None:
 
 
 async def others(tx: Tx, process_id: ProcessId) -> list[Any]:
-    """Return the other processes with their leases: whether they are over, whether their session is gone."""
+    """Return the other processes with their leases: whether they are over, whether their session is gone.
+
+    A lease that lasts longer than one can is from before the clock was put back, and over too.
+    """
     return await tx.raw.fetch(
         """
-        SELECT p.id, p.host, p.pid, p.started_at, p.lease_until, p.lease_until < $2 AS expired,
+        SELECT p.id, p.host, p.pid, p.started_at, p.lease_until,
+               p.lease_until NOT BETWEEN $2 AND $3 AS expired,
                NOT EXISTS (
                    SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
                      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -52,6 +99,7 @@ async def others(tx: Tx, process_id: ProcessId) -> list[Any]:
         """,
         process_id,
         tx.now,
+        tx.now + 2 * LEASE,
     )
 
 
@@ -66,9 +114,9 @@ async def living(tx: Tx, *, but: ProcessId | None = None) -> bool:
     )
 
 
-async def resumed_at(tx: Tx) -> datetime:
-    """Return when ticking began, or began again after an outage."""
-    moment: datetime = await tx.raw.fetchval("SELECT resumed_at FROM scheduler_control")
+async def resumed_at(tx: Tx) -> datetime | None:
+    """Return when ticking began, or began again after an outage; None before the first tick."""
+    moment: datetime | None = await tx.raw.fetchval("SELECT resumed_at FROM scheduler_control")
     return moment
 
 
@@ -98,23 +146,16 @@ async def orphaned_runs(tx: Tx, limit: int = 100) -> list[Any]:
     )
 
 
-async def unwanted_runs(tx: Tx, process_id: ProcessId) -> list[JobId]:
-    """Return this process's runs whose execution is final: their calls are to be aborted."""
+async def past_deadline(tx: Tx, limit: int = 200) -> list[ExecutionId]:
+    """Lock open executions whose deadline has passed; one that somebody is at comes next time.
+
+    Locked, so that a deadline that is put off at this moment is seen.
+    """
     rows = await tx.raw.fetch(
         """
-        SELECT r.job_id FROM running_jobs r
-        JOIN jobs j ON j.id = r.job_id JOIN executions e ON e.id = j.execution_id
-        WHERE r.process_id = $1 AND e.finished_at IS NOT NULL
+        SELECT id FROM executions WHERE finished_at IS NULL AND deadline <= $1 ORDER BY deadline LIMIT $2
+        FOR NO KEY UPDATE SKIP LOCKED
         """,
-        process_id,
-    )
-    return [row["job_id"] for row in rows]
-
-
-async def past_deadline(tx: Tx, limit: int = 200) -> list[ExecutionId]:
-    """Return open executions whose deadline has passed."""
-    rows = await tx.raw.fetch(
-        "SELECT id FROM executions WHERE finished_at IS NULL AND deadline <= $1 ORDER BY deadline LIMIT $2",
         tx.now,
         limit,
     )

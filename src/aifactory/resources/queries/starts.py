@@ -1,26 +1,36 @@
 """The start of claimed jobs: their states, attempts and executions."""
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from aifactory.kernel.db import Tx
-from aifactory.kernel.ids import JobId, ProcessId
+from aifactory.kernel.ids import ExecutionId, JobId, ProcessId, StageId
+from aifactory.resources.events import LockedExecution
 from aifactory.resources.queries.tick import Claimed
 
 
-async def start_jobs(tx: Tx, job_ids: list[JobId], tokens: list[UUID]) -> list[Any]:
-    """Lock the executions of claimed jobs and mark what is still wanted as running.
-
-    Returns a row per started job: its facts, its stage's worker. Left out is a job that was cancelled since,
-    or whose run, by its token, was taken back: it may be somebody else's by now.
-    """
-    await tx.raw.fetch(
+async def lock_executions(tx: Tx, job_ids: list[JobId]) -> dict[ExecutionId, LockedExecution]:
+    """Lock the executions of claimed jobs and return what their events tell."""
+    rows = await tx.raw.fetch(
         """
-        SELECT id FROM executions WHERE id IN (SELECT execution_id FROM jobs WHERE id = ANY($1))
+        SELECT id, state, event_seq, jobs_done, jobs_total, spent_nano FROM executions
+        WHERE id IN (SELECT execution_id FROM jobs WHERE id = ANY($1))
         ORDER BY id FOR NO KEY UPDATE
         """,
         job_ids,
     )
+    return {row["id"]: msgspec.convert(dict(row), LockedExecution) for row in rows}
+
+
+async def start_jobs(tx: Tx, job_ids: list[JobId], tokens: list[UUID]) -> list[Any]:
+    """Mark claimed jobs of locked executions as running, as far as they are still wanted.
+
+    Returns a row per started job: its facts, its stage's worker. Left out is a job that was cancelled since,
+    or whose run, by its token, was taken back: it may be somebody else's by now.
+    """
     return await tx.raw.fetch(
         """
         UPDATE jobs j SET state = 'running', started_at = $2 FROM running_jobs r
@@ -62,20 +72,16 @@ async def insert_attempts(tx: Tx, claimed: list[Claimed], process_id: ProcessId)
     )
 
 
-async def mark_executions_running(tx: Tx, execution_ids: list[UUID]) -> None:
-    """Move queued executions to running, with their event."""
+async def mark_stages_started(
+    tx: Tx, stage_ids: Collection[StageId]
+) -> list[tuple[ExecutionId, int, str, str]]:
+    """Note the start of stages whose first job starts now; returns executions, ordinals, workers, names."""
     rows = await tx.raw.fetch(
         """
-        UPDATE executions SET state = 'running', started_at = $2, event_seq = event_seq + 1
-        WHERE id = ANY($1) AND state = 'queued' RETURNING id, event_seq
+        UPDATE stage_executions SET started_at = $2 WHERE id = ANY($1) AND started_at IS NULL
+        RETURNING execution_id, ordinal, worker, coalesce(spec ->> 'name', '') AS name
         """,
-        execution_ids,
+        list(stage_ids),
         tx.now,
     )
-    await tx.execute_many(
-        """
-        INSERT INTO execution_events (execution_id, seq, at, type, data)
-        VALUES ($1, $2, $3, 'execution.running', '{}')
-        """,
-        [(row["id"], row["event_seq"], tx.now) for row in rows],
-    )
+    return sorted((row["execution_id"], row["ordinal"], row["worker"], row["name"]) for row in rows)

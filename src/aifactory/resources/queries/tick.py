@@ -15,6 +15,7 @@ from aifactory.resources.queries.queue import lane_ids
 
 DECIDER_LOCK = 0x41_49_46_01
 OUTAGE = timedelta(seconds=5)
+NOTED_AGAIN_AFTER = timedelta(seconds=1)
 _INITIALS = {"immediate": "i", "fast": "f", "normal": "n", "batch": "b", "deferred": "d"}
 _QUEUES = {initial: queue for queue, initial in _INITIALS.items()}
 
@@ -29,11 +30,6 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
 async def try_decider_lock(tx: Tx) -> bool:
     """Become the only decider until the transaction ends, or return False at once."""
     return bool(await tx.raw.fetchval("SELECT pg_try_advisory_xact_lock($1)", DECIDER_LOCK))
-
-
-async def wait_for_decider_lock(tx: Tx) -> None:
-    """Wait to be the only decider, for takers of units outside the tick."""
-    await tx.raw.execute("SELECT pg_advisory_xact_lock($1)", DECIDER_LOCK)
 
 
 async def end_decider(tx: Tx, started_before: datetime) -> int:
@@ -55,23 +51,65 @@ async def end_decider(tx: Tx, started_before: datetime) -> int:
 
 
 async def read_control(tx: Tx) -> tuple[bool, int]:
-    """Note the tick, and when ticking resumed after an outage; return (enabled, last start's number)."""
+    """Note the tick, and when ticking resumed after an outage; return (enabled, last start's number).
+
+    A tick in the time to come is from before the clock was put back: that counts as an outage.
+    """
     row = await tx.raw.fetchrow(
         """
         UPDATE scheduler_control SET last_tick_at = $1, resumed_at = CASE
-            WHEN last_tick_at > $2 THEN resumed_at ELSE $1 END
+            WHEN last_tick_at BETWEEN $2 AND $3 THEN resumed_at ELSE $1 END
         RETURNING enabled, start_seq
         """,
         tx.now,
         tx.now - OUTAGE,
+        tx.now + OUTAGE,
     )
     assert row is not None
     return row["enabled"], row["start_seq"]
 
 
+async def note_tick(tx: Tx) -> None:
+    """Note that somebody of the fleet is there, unless that was noted a moment ago; waits for nobody."""
+    await tx.raw.execute(
+        """
+        UPDATE scheduler_control SET last_tick_at = $1, resumed_at = CASE
+            WHEN last_tick_at BETWEEN $2 AND $3 THEN resumed_at ELSE $1 END
+        WHERE only_row IN (
+            SELECT only_row FROM scheduler_control WHERE last_tick_at IS NULL
+                OR last_tick_at NOT BETWEEN $4 AND $3
+            FOR NO KEY UPDATE SKIP LOCKED)
+        """,
+        tx.now,
+        tx.now - OUTAGE,
+        tx.now + OUTAGE,
+        tx.now - NOTED_AGAIN_AFTER,
+    )
+
+
+async def at_rest(tx: Tx) -> bool:
+    """Tell whether a tick would find nothing to start, to promote, or to note of a client's activity."""
+    return bool(
+        await tx.raw.fetchval(
+            """
+            SELECT NOT EXISTS (SELECT FROM lanes) AND NOT EXISTS (SELECT FROM queue_due WHERE due_at <= $1)
+                AND NOT EXISTS (SELECT FROM client_pool_usage WHERE active)
+            """,
+            tx.now,
+        )
+    )
+
+
 async def lock_pools(tx: Tx) -> dict[str, PoolGate]:
-    """Lock every pool, by name, and return it refilled to now."""
+    """Lock every pool, by name, and return it refilled to now.
+
+    One that was refilled in the time to come is from before the clock was put back: it goes on from now.
+    """
     rows = await tx.raw.fetch("SELECT * FROM resource_pools ORDER BY pool FOR NO KEY UPDATE")
+    if any(row["as_of"] > tx.now + OUTAGE for row in rows):
+        rows = await tx.raw.fetch(
+            "UPDATE resource_pools SET as_of = least(as_of, $1::timestamptz) RETURNING *", tx.now
+        )
     return {row["pool"]: _pool(row, tx) for row in rows}
 
 

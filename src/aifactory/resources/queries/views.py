@@ -17,6 +17,7 @@ from aifactory.resources.interface import (
     StageView,
     Urgency,
 )
+from aifactory.resources.queries.processes import FENCE
 
 _EXECUTION = """
     id, request_id, client_id, template, template_version, state, urgency, queue, estimated_nano, held_nano,
@@ -43,6 +44,20 @@ async def find_execution(
     if row is None:
         return None
     return _execution(row, (await _stages(tx, [execution_id])).get(execution_id, ()))
+
+
+async def lock_state(tx: Tx, execution_id: ExecutionId) -> tuple[ExecutionState, bool]:
+    """Lock an execution; return its state and whether anything of it ever started."""
+    row: Any = await tx.raw.fetchrow(
+        "SELECT state, started_at FROM executions WHERE id = $1 FOR NO KEY UPDATE", execution_id
+    )
+    return ExecutionState(row["state"]), row["started_at"] is not None
+
+
+async def input_of(tx: Tx, execution_id: ExecutionId) -> dict[str, Any]:
+    """Return the parameters that an execution was submitted with."""
+    found: dict[str, Any] = await tx.raw.fetchval("SELECT input FROM executions WHERE id = $1", execution_id)
+    return found
 
 
 async def latest_executions(tx: Tx, request_ids: list[RequestId]) -> dict[RequestId, ExecutionView]:
@@ -80,8 +95,8 @@ async def list_executions(
 async def _stages(tx: Tx, execution_ids: list[ExecutionId]) -> dict[ExecutionId, tuple[StageView, ...]]:
     rows = await tx.raw.fetch(
         """
-        SELECT s.id, s.execution_id, s.ordinal, s.worker, s.action, s.resolved, s.state, s.phase, s.open_jobs,
-               s.outputs, s.reasons, s.started_at, s.finished_at,
+        SELECT s.id, s.execution_id, s.ordinal, s.spec ->> 'name' AS name, s.worker, s.action, s.resolved,
+               s.state, s.phase, s.open_jobs, s.outputs, s.reasons, s.started_at, s.finished_at,
                (SELECT count(*) FROM jobs j WHERE j.stage_id = s.id) AS jobs_opened,
                (SELECT coalesce(sum(l.count), 0)::int FROM execution_lines l
                 WHERE l.execution_id = s.execution_id AND l.stage_ordinal = s.ordinal) AS jobs_planned
@@ -101,6 +116,7 @@ def _stage(row: Any) -> StageView:
     return StageView(
         id=row["id"],
         ordinal=row["ordinal"],
+        name=row["name"],
         worker=row["worker"],
         action=row["action"],
         template=resolved.template,
@@ -121,9 +137,9 @@ async def calls_of(tx: Tx, execution_id: ExecutionId) -> list[Any]:
     """Return every attempt of an execution's jobs, oldest first."""
     return await tx.raw.fetch(
         """
-        SELECT j.id AS job_id, j.kind, j.state, a.attempt, a.provider, a.model, a.pool, a.started_at,
-               a.finished_at, a.outcome, a.usage, a.price, a.cost_nano
-        FROM job_attempts a JOIN jobs j ON j.id = a.job_id
+        SELECT j.id AS job_id, s.ordinal AS stage, j.kind, j.state, a.attempt, a.provider, a.model, a.pool,
+               a.started_at, a.finished_at, a.outcome, a.usage, a.price, a.cost_nano
+        FROM job_attempts a JOIN jobs j ON j.id = a.job_id JOIN stage_executions s ON s.id = j.stage_id
         WHERE j.execution_id = $1 ORDER BY a.started_at, j.id, a.attempt
         """,
         execution_id,
@@ -164,15 +180,16 @@ async def queue_depths(tx: Tx, client_id: ClientId | None) -> list[Any]:
 
 
 async def scheduler_state(tx: Tx) -> tuple[Any, list[Any]]:
-    """Return the control row and every process with what it runs."""
+    """Return the control row and every process with what it runs, and whether it may start anything."""
     control = await tx.raw.fetchrow("SELECT * FROM scheduler_control")
     processes = await tx.raw.fetch(
         """
-        SELECT p.*, p.lease_until > $1 AS alive,
+        SELECT p.*, p.lease_until > $1 AS alive, p.renewed_at > $2 AND NOT p.stopping AS may_start,
                (SELECT count(*) FROM running_jobs r WHERE r.process_id = p.id) AS running
-        FROM processes p ORDER BY p.started_at
+        FROM processes p ORDER BY p.started_at, p.id
         """,
         tx.now,
+        tx.now - FENCE,
     )
     return control, processes
 

@@ -1,46 +1,65 @@
-"""Who is calling: API keys and session tokens become a Principal."""
+"""Who is calling: API keys, workers' secrets, session tokens and cookies become a Principal."""
 
-import contextlib
-from collections.abc import AsyncIterator
+import hmac
 from datetime import timedelta
 from typing import Any
 
-import asyncpg
+import msgspec
 from litestar.connection import ASGIConnection
 
-from aifactory.accounts import keys, queries
-from aifactory.kernel.db import CONNECTION_FAULTS, Database, DatabaseUnavailable
+from aifactory.accounts import cookies, credential_queries, keys, queries, user_queries
+from aifactory.kernel.db import Database
 from aifactory.kernel.errors import NotAuthenticated
-from aifactory.kernel.http import SESSION_HEADER
+from aifactory.kernel.guard import SAFE_METHODS, SESSION_HEADER
 from aifactory.kernel.ids import ClientId, KeyId, SessionId, UserId
 from aifactory.kernel.principal import Principal, Role
+from aifactory.kernel.visitors import Proxies
 
+WORKER_HEADER = "x-worker-id"
+
+_TOKEN, _KEY, _SECRET, _COOKIE = "a session token", "an API key", "a worker's secret", "a session cookie"
 _USE_NOTED_EVERY = timedelta(minutes=1)
 
 
 class AccountsAuthenticator:
-    """Checks credentials against the database, one statement each."""
+    """Checks credentials against the database, one statement each; ``metrics_token`` without it."""
 
-    def __init__(self, *, database: Database) -> None:
+    def __init__(
+        self, *, database: Database, proxies: Proxies | None = None, metrics_token: str | None = None
+    ) -> None:
         self.database = database
+        self.proxies = proxies or Proxies()
+        self.metrics_token = metrics_token
 
     async def authenticate(self, connection: ASGIConnection[Any, Any, Any, Any]) -> Principal | None:
-        """Return the caller, or None without a credential. Raises NotAuthenticated, DatabaseUnavailable."""
-        headers = connection.headers
-        token = headers.get(SESSION_HEADER)
-        key = headers.get("x-api-key") or _bearer(headers.get("authorization"))
-        if token and key:
-            raise NotAuthenticated("Send one credential: an API key or a session token.")
-        if token:
-            return await self.check_token(token)
-        return await self.check_key(key) if key else None
+        """Return the caller, or None without a credential.
+
+        Raises NotAuthenticated, also for two credentials at once, CsrfFailed and DatabaseUnavailable.
+        """
+        found = _credentials(connection, self._cookie(connection))
+        if len(found) > 1:
+            kinds = ", ".join(sorted(kind for kind, _ in found))
+            raise NotAuthenticated(f"Send one credential; this request has {len(found)}: {kinds}.")
+        for kind, text in found:
+            if kind == _COOKIE:
+                return await self._check_cookie(connection, text)
+            if kind == _SECRET:
+                return await self.check_worker(text, connection.headers.get(WORKER_HEADER))
+            if kind == _KEY and self._is_metrics_token(text):
+                return Principal(role=Role.MONITOR)
+            return await (self.check_key(text) if kind == _KEY else self.check_token(text))
+        return None
+
+    def _is_metrics_token(self, text: str) -> bool:
+        wanted = self.metrics_token
+        return wanted is not None and hmac.compare_digest(text.encode(), wanted.encode())
 
     async def check_key(self, text: str) -> Principal:
         """Return a key's client; an impossible key costs no look-up. Raises NotAuthenticated."""
         key = keys.parse_key(text)
         if key is None:
             raise _unknown_key()
-        async with self._connection() as raw:
+        async with self.database.lend() as raw:
             found = await queries.find_key(raw, key.public_id)
             if found is None or not keys.same_secret(key, found["secret_sha256"]):
                 raise _unknown_key()
@@ -57,13 +76,48 @@ class AccountsAuthenticator:
             scopes=frozenset(found["scopes"]),
         )
 
+    async def check_worker(self, text: str, worker: str | None) -> Principal:
+        """Return the outside worker that has this secret and says its name. Raises NotAuthenticated."""
+        secret = keys.parse_key(text, keys.WORKER_SECRET)
+        if secret is None:
+            raise _unknown_worker()
+        async with self.database.lend() as raw:
+            found = await credential_queries.find_secret(raw, secret.public_id)
+            if found is None or not keys.same_secret(secret, found["secret_sha256"]):
+                raise _unknown_worker()
+            if found["worker"] != worker:
+                raise NotAuthenticated("Send the name of the worker that has this secret as X-Worker-ID.")
+            now = found["now"] + self.database.clock_offset
+            if found["revoked_at"] is not None or (found["expires_at"] and found["expires_at"] <= now):
+                raise NotAuthenticated("This worker's secret has expired, was replaced or was revoked.")
+            noted = found["last_used_at"]
+            if noted is None or noted < now - _USE_NOTED_EVERY:
+                await credential_queries.note_use(raw, found["id"], now, now - _USE_NOTED_EVERY)
+        return Principal(role=Role.WORKER, worker=found["worker"], scopes=frozenset(found["scopes"]))
+
+    def _cookie(self, connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
+        if "cookie" not in connection.headers:
+            return None
+        return connection.cookies.get(cookies.cookie_name(self.proxies.visitor(connection.scope)))
+
+    async def _check_cookie(self, connection: ASGIConnection[Any, Any, Any, Any], token: str) -> Principal:
+        visitor = self.proxies.visitor(connection.scope)
+        try:
+            principal = await self.check_token(token)
+        except NotAuthenticated as error:
+            error.headers["Set-Cookie"] = cookies.no_cookie(visitor)  # pages can't remove it themselves
+            raise
+        if connection.scope.get("method") not in SAFE_METHODS:
+            cookies.check_csrf(connection.headers, visitor, token)
+        return msgspec.structs.replace(principal, csrf_token=cookies.csrf_token(token))
+
     async def check_token(self, text: str) -> Principal:
         """Return a session's user. Raises NotAuthenticated."""
         sha256 = keys.token_sha256(text)
         if sha256 is None:
             raise _ended_session()
-        async with self._connection() as raw:
-            found = await queries.find_session(raw, sha256)
+        async with self.database.lend() as raw:
+            found = await user_queries.find_session(raw, sha256)
         if found is None or found["ended_at"] is not None or not found["active"]:
             raise _ended_session()
         if found["expires_at"] <= found["now"] + self.database.clock_offset:
@@ -76,26 +130,20 @@ class AccountsAuthenticator:
             session_id=SessionId(found["id"]),
         )
 
-    @contextlib.asynccontextmanager
-    async def _connection(self) -> "AsyncIterator[asyncpg.Connection[Any]]":
-        """Lend a pooled connection outside any transaction."""
-        try:
-            async with self.database.engine.connect() as connection:
-                raw = (await connection.get_raw_connection()).driver_connection
-                assert raw is not None
-                try:
-                    yield raw
-                finally:
-                    if raw.is_closed():
-                        await connection.invalidate()
-        except CONNECTION_FAULTS as error:
-            raise DatabaseUnavailable(
-                "The database can't be reached; try again shortly.", headers={"Retry-After": "1"}
-            ) from error
+
+def _credentials(connection: ASGIConnection[Any, Any, Any, Any], cookie: str | None) -> set[tuple[str, str]]:
+    """Return every credential that a request has, with its kind; the same key twice is one."""
+    headers = connection.headers
+    given = [(_COOKIE, cookie)]
+    given += [(_TOKEN, text) for text in headers.getall(SESSION_HEADER, [])]
+    given += [(_KEY, text) for text in headers.getall("x-api-key", [])]
+    for bearer in map(_bearer, headers.getall("authorization", [])):
+        given.append((_SECRET if (bearer or "").startswith(f"{keys.WORKER_SECRET}_") else _KEY, bearer))
+    return {(kind, text) for kind, text in given if text}
 
 
-def _bearer(authorization: str | None) -> str | None:
-    scheme, _, credential = (authorization or "").partition(" ")
+def _bearer(authorization: str) -> str | None:
+    scheme, _, credential = authorization.partition(" ")
     return credential.strip() or None if scheme.lower() == "bearer" else None
 
 
@@ -105,3 +153,7 @@ def _unknown_key() -> NotAuthenticated:
 
 def _ended_session() -> NotAuthenticated:
     return NotAuthenticated("This session is not known or has ended; log in again.")
+
+
+def _unknown_worker() -> NotAuthenticated:
+    return NotAuthenticated("This worker's secret is not known; check that it was copied whole.")

@@ -2,7 +2,7 @@
 
 from typing import Protocol, runtime_checkable
 
-from aifactory.kernel.errors import Conflict, NotAuthenticated, NotFound
+from aifactory.kernel.errors import Conflict, NotAllowed, NotAuthenticated, NotFound
 from aifactory.resources.interface import RequestBook, TemplateSource
 
 DRAFT = "draft"  #: the state of a request that was never executed
@@ -17,6 +17,42 @@ class BadLogin(NotAuthenticated):
     """Unknown login or wrong password: which of them is not said."""
 
     code, title = "bad_login", "Login or password is wrong"
+
+
+class WrongPassword(NotAllowed):
+    """The present password, asked for again before a change, is another one."""
+
+    code, title = "wrong_password", "The present password is wrong"
+
+
+class UserNotFound(NotFound):
+    """There is no user with this id."""
+
+    code, title = "user_not_found", "There is no such user"
+
+
+class LoginTaken(Conflict):
+    """Another user has this login; logins differ by more than upper and lower case."""
+
+    code, title = "login_taken", "This login is taken"
+
+
+class LastAdmin(Conflict):
+    """Nobody could administer the factory any more; make another admin first."""
+
+    code, title = "last_admin", "This is the last active admin"
+
+
+class CredentialNotFound(NotFound):
+    """There is no worker credential with this id."""
+
+    code, title = "credential_not_found", "There is no such worker credential"
+
+
+class WorkerHasCredential(Conflict):
+    """A worker has one secret; ``overlapMs`` replaces it, and says how long the old one goes on working."""
+
+    code, title = "worker_has_credential", "This worker has a credential already"
 
 
 class KeyNotFound(NotFound):
@@ -67,7 +103,43 @@ class RequestRunning(Conflict):
     code, title = "already_running", "This request is being executed"
 
 
+class NothingToRetry(Conflict):
+    """The latest execution runs still, or succeeded; ``currentState`` says which."""
+
+    code, title = "not_retryable", "There is nothing to retry"
+
+
 class RequestNotFinished(Conflict):
     """There is no result yet; ``currentState`` says where it is."""
 
     code, title, retryable = "not_finished", "There is no result yet", True
+
+
+class WebhookNotFound(NotFound):
+    """Unknown, or another client's."""
+
+    code, title = "webhook_not_found", "There is no such webhook"
+
+
+class DeliveryNotFound(NotFound):
+    """Unknown, another endpoint's, or removed after 30 days."""
+
+    code, title = "delivery_not_found", "There is no such delivery"
+
+
+class TooManyWebhooks(Conflict):
+    """A client has as many webhooks as it may; delete one."""
+
+    code, title = "too_many_webhooks", "Too many webhooks"
+
+
+class WebhookInactive(Conflict):
+    """The webhook gets nothing; ``disabledReason`` says why, and ``active: true`` changes it."""
+
+    code, title = "webhook_inactive", "This webhook is switched off"
+
+
+class AlreadyTesting(Conflict):
+    """A test message is still on its way to this webhook; its deliveries show what comes of it."""
+
+    code, title, retryable = "already_testing", "A test is on its way", True

@@ -1,4 +1,4 @@
-"""API keys and session tokens: making, reading and comparing them. Pure but for the randomness."""
+"""API keys, workers' secrets and session tokens: made, read, compared. Pure but for the randomness."""
 
 import hashlib
 import hmac
@@ -8,14 +8,16 @@ import zlib
 
 import msgspec
 
+KEY, WORKER_SECRET = "aif", "aifw"  #: how the texts begin
+
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_LENGTH, _SECRET_LENGTH, _CHECK_LENGTH = 10, 43, 6
-_KEY = re.compile(r"(aif_([0-9A-Za-z]{10})_([0-9A-Za-z]{43}))([0-9A-Za-z]{6})")
+_KEY = re.compile(r"((aifw?)_([0-9A-Za-z]{10})_([0-9A-Za-z]{43}))([0-9A-Za-z]{6})")
 _TOKEN = re.compile(r"aifs_[0-9A-Za-z]{43}")
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key taken apart; ``text`` is the whole and is shown once."""
+    """A key, or a worker's secret, taken apart; ``text`` is the whole and is shown once."""
 
     public_id: str
     secret: str
@@ -27,20 +29,20 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.sha256(self.secret.encode()).digest()
 
 
-def make_key() -> ApiKey:
-    """Return a fresh key: 59 bits of id, 256 bits of secret, a checksum."""
+def make_key(kind: str = KEY) -> ApiKey:
+    """Return a fresh key, or a WORKER_SECRET: 59 bits of id, 256 bits of secret, a checksum."""
     public_id = "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
     secret = _make_secret()
-    head = f"aif_{public_id}_{secret}"
+    head = f"{kind}_{public_id}_{secret}"
     return ApiKey(public_id=public_id, secret=secret, text=head + _checksum(head))
 
 
-def parse_key(text: str) -> ApiKey | None:
-    """Read a key; None if it can't be one, its checksum included."""
+def parse_key(text: str, kind: str = KEY) -> ApiKey | None:
+    """Read a key of a kind; None if it can't be one, its checksum included."""
     match = _KEY.fullmatch(text)
-    if match is None or _checksum(match[1]) != match[4]:
+    if match is None or match[2] != kind or _checksum(match[1]) != match[5]:
         return None
-    return ApiKey(public_id=match[2], secret=match[3], text=text)
+    return ApiKey(public_id=match[3], secret=match[4], text=text)
 
 
 def same_secret(key: ApiKey, stored_sha256: bytes) -> bool:

@@ -37,7 +37,7 @@ class ClientRow(Row):
 
 
 class UserRow(Row):
-    """Someone who logs in."""
+    """Someone who logs in; ``password_version`` grows with each new password."""
 
     __tablename__ = "users"
 
@@ -47,6 +47,7 @@ class UserRow(Row):
     role: Mapped[str]
     client_id: Mapped[UUID | None]
     active: Mapped[bool]
+    password_version: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[datetime]
 
 
@@ -80,6 +81,23 @@ class ApiKeyRow(Row):
     last_used_at: Mapped[datetime | None]
 
 
+class WorkerCredentialRow(Row):
+    """An outside worker's secret, of which only the hash; ``replaced_at`` is set by a newer one."""
+
+    __tablename__ = "worker_credentials"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    worker: Mapped[str]
+    public_id: Mapped[str]
+    secret_sha256: Mapped[bytes]
+    scopes: Mapped[list[str]]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    replaced_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
 class MasterTemplateRow(Row):
     """One version of a master template."""
 
@@ -96,7 +114,7 @@ class MasterTemplateRow(Row):
 
 
 class ClientRequestRow(Row):
-    """What a client asked for; its source text is stored as data."""
+    """What a client asked for; its source is stored as data. ``flow``: its own, in a template's stead."""
 
     __tablename__ = "client_requests"
 
@@ -111,6 +129,7 @@ class ClientRequestRow(Row):
     run_after: Mapped[datetime | None]
     deadline: Mapped[datetime | None]
     timeout_ms: Mapped[int | None]
+    flow: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
     # ``metadata`` is taken by SQLAlchemy.
     labels: Mapped[dict[str, Any]] = mapped_column("metadata")
     created_at: Mapped[datetime]

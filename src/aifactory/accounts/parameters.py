@@ -1,6 +1,5 @@
 """A request's open parameters: what can be checked without knowing the template. Pure."""
 
-import math
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -25,15 +24,21 @@ class SourceFormat(StrEnum):
     @property
     def media_type(self) -> str:
         """The media type under which the text is stored."""
-        return "text/markdown" if self is SourceFormat.MARKDOWN else "text/plain"
+        return next(kind for kind, one in FORMATS.items() if one is self)
+
+
+FORMATS = {"text/markdown": SourceFormat.MARKDOWN, "text/plain": SourceFormat.TEXT}
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """Source material: its text, or a reference to stored data; exactly one of them."""
+    """Source material: its text, or a reference to stored data; exactly one of them.
+
+    Without ``format`` a text is Markdown, and stored data what its media type says.
+    """
 
     text: str | None = None
     data_ref: str | None = None
-    format: SourceFormat = SourceFormat.MARKDOWN
+    format: SourceFormat | None = None
     name: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
 
@@ -55,7 +60,7 @@ def _check(value: Any, pointer: str, depth: int, budget: list[int]) -> None:
         _check_depth(pointer, depth)
         for index, inner in enumerate(value):
             _check(inner, f"{pointer}/{index}", depth + 1, budget)
-    elif isinstance(value, int | float) and not (math.isfinite(value) and -_LARGEST <= value <= _LARGEST):
+    elif isinstance(value, int | float) and not -_LARGEST <= value <= _LARGEST:  # NaN is not within, too
         raise invalid(pointer, "out_of_range", f"{pointer}: numbers beyond ±2^53 are not taken.")
 
 
@@ -81,6 +86,18 @@ def read_source(parameters: dict[str, Any], pointer: str = "/parameters/source")
         if len(source.text.encode()) > MAX_SOURCE_BYTES:
             raise TooLarge("Source material may have 5 MiB; split it or shorten it.")
     return source
+
+
+def format_of(media_type: str, pointer: str = "/parameters/source/dataRef") -> SourceFormat:
+    """Return how stored data of a media type is read as a source. Raises Invalid if it can't be."""
+    found = FORMATS.get(media_type)
+    if found is None:
+        message = (
+            f"{pointer}: {media_type} is not read as a source yet. Upload it as {' or '.join(FORMATS)}, or "
+            "say format: text to take it as it is."
+        )
+        raise invalid(pointer, "unsupported_format", message)
+    return found
 
 
 def _below(pointer: str, refusal: Invalid) -> Invalid:

@@ -13,8 +13,6 @@ from aifactory.accounts.models import (
     ClientRequestRow,
     ClientRow,
     MasterTemplateRow,
-    SessionRow,
-    UserRow,
 )
 from aifactory.kernel.db import Tx
 from aifactory.kernel.page import PageRequest
@@ -32,12 +30,6 @@ _USED = """
 UPDATE api_keys SET last_used_at = $2
 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $3)
 """
-_SESSION = """
-SELECT session.id, session.user_id, session.expires_at, session.ended_at,
-       person.role, person.client_id, person.active, clock_timestamp() AS now
-FROM user_sessions AS session JOIN users AS person ON person.id = session.user_id
-WHERE session.token_sha256 = $1
-"""
 
 
 async def find_key(raw: "Raw[Any]", public_id: str) -> "asyncpg.Record | None":
@@ -50,39 +42,7 @@ async def note_key_used(raw: "Raw[Any]", key_id: UUID, now: datetime, before: da
     await raw.execute(_USED, key_id, now, before)
 
 
-async def find_session(raw: "Raw[Any]", sha256: bytes) -> "asyncpg.Record | None":
-    """Return a session with its user and the database's time."""
-    return await raw.fetchrow(_SESSION, sha256)
-
-
-# Users and sessions.
-
-
-async def find_user_by_login(tx: Tx, login: str) -> UserRow | None:
-    """Return the user with this login."""
-    return await tx.session.scalar(select(UserRow).where(UserRow.login == login))
-
-
-async def find_user(tx: Tx, user_id: UUID) -> UserRow | None:
-    """Return a user."""
-    return await tx.session.get(UserRow, user_id)
-
-
-async def has_users(tx: Tx) -> bool:
-    """Tell whether anyone can log in."""
-    return await tx.session.scalar(select(UserRow.id).limit(1)) is not None
-
-
-async def end_sessions(tx: Tx, *, user_id: UUID, session_id: UUID | None = None) -> None:
-    """End one session of a user, or all."""
-    statement = (
-        update(SessionRow)
-        .where(SessionRow.user_id == user_id, SessionRow.ended_at.is_(None))
-        .values(ended_at=tx.now)
-    )
-    if session_id is not None:
-        statement = statement.where(SessionRow.id == session_id)
-    await tx.session.execute(statement)
+# The first start.
 
 
 async def lock_first_start(tx: Tx) -> None:

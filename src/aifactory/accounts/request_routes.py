@@ -129,7 +129,13 @@ async def _answer(request: AnyRequest, answer: Answer, db: Database, resources: 
             latest = (await resources.latest_executions(tx, [request_id])).get(request_id)
             return request_view(await service.get_request(tx, request_id=request_id, client_id=None), latest)
 
-    return await created_or_ended(request, answer, look, current)
+    async def until_ended(seconds: float) -> None:
+        async with db.begin() as tx:
+            latest = (await resources.latest_executions(tx, [request_id])).get(request_id)
+        if latest is not None and not latest.state.final:
+            await resources.wait_for_end(latest.id, seconds)
+
+    return await created_or_ended(request, answer, look, current, until_ended=until_ended)
 
 
 @get("/requests", roles=READERS, tags=["Requests"])

@@ -27,7 +27,7 @@ TemplateName = Annotated[str, Meta(min_length=1, max_length=64)]
 
 # Master templates.
 
-Flow = Annotated[list[FlowStage], Meta(min_length=1, max_length=10)]
+Flow = Annotated[list[FlowStage], Meta(min_length=1, max_length=20)]
 LongText = Annotated[str, Meta(max_length=2000)]
 
 
@@ -172,9 +172,10 @@ class RequestDetail(RequestView, frozen=True, kw_only=True):
 
 
 class StageStatus(View, frozen=True, kw_only=True):
-    """A stage of an execution."""
+    """A stage of an execution; ``name``: what its template calls it."""
 
     ordinal: int
+    name: str | None
     worker: str
     action: str
     template: str
@@ -213,15 +214,29 @@ class RequestStatus(View, frozen=True, kw_only=True):
     finished_at: datetime | None
 
 
+class StageOutcome(View, frozen=True, kw_only=True):
+    """How a stage ended, and what it brought."""
+
+    ordinal: int
+    name: str | None
+    template: str
+    state: str
+    reasons: tuple[Reason, ...]
+    outputs: dict[str, Any]
+
+
 class ResultView(View, frozen=True, kw_only=True):
-    """How a request ended, and what it brought."""
+    """How a request ended, and what it brought: ``stages`` says it of each stage.
+
+    ``result`` has the outputs of the only stage or, where there are several, each one's under its name.
+    """
 
     id: str
     execution_id: str
     state: str
     reasons: tuple[Reason, ...]
     result: dict[str, Any] | None
-    stages: list[dict[str, Any]]
+    stages: list[StageOutcome]
     cost_usd: Decimal
     finished_at: datetime | None
 
@@ -306,11 +321,12 @@ def request_status(row: ClientRequestRow, execution: ExecutionView | None) -> Re
     stages = [] if execution is None else [
         StageStatus(
             ordinal=stage.ordinal,
+            name=stage.name,
             worker=stage.worker,
             action=stage.action,
             template=stage.template,
             template_version=stage.template_version,
-            state=stage.state.value,
+            state=stage.shown_state.value,
             phase=stage.phase,
             jobs_done=stage.jobs_done,
             jobs_total=stage.jobs_total,
@@ -340,7 +356,7 @@ _STATUS_FIELDS = (
 
 
 def result_view(row: ClientRequestRow, execution: ExecutionView) -> ResultView:
-    """Show how a request ended: the last stage's outputs, and each stage's."""
+    """Show how a request ended, and each of its stages."""
     return ResultView(
         id=text_id("req", row.id),
         execution_id=text_id("exec", execution.id),
@@ -348,8 +364,14 @@ def result_view(row: ClientRequestRow, execution: ExecutionView) -> ResultView:
         reasons=execution.reasons,
         result=execution.result,
         stages=[
-            {"ordinal": stage.ordinal, "template": stage.template, "state": stage.state.value}
-            | {"outputs": stage.outputs or {}}
+            StageOutcome(
+                ordinal=stage.ordinal,
+                name=stage.name,
+                template=stage.template,
+                state=stage.shown_state.value,
+                reasons=stage.reasons,
+                outputs=stage.outputs or {},
+            )
             for stage in execution.stages
         ],
         cost_usd=usd(execution.spent_nano),

@@ -1,4 +1,4 @@
-"""HTTP of log-in, clients and their keys."""
+"""HTTP of clients and their keys."""
 
 from datetime import timedelta
 from typing import Any
@@ -8,36 +8,28 @@ from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody
 
-from aifactory.accounts import clients, queries, sessions
-from aifactory.accounts.interface import BadLogin
-from aifactory.accounts.passwords import check_password
+from aifactory.accounts import clients, queries
 from aifactory.accounts.schemas import (
-    CallerView,
     ClientChanges,
     ClientView,
     KeyView,
-    LoginInput,
     NewClientInput,
     NewKeyInput,
     NewKeyView,
     RotationInput,
-    SessionStarted,
-    caller_view,
     check_time_zone,
     client_changes,
     client_view,
     key_view,
     limit_changes,
     new_key_view,
-    user_view,
 )
-from aifactory.accounts.sessions import LoginLimits
 from aifactory.kernel.db import Database
 from aifactory.kernel.http import created_response, creation_call, encode, path_id
 from aifactory.kernel.idempotency import Answer, once
 from aifactory.kernel.ids import ClientId, KeyId, text_id
 from aifactory.kernel.page import Page, page_of, page_request
-from aifactory.kernel.principal import OPERATOR_READERS, OPERATORS, PUBLIC, READERS, WRITERS, Principal
+from aifactory.kernel.principal import OPERATOR_READERS, OPERATORS, READERS, WRITERS, Principal
 from aifactory.resources.interface import ClientNotFound, Resources
 
 AnyRequest = Request[Any, Any, Any]
@@ -50,54 +42,6 @@ def own_client(caller: Principal, text: str) -> ClientId:
     if visible is not None and visible != client_id:
         raise ClientNotFound("There is no client with this id.")
     return client_id
-
-
-# Log-in.
-
-
-@post("/auth/login", roles=PUBLIC, status_code=200, tags=["Log-in"], refusals=[401, 429])
-async def log_in(
-    request: AnyRequest,
-    data: JSONBody[LoginInput],
-    db: NamedDependency[Database],
-    login_limits: NamedDependency[LoginLimits],
-) -> SessionStarted:
-    """Start a session of 24 hours. Attempts are limited by address and by account."""
-    address = request.client.host if request.client else "unknown"
-    login = sessions.normal_login(data.login)
-    async with db.begin() as tx:
-        user = await queries.find_user_by_login(tx, login)
-    login_limits.take(address, login)
-    matches = await check_password(data.password, None if user is None else user.password_hash)
-    if user is None or not matches or not user.active:
-        raise BadLogin("Login or password is wrong.")
-    login_limits.forgive(address, login)
-    async with db.begin() as tx:
-        token, ends = await sessions.start_session(tx, user)
-    return SessionStarted(token=token, expires_at=ends, user=user_view(user))
-
-
-@post("/auth/logout", roles=READERS, status_code=204, scope="read", tags=["Log-in"])
-async def log_out(db: NamedDependency[Database], principal: NamedDependency[Principal]) -> None:
-    """End this session."""
-    async with db.begin() as tx:
-        await sessions.end_session(tx, principal, everywhere=False)
-
-
-@post("/auth/logout-all", roles=READERS, status_code=204, scope="read", tags=["Log-in"])
-async def log_out_everywhere(db: NamedDependency[Database], principal: NamedDependency[Principal]) -> None:
-    """End all sessions of this user."""
-    async with db.begin() as tx:
-        await sessions.end_session(tx, principal, everywhere=True)
-
-
-@get("/auth/session", roles=READERS, tags=["Log-in"])
-async def get_caller(db: NamedDependency[Database], principal: NamedDependency[Principal]) -> CallerView:
-    """Say whom this credential belongs to, and what it may do."""
-    if principal.user_id is None:
-        return caller_view(principal, None)
-    async with db.begin() as tx:
-        return caller_view(principal, await queries.find_user(tx, principal.user_id))
 
 
 # Clients.
@@ -287,10 +231,6 @@ async def revoke_key(
 
 
 ROUTES: list[HTTPRouteHandler] = [
-    log_in,
-    log_out,
-    log_out_everywhere,
-    get_caller,
     list_clients,
     create_client,
     get_client,

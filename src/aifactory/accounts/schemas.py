@@ -1,4 +1,4 @@
-"""What log-in, clients and keys take and give over HTTP: camelCase, text ids, dollars."""
+"""What clients and keys take and give over HTTP: camelCase, text ids, dollars."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -8,11 +8,10 @@ from zoneinfo import available_timezones
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from aifactory.accounts.models import ApiKeyRow, ClientRow, UserRow
+from aifactory.accounts.models import ApiKeyRow, ClientRow
 from aifactory.kernel.errors import invalid
 from aifactory.kernel.ids import text_id
 from aifactory.kernel.money import NANO_PER_USD, nano, usd
-from aifactory.kernel.principal import Principal
 from aifactory.resources.interface import ClientLimits, Tier
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S")]
@@ -31,64 +30,6 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
 
 class View(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What a caller gets; it may grow."""
-
-
-# Log-in.
-
-
-class LoginInput(Input, frozen=True, kw_only=True):
-    """A login and its password."""
-
-    login: Annotated[str, Meta(min_length=1, max_length=200)]
-    password: Annotated[str, Meta(min_length=1, max_length=1000)]
-
-
-class UserView(View, frozen=True, kw_only=True):
-    """A user."""
-
-    id: str
-    login: str
-    role: str
-    client_id: str | None
-
-
-class SessionStarted(View, frozen=True, kw_only=True):
-    """A session; ``token`` goes into the session header and is shown once."""
-
-    token: str
-    expires_at: datetime
-    user: UserView
-
-
-class CallerView(View, frozen=True, kw_only=True):
-    """Who the credential of this call belongs to."""
-
-    role: str
-    client_id: str | None
-    key_id: str | None
-    scopes: list[str]
-    user: UserView | None
-
-
-def user_view(row: UserRow) -> UserView:
-    """Show a user."""
-    return UserView(
-        id=text_id("user", row.id),
-        login=row.login,
-        role=row.role,
-        client_id=optional_id("client", row.client_id),
-    )
-
-
-def caller_view(caller: Principal, user: UserRow | None) -> CallerView:
-    """Show who is calling."""
-    return CallerView(
-        role=caller.role.value,
-        client_id=optional_id("client", caller.client_id),
-        key_id=optional_id("key", caller.key_id),
-        scopes=sorted(caller.scopes),
-        user=None if user is None else user_view(user),
-    )
 
 
 # Clients and keys.

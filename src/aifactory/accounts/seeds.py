@@ -2,7 +2,7 @@
 
 import msgspec
 
-from aifactory.accounts import clients, queries
+from aifactory.accounts import clients, queries, user_queries
 from aifactory.accounts.models import UserRow
 from aifactory.accounts.passwords import hash_password, make_password
 from aifactory.kernel.db import Database
@@ -29,13 +29,13 @@ async def seed_first_start(database: Database, *, resources: Resources) -> First
     Opens its own transactions, because hashing a password must not happen inside one.
     """
     async with database.begin() as tx:
-        if await queries.has_users(tx):
+        if await user_queries.has_users(tx):
             return None
     password = make_password()
     password_hash = await hash_password(password)
     async with database.begin() as tx:
         await queries.lock_first_start(tx)
-        if await queries.has_users(tx):
+        if await user_queries.has_users(tx):
             return None
         admin = UserRow(
             id=new_id(),

@@ -8,21 +8,25 @@ import msgspec
 from aifactory.accounts import queries, templates
 from aifactory.accounts.interface import (
     DRAFT,
+    NothingToRetry,
     RequestNotFound,
     RequestNotStarted,
     RequestRunning,
 )
 from aifactory.accounts.models import ClientRequestRow
-from aifactory.accounts.parameters import Source, check_parameters, read_source
+from aifactory.accounts.parameters import SourceFormat, check_parameters, read_source
+from aifactory.accounts.sources import find_source, reference_to, store_source
 from aifactory.kernel import ids
 from aifactory.kernel.db import Tx
 from aifactory.kernel.errors import invalid
 from aifactory.kernel.ids import ClientId, DataId, KeyId, RequestId
 from aifactory.kernel.principal import Principal
 from aifactory.resources.interface import (
+    INLINE,
     Accuracy,
-    DataNotFound,
+    ExecutionState,
     ExecutionView,
+    FlowStage,
     NamedTemplate,
     NewExecution,
     NewRequest,
@@ -55,6 +59,34 @@ class AccountsBook:
         """Check a request like ``open_request`` and return what would be submitted for it; stores nothing."""
         return (await describe_request(tx, resources=self.resources, new=new))[1]
 
+    async def open_draft(
+        self,
+        tx: Tx,
+        *,
+        request_id: RequestId,
+        client_id: ClientId | None,
+        key_id: KeyId | None,
+        parameters: dict[str, Any],
+    ) -> NewExecution:
+        """See ``RequestBook.open_draft``."""
+        _, _, new = await _open_stored(
+            tx,
+            resources=self.resources,
+            request_id=request_id,
+            client_id=client_id,
+            key_id=key_id,
+            parameters=parameters,
+        )
+        return new
+
+    async def retry_request(
+        self, tx: Tx, *, request_id: RequestId, client_id: ClientId | None, key_id: KeyId | None
+    ) -> NewExecution:
+        """See ``RequestBook.retry_request``."""
+        return await _retry(
+            tx, resources=self.resources, request_id=request_id, client_id=client_id, key_id=key_id
+        )
+
     async def find_template_of(self, tx: Tx, *, worker: str, template_ref: str) -> str | None:
         """Name an active master template that is this one stage and no other; None if there is none."""
         return await queries.find_template_of_stage(tx, worker=worker, template_ref=template_ref)
@@ -65,7 +97,7 @@ async def store_request(
 ) -> tuple[ClientRequestRow, NamedTemplate]:
     """Check and store a request. Raises TemplateNotFound, DataNotFound, Invalid or TooLarge."""
     template = await _check_request(tx, new)
-    parameters, data_id = await _store_source(tx, resources, new.client_id, new.parameters)
+    parameters, data_id = await store_source(tx, resources, new.client_id, new.parameters)
     row = _row_of(new, template, parameters, data_id, timeout_ms=timeout_ms, now=tx.now)
     tx.session.add(row)
     await tx.flush()
@@ -82,20 +114,29 @@ async def describe_request(
     if source is not None and source.text is not None:
         data_id = DataId(ids.new_id())
         unstored = UnstoredSource(name=source.name or "source", content=source.text.encode())
-        parameters = parameters | {"source": _reference(data_id, source, unstored.name)}
+        written = source.format or SourceFormat.MARKDOWN
+        parameters = parameters | {"source": reference_to(data_id, written, unstored.name)}
     elif source is not None:
-        name, data_id = await _find_source(tx, resources, new.client_id, source)
-        parameters = parameters | {"source": _reference(data_id, source, name)}
+        reference, data_id = await find_source(tx, resources, new.client_id, source)
+        parameters = parameters | {"source": reference}
     row = _row_of(new, template, parameters, data_id, timeout_ms=timeout_ms, now=tx.now)
     described = as_execution(row, template, now=tx.now)
     return template, msgspec.structs.replace(described, unstored_source=unstored)
 
 
 async def _check_request(tx: Tx, new: NewRequest) -> NamedTemplate:
-    template = await templates.get_template(tx, new.template)
+    template = await _template_of(tx, new.template, new.flow)
     check_parameters(new.parameters)
     _check_times(new.run_after, new.deadline, tx.now)
     return template
+
+
+async def _template_of(tx: Tx, name: str, flow: tuple[FlowStage, ...] | None) -> NamedTemplate:
+    """Return the template that a request names, or the flow that it brought along, checked as one's."""
+    if flow is None:
+        return await templates.get_template(tx, name)
+    templates.check_flow(flow)
+    return NamedTemplate(name=INLINE, version=1, flow=flow)
 
 
 def _row_of(
@@ -119,6 +160,7 @@ def _row_of(
         run_after=new.run_after,
         deadline=new.deadline,
         timeout_ms=timeout_ms,
+        flow=None if new.flow is None else msgspec.to_builtins(new.flow),
         labels=dict(new.metadata),
         created_at=now,
     )
@@ -146,20 +188,74 @@ async def execute_request(
     tx: Tx, *, resources: Resources, request_id: RequestId, caller: Principal, parameters: dict[str, Any]
 ) -> tuple[ClientRequestRow, NamedTemplate, Submitted]:
     """Submit a stored request, with ``parameters`` over its own. Raises RequestRunning while one runs."""
+    row, template, new = await _open_stored(
+        tx,
+        resources=resources,
+        request_id=request_id,
+        client_id=caller.visible_client(),
+        key_id=caller.key_id,
+        parameters=parameters,
+    )
+    return row, template, await resources.submit(tx, new)
+
+
+async def _open_stored(
+    tx: Tx,
+    *,
+    resources: Resources,
+    request_id: RequestId,
+    client_id: ClientId | None,
+    key_id: KeyId | None,
+    parameters: dict[str, Any],
+) -> tuple[ClientRequestRow, NamedTemplate, NewExecution]:
     check_parameters(parameters)
     read_source(parameters)
-    row = await get_request(tx, request_id=request_id, client_id=caller.visible_client(), lock=True)
+    row = await get_request(tx, request_id=request_id, client_id=client_id, lock=True)
     latest = (await resources.latest_executions(tx, [request_id])).get(request_id)
     if latest is not None and not latest.state.final:
         message = "Its execution has not ended; wait for it or cancel it."
         raise RequestRunning(message, current_state=latest.state)
     _check_times(None, row.deadline, tx.now)
-    template = await templates.get_template(tx, row.template)
-    added, data_id = await _store_source(tx, resources, ClientId(row.client_id), parameters)
+    template = await _template_of(tx, row.template, _own_flow(row))
+    added, data_id = await store_source(tx, resources, ClientId(row.client_id), parameters)
     merged = row.parameters | added
     source = data_id if "source" in added else row.source_data_id
-    new = as_execution(row, template, now=tx.now, parameters=merged, source=source, key_id=caller.key_id)
-    return row, template, await resources.submit(tx, new)
+    new = as_execution(row, template, now=tx.now, parameters=merged, source=source, key_id=key_id)
+    return row, template, new
+
+
+async def _retry(
+    tx: Tx,
+    *,
+    resources: Resources,
+    request_id: RequestId,
+    client_id: ClientId | None,
+    key_id: KeyId | None,
+) -> NewExecution:
+    """Do the latest execution again as it was submitted; a deadline that has passed is not taken over."""
+    row = await get_request(tx, request_id=request_id, client_id=client_id, lock=True)
+    latest = (await resources.latest_executions(tx, [request_id])).get(request_id)
+    if latest is None or not latest.state.final or latest.state is ExecutionState.SUCCEEDED:
+        state = DRAFT if latest is None else latest.state.value
+        message = "Only what ended without success is retried; POST /requests/{id}/execute does the rest."
+        raise NothingToRetry(f"The latest execution is {state}. {message}", current_state=state)
+    parameters = await resources.input_of(tx, latest.id)
+    source = read_source(parameters)
+    template = await _template_of(tx, row.template, _own_flow(row))
+    new = as_execution(
+        row,
+        template,
+        now=tx.now,
+        parameters=parameters,
+        source=None if source is None else ids.parse_id("data", source.data_ref or ""),
+        key_id=key_id,
+    )
+    passed = new.deadline is not None and new.deadline <= tx.now
+    return msgspec.structs.replace(new, deadline=None) if passed else new
+
+
+def _own_flow(row: ClientRequestRow) -> tuple[FlowStage, ...] | None:
+    return None if row.flow is None else templates.read_flow(row.flow)
 
 
 async def cancel_request(
@@ -234,43 +330,3 @@ def _check_times(run_after: datetime | None, deadline: datetime | None, now: dat
             raise invalid(pointer, "too_late", "At most 366 days ahead are taken.")
     if run_after is not None and deadline is not None and run_after >= deadline:
         raise invalid("/deadline", "before_run_after", "The deadline must be after runAfter.")
-
-
-async def _store_source(
-    tx: Tx, resources: Resources, client_id: ClientId, parameters: dict[str, Any]
-) -> tuple[dict[str, Any], DataId | None]:
-    """Return the parameters with the source's text replaced by a reference, and the reference."""
-    source = read_source(parameters)
-    if source is None:
-        return parameters, None
-    if source.text is not None:
-        name = source.name or "source"
-        data_id = await resources.store_data(
-            tx,
-            client_id=client_id,
-            name=name,
-            media_type=source.format.media_type,
-            content=source.text.encode(),
-        )
-    else:
-        name, data_id = await _find_source(tx, resources, client_id, source)
-    return parameters | {"source": _reference(data_id, source, name)}, data_id
-
-
-def _reference(data_id: DataId, source: Source, name: str) -> dict[str, str]:
-    """Return what a request's parameters keep of a source."""
-    return {"dataRef": ids.text_id("data", data_id), "format": source.format.value, "name": name}
-
-
-async def _find_source(
-    tx: Tx, resources: Resources, client_id: ClientId, source: Source
-) -> tuple[str, DataId]:
-    data_id = ids.parse_id("data", source.data_ref or "")
-    found = (
-        None
-        if data_id is None
-        else await resources.find_data(tx, client_id=client_id, data_id=DataId(data_id))
-    )
-    if found is None:
-        raise DataNotFound("There is no data with this reference; POST /api/data makes one.")
-    return source.name or found.name, found.id

@@ -1,11 +1,9 @@
 """Sessions of users: starting and ending them. The caller's transaction, never a commit."""
 
+import unicodedata
 from datetime import datetime, timedelta
 
-import msgspec
-
-from aifactory.accounts import keys, queries
-from aifactory.accounts.attempts import Attempts
+from aifactory.accounts import keys, user_queries
 from aifactory.accounts.models import SessionRow, UserRow
 from aifactory.kernel import audit, ids
 from aifactory.kernel.db import Tx
@@ -14,28 +12,13 @@ from aifactory.kernel.ids import SessionId, UserId
 from aifactory.kernel.principal import Principal
 
 SESSION_LASTS = timedelta(hours=24)
-
-
-class LoginLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How often an address and an account may try within a quarter of an hour; successes don't count."""
-
-    address: Attempts = msgspec.field(default_factory=lambda: Attempts(limit=30, window_seconds=900))
-    account: Attempts = msgspec.field(default_factory=lambda: Attempts(limit=10, window_seconds=900))
-
-    def take(self, address: str, login: str) -> None:
-        """Count an attempt. Raises TooManyAttempts."""
-        self.address.take(address)
-        self.account.take(login)
-
-    def forgive(self, address: str, login: str) -> None:
-        """Take back an attempt that succeeded."""
-        self.address.forgive(address)
-        self.account.forgive(login)
+EXPIRED_KEPT = timedelta(days=30)
+PURGED_TOGETHER = 20
 
 
 def normal_login(login: str) -> str:
-    """Return a login as it is stored."""
-    return login.strip().lower()
+    """Return a login as it is stored: one form for what looks the same, without upper case."""
+    return unicodedata.normalize("NFKC", login).strip().casefold()
 
 
 async def start_session(tx: Tx, user: UserRow) -> tuple[str, datetime]:
@@ -49,6 +32,7 @@ async def start_session(tx: Tx, user: UserRow) -> tuple[str, datetime]:
     )
     tx.session.add(row)
     await tx.flush()
+    await user_queries.purge_sessions(tx, before=tx.now - EXPIRED_KEPT, limit=PURGED_TOGETHER)
     user_id = ids.text_id("user", user.id)
     await audit.record(tx, actor=f"user:{user.id}", action="login", object_kind="user", object_id=user_id)
     return token, ends
@@ -57,7 +41,7 @@ async def start_session(tx: Tx, user: UserRow) -> tuple[str, datetime]:
 async def end_session(tx: Tx, caller: Principal, *, everywhere: bool) -> None:
     """End the caller's session, or all of the user's. Raises NotAllowed for a key."""
     user_id, session_id = required_session(caller)
-    await queries.end_sessions(tx, user_id=user_id, session_id=None if everywhere else session_id)
+    await user_queries.end_sessions(tx, user_id=user_id, session_id=None if everywhere else session_id)
 
 
 def required_session(caller: Principal) -> tuple[UserId, SessionId]:

@@ -86,7 +86,7 @@ STAGE = FLOW[0]
     ("flow", "pointer"),
     [
         ([], "/flow"),
-        ([STAGE] * 11, "/flow"),
+        ([STAGE] * 21, "/flow"),
         ([{**STAGE, "worker": "Bad Name"}], "/flow/0/worker"),
         ([{**STAGE, "retries": 11}], "/flow/0/retries"),
         ([{**STAGE, "onFailure": "explode"}], "/flow/0/onFailure"),
@@ -95,8 +95,8 @@ STAGE = FLOW[0]
         ([{**STAGE, "inputMapping": {"a": "x"}}], "/flow/0/inputMapping/a"),
         ([{**STAGE, "condition": {"path": "/request/x"}}], "/flow/0/condition"),
         ([{**STAGE, "condition": {"or": [{"path": "/request/x", "op": "eval"}]}}], "/flow/0/condition/or/0"),
-        ([{**STAGE, "worker": "unheard_of"}], "/flow"),
-        ([{**STAGE, "templateRef": "missing"}], "/flow"),
+        ([{**STAGE, "worker": "unheard_of"}], "/flow/0/worker"),
+        ([STAGE, {**STAGE, "templateRef": "missing"}], "/flow/1/templateRef"),
     ],
 )
 async def test_a_flow_that_can_not_run_is_refused(world: World, flow: Any, pointer: str) -> None:
@@ -111,14 +111,15 @@ async def test_a_flow_with_everything_is_kept(world: World) -> None:
         {**STAGE, "paramsOverride": {"depth": 2}, "retries": 0, "required": False, "onFailure": "skip"},
         {
             **STAGE,
-            "inputMapping": {"objectives": "/stages/0/objectives", "topic": "/request/parameters/a~1b"},
+            "name": "second",
+            "inputMapping": {"objectives": "/stages/0/outputs/tree", "topic": "/request/parameters/a~1b"},
             "condition": {
                 "and": [
-                    {"path": "/stages/0/score", "op": "ge", "value": 60},
+                    {"path": "/stages/0/outputs/score", "op": "ge", "value": 60},
                     {
                         "or": [
                             {"path": "/request/x", "op": "exists"},
-                            {"path": "/request", "op": "in", "value": []},
+                            {"path": "/request/x", "op": "in", "value": ["a", 1, None, True]},
                         ]
                     },
                 ]

@@ -1,0 +1,75 @@
+"""The SQL of workers' credentials: no decisions."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import func, or_, select, update
+
+from aifactory.accounts.models import WorkerCredentialRow
+from aifactory.kernel.db import Tx
+from aifactory.kernel.page import PageRequest
+
+Raw = asyncpg.Connection
+
+# The check of a secret: one statement each, outside a transaction.
+
+_SECRET = """
+SELECT id, worker, secret_sha256, scopes, expires_at, revoked_at, last_used_at, clock_timestamp() AS now
+FROM worker_credentials WHERE public_id = $1
+"""
+_USED = """
+UPDATE worker_credentials SET last_used_at = $2
+WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $3)
+"""
+
+
+async def find_secret(raw: "Raw[Any]", public_id: str) -> "asyncpg.Record | None":
+    """Return a credential with the database's time."""
+    return await raw.fetchrow(_SECRET, public_id)
+
+
+async def note_use(raw: "Raw[Any]", credential_id: UUID, now: datetime, before: datetime) -> None:
+    """Set a credential's last use unless another request has done so since ``before``."""
+    await raw.execute(_USED, credential_id, now, before)
+
+
+# Changing them.
+
+
+async def lock_worker(tx: Tx, worker: str) -> None:
+    """Let one change of a worker's credentials at a time happen, also while it has none."""
+    key = func.hashtextextended(f"aifactory.worker_credentials.{worker}", 0)
+    await tx.session.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+async def list_live(tx: Tx, worker: str) -> list[WorkerCredentialRow]:
+    """Return a worker's credentials that still work, locked, newest first."""
+    row = WorkerCredentialRow
+    unexpired = or_(row.expires_at.is_(None), row.expires_at > tx.now)
+    statement = select(row).where(row.worker == worker, row.revoked_at.is_(None), unexpired)
+    return list(await tx.session.scalars(statement.order_by(row.id.desc()).with_for_update()))
+
+
+async def retire_expired(tx: Tx, worker: str) -> None:
+    """Mark a worker's expired credentials as replaced, so that there can be a new one."""
+    row = WorkerCredentialRow
+    await tx.session.execute(
+        update(row)
+        .where(row.worker == worker, row.replaced_at.is_(None), row.expires_at <= tx.now)
+        .values(replaced_at=tx.now)
+    )
+
+
+async def find_credential(tx: Tx, credential_id: UUID) -> WorkerCredentialRow | None:
+    """Return a credential, locked."""
+    return await tx.session.get(WorkerCredentialRow, credential_id, with_for_update=True)
+
+
+async def list_credentials(tx: Tx, page: PageRequest) -> list[WorkerCredentialRow]:
+    """Return one more than a page, newest first."""
+    statement = select(WorkerCredentialRow).order_by(WorkerCredentialRow.id.desc()).limit(page.limit + 1)
+    if page.before is not None:
+        statement = statement.where(WorkerCredentialRow.id < page.before)
+    return list(await tx.session.scalars(statement))

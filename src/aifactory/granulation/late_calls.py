@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from aifactory.granulation.llm_answers import Failed, Reply
+from aifactory.granulation.llm_progress import Tell
 from aifactory.granulation.llm_requests import Call
 from aifactory.resources.interface import Endpoint
 
@@ -33,9 +34,11 @@ class LateCalls:
 
         return ModelCalls(environ=self._environ)
 
-    async def complete(self, endpoint: Endpoint, model: str, call: Call) -> Reply | Failed:
+    async def complete(
+        self, endpoint: Endpoint, model: str, call: Call, tell: Tell | None = None
+    ) -> Reply | Failed:
         """See ``ModelCalls.complete``."""
-        return await (await self.load()).complete(endpoint, model, call)
+        return await (await self.load()).complete(endpoint, model, call, tell)
 
     async def close(self) -> None:
         """Close all connections; calls under way fail."""

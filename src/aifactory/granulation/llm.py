@@ -15,6 +15,7 @@ import msgspec
 import openai
 
 from aifactory.granulation.llm_answers import Answer, AnswerFault, EventLines, Failed, Finish, Reply
+from aifactory.granulation.llm_progress import Tell, Telling
 from aifactory.granulation.llm_refusals import (
     ERROR_BYTES,
     code_of_status,
@@ -44,8 +45,7 @@ _LOOPBACK = ("localhost", "127.", "::1")
 _TEXT_BYTES_PER_TOKEN = 16
 _WIRE_BYTES_PER_TOKEN = 1024
 _WIRE_BYTES_AT_LEAST = 65_536
-_LINGER_SECONDS = 0.2
-"""After its last event a stream may take so long to end, so that its connection can be used again."""
+_LINGER_SECONDS = 0.2  # So long may a stream take to end after its last event, to use its connection again.
 
 _LOST = (
     openai.OpenAIError,
@@ -90,19 +90,21 @@ class ModelCalls:
         self._environ = environ
         self._lines: dict[str, _Line] = {}
 
-    async def complete(self, endpoint: Endpoint, model: str, call: Call) -> Reply | Failed:
+    async def complete(
+        self, endpoint: Endpoint, model: str, call: Call, tell: Tell | None = None
+    ) -> Reply | Failed:
         """Ask a model, and return its complete answer or why there is none.
 
-        Waits ``first_token_seconds`` for the first content of a streamed answer (keep-alive comments don't
-        count), four times that for one that is not streamed, then ``idle_seconds`` between pieces; how long
-        all of it may take is the caller's business. Cancelling closes the connection at once.
+        Waits ``first_token_seconds`` for the first content of a streamed answer (comments don't count), four
+        times that for one that is not streamed, then ``idle_seconds`` between pieces; how long all of it may
+        take is the caller's business. Cancelling closes the connection at once. ``tell`` hears of a stream.
         """
         key = key_of(endpoint, self._environ)
         if not key:
             return _failed("no_api_key", {}, usage=Usage())
         try:
             async with self._line(endpoint) as client:
-                return await _attempt(client, endpoint, model, call, key)
+                return await _attempt(client, endpoint, model, call, key, tell)
         except httpx2.InvalidURL:
             return _failed("unreachable", {}, usage=Usage())
 
@@ -190,9 +192,9 @@ async def _cut_error(response: httpx2.Response) -> None:
 
 
 async def _attempt(
-    client: openai.AsyncOpenAI, endpoint: Endpoint, model: str, call: Call, key: str
+    client: openai.AsyncOpenAI, endpoint: Endpoint, model: str, call: Call, key: str, tell: Tell | None
 ) -> Reply | Failed:
-    reading = _Reading(endpoint=endpoint, call=call)
+    reading = _Reading(endpoint=endpoint, call=call, tell=tell)
     code = ""
     with anyio.move_on_after(first_wait_seconds(endpoint)) as reading.scope:
         try:
@@ -229,13 +231,14 @@ class _Reading:
 
     scope: anyio.CancelScope
 
-    def __init__(self, *, endpoint: Endpoint, call: Call) -> None:
+    def __init__(self, *, endpoint: Endpoint, call: Call, tell: Tell | None) -> None:
         self.endpoint = endpoint
         self.answer = Answer(text_bytes=call.max_output_tokens * _TEXT_BYTES_PER_TOKEN)
         self.bytes_left = max(_WIRE_BYTES_AT_LEAST, call.max_output_tokens * _WIRE_BYTES_PER_TOKEN)
         self.headers: Mapping[str, str] = {}
         self.first_seconds: float | None = None
         self.began = anyio.current_time()
+        self.telling = Telling(tell=tell)
 
     def count(self, chunk: bytes) -> None:
         """Bound the bytes of an answer, whatever is in them."""
@@ -290,6 +293,7 @@ def _take_event(payload: bytes, reading: _Reading) -> None:
         if reading.first_seconds is None:
             reading.first_seconds = anyio.current_time() - reading.began
         reading.allow(reading.endpoint.idle_seconds)
+        reading.telling.look(answer, anyio.current_time())
 
 
 async def _read_document(chunks: AsyncIterator[bytes], reading: _Reading) -> None:

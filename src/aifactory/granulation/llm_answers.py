@@ -91,11 +91,12 @@ class Answer:
     """An answer as it arrives, in one document or many.
 
     ``done``: the stream said that it is at its end. ``started``: something of the answer has come.
+    ``pieces``: its text as it came.
     """
 
     def __init__(self, *, text_bytes: int) -> None:
         self._left = text_bytes
-        self._parts: list[str] = []
+        self.pieces: list[str] = []
         self._refused = False
         self._usage: Any = None
         self._finish: Finish | None = None
@@ -107,7 +108,7 @@ class Answer:
     @property
     def text(self) -> str:
         """What has come so far."""
-        return "".join(self._parts)
+        return "".join(self.pieces)
 
     @property
     def finish(self) -> Finish:
@@ -122,7 +123,7 @@ class Answer:
     @property
     def is_whole(self) -> bool:
         """Whether it has ended, so that what happens to its connection no longer matters."""
-        return self._finish is not None or (self.done and (bool(self._parts) or self._refused))
+        return self._finish is not None or (self.done and (bool(self.pieces) or self._refused))
 
     def take(self, document: bytes) -> None:
         """Add a document. Raises AnswerFault when it is no answer, an error, or more than was allowed."""
@@ -147,7 +148,7 @@ class Answer:
             self._left -= len(part.content.encode())
             if self._left < 0:
                 raise AnswerFault("too_long")
-            self._parts.append(part.content)
+            self.pieces.append(part.content)
         self._refused = self._refused or bool(part.refusal)
         self.started = self.started or any(
             (part.content, part.refusal, part.reasoning, part.reasoning_content)

@@ -5,11 +5,11 @@ from typing import Any
 
 import msgspec
 
-from aifactory.granulation import steps
+from aifactory.granulation import steps, taking
 from aifactory.granulation.model import steps as model_steps
 from aifactory.granulation.model.choice import Generator
-from aifactory.granulation.model.steps import Source, Wish
-from aifactory.granulation.parameters import brief_of, counts_of
+from aifactory.granulation.model.steps import Source, Wish, given_to
+from aifactory.granulation.parameters import counts_of
 from aifactory.granulation.tree import Origin
 from aifactory.resources.interface import Job
 
@@ -23,12 +23,16 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 def step_of(job: Job, wish: Wish, generator: Generator | None) -> Step:
     """Return the step of a local job; the same kind can mean more with models than without."""
+    if job.kind == "take":
+        trees = (job.data.get("source_tree"), job.data.get("objectives_tree"))
+        return Step(function=taking.take, arguments=(*trees, job.payload["mostWords"]))
+    wish = given_to(wish, job.data)
     if job.kind == "read":
         return _read(job, wish, with_models=generator is not None)
     if job.kind == "write":
         return Step(
             function=steps.write,
-            arguments=(job.data["source"], job.data["digest"], brief_of(wish.parameters, wish.spec)),
+            arguments=(job.data["source"], job.data["digest"], wish.brief),
         )
     if job.kind == "score" and "tree" in job.data:
         counts = counts_of(wish.parameters, wish.spec)

@@ -1,15 +1,22 @@
-"""The way of a stage without models: read, write, score, each one local step in a worker process. Pure."""
+"""The way of a stage without models: read, write, score, each one local step in a worker process. Pure.
 
+A stage that is given trees of earlier ones takes from them first: a text to read, objectives to serve.
+"""
+
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
+from aifactory.granulation.given import bound_of, trees_given
 from aifactory.granulation.model.steps import Wish
 from aifactory.granulation.parameters import counts_of
 from aifactory.granulation.steps import NODE_WORDS_LIMIT
 from aifactory.kernel.ids import DataId
 from aifactory.resources.interface import (
     LOCAL_ROUTE,
+    EndedJob,
+    JobState,
     Line,
     NewJob,
     Phase,
@@ -40,6 +47,28 @@ def lines_of(wish: Wish, source_words: int) -> list[Line]:
     ]
 
 
+def taking_lines(resolved: ResolvedStage) -> list[Line]:
+    """Bound the step that takes from earlier trees, where there is one."""
+    bound = len(trees_given(resolved)) * bound_of(resolved)
+    return [local_line("take", bound, 0, bound // 2, 0)] if bound else []
+
+
+def taking_phase(resolved: ResolvedStage, inputs: StageInputs) -> Phase | None:
+    """Return the step that takes from earlier trees; None where none is given."""
+    given = {f"{name}_tree": inputs.data[name] for name in trees_given(resolved) if name in inputs.data}
+    if not given:
+        return None
+    payload = {"resolved": msgspec.to_builtins(resolved), "sourceWords": 0, "mostWords": bound_of(resolved)}
+    job = NewJob(kind="take", line="take", payload=payload, data=given, timeout_seconds=STEP_SECONDS)
+    return Phase(name="take", jobs=(job,))
+
+
+def taken(jobs: Iterable[EndedJob]) -> dict[str, DataId]:
+    """Return what was taken from earlier trees: every later step gets it."""
+    done = (job for job in jobs if job.kind == "take" and job.state is JobState.SUCCEEDED)
+    return {name: one for job in done for name, one in job.artifacts.items()}
+
+
 def local_line(
     kind: str, input_bound: int, output_limit: int, expected_input: int, expected_output: int
 ) -> Line:
@@ -68,10 +97,9 @@ def local_phase(
 
 def next_phase(stage: RunningStage) -> Phase | None:
     """Return what follows a step that succeeded; None after the last."""
-    following = {"read": "write", "write": "score"}.get(stage.phase)
+    following = {"take": "read", "read": "write", "write": "score"}.get(stage.phase)
     if following is None:
         return None
-    data = {
-        name: one for job in stage.jobs for name, one in job.artifacts.items() if name in ("digest", "tree")
-    }
+    made = [(name, one) for job in stage.jobs for name, one in job.artifacts.items()]
+    data = taken(stage.jobs) | {name: one for name, one in made if name in ("digest", "tree")}
     return local_phase(following, stage.resolved, stage.inputs, data)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from aifactory.granulation.offline.brief import Brief
+from aifactory.granulation.offline.brief import Brief, GivenObjective
 from aifactory.granulation.rules_source import MandatoryObject
 from aifactory.granulation.sizes import Counts, SizeError, resolve_counts
 from aifactory.granulation.specs import StructureSpec
@@ -117,7 +117,9 @@ def counts_of(parameters: Parameters, spec: StructureSpec) -> Counts:
         raise invalid("/parameters/size", "bad_size", str(error)) from error
 
 
-def brief_of(parameters: Parameters, spec: StructureSpec) -> Brief:
+def brief_of(
+    parameters: Parameters, spec: StructureSpec, objectives: tuple[GivenObjective, ...] = ()
+) -> Brief:
     """Return what is asked of the offline generator."""
     return Brief(
         structure_type=spec.type,
@@ -129,6 +131,7 @@ def brief_of(parameters: Parameters, spec: StructureSpec) -> Brief:
         language=parameters.language or "",
         focus_areas=parameters.constraints.focus_areas,
         objects=tuple(wanted.name for wanted in parameters.objects),
+        objectives=objectives,
     )
 
 

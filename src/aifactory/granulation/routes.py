@@ -16,9 +16,10 @@ from aifactory.granulation.violations import Severity
 from aifactory.kernel.db import Database, Tx
 from aifactory.kernel.errors import NotFound, invalid
 from aifactory.kernel.http import path_id
-from aifactory.kernel.ids import ExecutionId, TreeId, parse_id
+from aifactory.kernel.ids import ExecutionId, RequestId, TreeId, parse_id
 from aifactory.kernel.page import Page, page_of, page_request
 from aifactory.kernel.principal import READERS, Principal
+from aifactory.resources.interface import Resources
 
 MOST_COUNTED = 10_000
 
@@ -42,28 +43,35 @@ async def find_visible_tree(tx: Tx, text: str, caller: Principal) -> StoredTree:
 @get("/api/jobs", roles=READERS, tags=["Granulation"])
 async def list_jobs(
     db: NamedDependency[Database],
+    resources: NamedDependency[Resources],
     principal: NamedDependency[Principal],
     execution_id: Annotated[str | None, QueryParameter(name="executionId")] = None,
     limit: FromQuery[int | None] = None,
     cursor: FromQuery[str | None] = None,
 ) -> Page[schemas.TreeSummary]:
-    """List trees, newest first, of one execution with ``executionId``."""
+    """List trees, newest first; with ``executionId`` those of an execution, or of a request's latest."""
     page = page_request(limit, cursor)
-    wanted = None if execution_id is None else parse_id("exec", execution_id)
-    if execution_id is not None and wanted is None:
-        raise invalid("/executionId", "bad_id", "executionId is an id like exec_….")
     async with db.begin() as tx:
+        wanted = None if execution_id is None else await _execution_meant(tx, resources, execution_id)
         found = await queries.list_trees(
-            tx,
-            client_id=principal.visible_client(),
-            execution_id=None if wanted is None else ExecutionId(wanted),
-            page=page,
+            tx, client_id=principal.visible_client(), execution_id=wanted, page=page
         )
     return Page(
         data=[schemas.summary_of(stored) for stored in found.data],
         has_more=found.has_more,
         next_cursor=found.next_cursor,
     )
+
+
+async def _execution_meant(tx: Tx, resources: Resources, text: str) -> ExecutionId:
+    """Return the execution that is named, or the latest one of the request; id 0 where there is none."""
+    if (request_id := parse_id("req", text)) is not None:
+        latest = await resources.latest_executions(tx, [RequestId(request_id)])
+        view = latest.get(RequestId(request_id))
+        return ExecutionId(UUID(int=0)) if view is None else view.id
+    if (execution_id := parse_id("exec", text)) is not None:
+        return ExecutionId(execution_id)
+    raise invalid("/executionId", "bad_id", "executionId is an id like exec_… or req_….")
 
 
 @get("/api/jobs/{tree_id:str}", roles=READERS, tags=["Granulation"])

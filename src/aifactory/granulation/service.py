@@ -10,6 +10,7 @@ import msgspec
 
 from aifactory.granulation import (
     checking,
+    given,
     offline_path,
     queries,
     steps,
@@ -40,7 +41,7 @@ from aifactory.granulation.verdicts import (
     validation_label,
 )
 from aifactory.kernel.db import Tx
-from aifactory.kernel.errors import NotFound, invalid
+from aifactory.kernel.errors import invalid
 from aifactory.kernel.ids import TreeId, new_id, text_id
 from aifactory.resources.interface import (
     Emit,
@@ -54,6 +55,7 @@ from aifactory.resources.interface import (
     NewJob,
     Outcome,
     Phase,
+    Ports,
     Reason,
     ResolvedStage,
     RunningStage,
@@ -91,9 +93,8 @@ class Granulation:
     ) -> ResolvedStage:
         """See ``Worker.resolve``."""
         if stage.action not in ACTIONS:
-            raise NotFound(f"Granulation has no action {stage.action!r}; it has {', '.join(ACTIONS)}.")
-        if stage.input_mapping:
-            raise invalid("/flow", "no_mapped_inputs", "Granulation takes its source from the request only.")
+            message = f"Granulation has no action {stage.action!r}; it has {', '.join(ACTIONS)}."
+            raise invalid("/action", "unknown_action", message)
         template = await templates.match_template(tx, stage.template_ref)
         merged = templates.effective_parameters(template, dict(parameters), stage.params_override)
         read = read_parameters(merged, _spec(template.structure_type))
@@ -101,8 +102,8 @@ class Granulation:
             choice.models,
             allowed=template.models,
             mode=read.mode,
-            has_source=read.source is not None,
-            fallback=template.offline_fallback,
+            has_source=read.source is not None or given.SOURCE in stage.input_mapping,
+            fallback=template.offline_fallback or stage.on_failure == "offline",
             best_first=choice.best_first,
             max_input_tokens=template.max_input_tokens,
         )
@@ -110,23 +111,36 @@ class Granulation:
             template=template.name,
             template_version=template.version,
             minimum_tier=template.minimum_tier,
+            expected_seconds=template.expected_seconds,
+            memory_mb=template.memory_mb,
             parameters=merged,
             settings={
                 "structureType": template.structure_type,
                 "generator": msgspec.to_builtins(generator),
+                "given": sorted(stage.input_mapping),
+                "maxInputTokens": template.max_input_tokens,
                 "whyOffline": None if generator else why_offline(choice.models, template.models, read.mode),
             },
         )
+
+    def ports(self, resolved: ResolvedStage) -> Ports | None:
+        """See ``Worker.ports``."""
+        return given.ports_of(_spec(resolved.settings["structureType"]))
 
     def estimate(self, resolved: ResolvedStage, inputs: StageInputs | None) -> list[Line]:
         """See ``Worker.estimate``. Local units are words, a model's are tokens."""
         wish, generator = _wish(resolved), _generator(resolved)
         if inputs is not None:
-            _check_inputs(inputs, wish.parameters, generator, resolved.settings.get("whyOffline"))
+            _check_inputs(inputs, resolved, wish.parameters, generator)
         words = inputs.source_words if inputs is not None else TYPICAL_SOURCE_WORDS
+        if given.SOURCE in given.trees_given(resolved):
+            words = given.bound_of(resolved)
+        return [*offline_path.taking_lines(resolved), *self._writing_lines(resolved, inputs, words)]
+
+    def _writing_lines(self, resolved: ResolvedStage, inputs: StageInputs | None, words: int) -> list[Line]:
+        wish, generator = _wish(resolved), _generator(resolved)
         if generator is not None:
-            has_source = inputs.source is not None if inputs is not None else True
-            path = ModelPath(wish=wish, generator=generator, has_source=has_source)
+            path = _path(resolved, inputs, generator)
             if inputs is not None and (reason := model_lines.why_unwritable(path)) is not None:
                 instead = "" if inputs.source is None else ", or for mode: offline"
                 message = f"{reason}. Ask for fewer (size.perLevel, depth){instead}."
@@ -137,16 +151,18 @@ class Granulation:
     def plan(self, resolved: ResolvedStage, inputs: StageInputs) -> Phase:
         """See ``Worker.plan``: reading the source comes first, where there is one."""
         generator = _generator(resolved)
+        resolved, inputs = given.with_given(resolved, inputs, _wish(resolved).spec)
         if generator is not None:
             return model_path.first_phase(_path(resolved, inputs, generator), resolved, inputs)
-        assert inputs.source is not None, "estimate refuses a request without a source"
-        return offline_path.local_phase("read", resolved, inputs, {})
+        assert given.has_source(resolved, inputs), "estimate refuses a request without a source"
+        taking = offline_path.taking_phase(resolved, inputs)
+        return taking or offline_path.local_phase("read", resolved, inputs, {})
 
     async def run(self, job: Job, emit: Emit) -> Outcome:
         """See ``Worker.run``: a model call, or one step in a worker process."""
         resolved = msgspec.convert(job.payload["resolved"], ResolvedStage)
         if job.kind in MODEL_KINDS:
-            return await run_call(job, _wish(resolved), self._calls)
+            return await run_call(job, _wish(resolved), self._calls, emit)
         made = await self._in_process(step_of(job, _wish(resolved), _generator(resolved)))
         if isinstance(made, steps.Refused):
             usage = Usage(input_units=job.payload["sourceWords"] if job.kind == "read" else 0)
@@ -218,6 +234,8 @@ class Granulation:
     async def advance(self, tx: Tx, stage: RunningStage) -> Phase | StageResult:
         """See ``Worker.advance``; then the stored tree is the result."""
         generator = _generator(stage.resolved)
+        resolved, inputs = given.with_given(stage.resolved, stage.inputs, _wish(stage.resolved).spec)
+        stage = msgspec.structs.replace(stage, resolved=resolved, inputs=inputs)
         if generator is not None and not is_written_offline(stage):
             return await self._advance_models(tx, stage, _path(stage.resolved, stage.inputs, generator))
         last = next(job for job in reversed(stage.jobs) if job.kind == stage.phase)
@@ -238,15 +256,19 @@ class Granulation:
             return _failed(stage.jobs[-1])
         stored = await queries.tree_of_stage(tx, stage.id)
         parameters = _wish(stage.resolved).parameters
+        scored = next(job for job in reversed(stage.jobs) if job.kind == "score" and not job.fault)
         outputs = {
             "treeId": text_id("tree", stored.id),
+            "tree": {"dataRef": text_id("data", scored.artifacts["tree"]), "name": stored.title},
             "structureType": stored.structure_type,
             "title": stored.title,
+            "language": stored.head["language"],
             "origin": stored.origin,
             "models": stored.models,
             "score": None if stored.score is None else float(stored.score),
             "band": stored.assessment["band"],
             "validation": validation_label(stage, parameters),
+            "counts": scored.output.get("counts", {}),
         }
         if stored.origin == Origin.SIMULATED:
             outputs["notice"] = SIMULATED_NOTICE
@@ -267,28 +289,43 @@ def _generator(resolved: ResolvedStage) -> Generator | None:
     return msgspec.convert(resolved.settings.get("generator"), Generator | None)
 
 
-def _path(resolved: ResolvedStage, inputs: StageInputs, generator: Generator) -> ModelPath:
-    return ModelPath(wish=_wish(resolved), generator=generator, has_source=inputs.source is not None)
+def _path(resolved: ResolvedStage, inputs: StageInputs | None, generator: Generator) -> ModelPath:
+    return ModelPath(
+        wish=_wish(resolved),
+        generator=generator,
+        has_source=given.has_source(resolved, inputs),
+        given_objectives=given.OBJECTIVES in given.trees_given(resolved),
+    )
 
 
 def _path_of_job(job: EndedJob, generator: Generator) -> ModelPath:
-    wish = _wish(msgspec.convert(job.payload["resolved"], ResolvedStage))
-    return ModelPath(wish=wish, generator=generator, has_source=wish.parameters.source is not None)
+    resolved = msgspec.convert(job.payload["resolved"], ResolvedStage)
+    wish = _wish(resolved)
+    return ModelPath(
+        wish=wish,
+        generator=generator,
+        has_source=wish.parameters.source is not None,
+        given_objectives=given.OBJECTIVES in given.trees_given(resolved),
+    )
 
 
 def _check_inputs(
-    inputs: StageInputs, parameters: Parameters, generator: Generator | None, why: str | None
+    inputs: StageInputs, resolved: ResolvedStage, parameters: Parameters, generator: Generator | None
 ) -> None:
     """Refuse at submission what the first step would refuse. Raises Invalid."""
+    if given.SOURCE in given.trees_given(resolved):
+        return
     if inputs.source is None and generator is None:
-        reason = why or (
+        reason = resolved.settings.get("whyOffline") or (
             "The offline generator works from a source."
             if parameters.mode is Mode.OFFLINE
             else "No model provider is configured, so the text comes from a source."
         )
         message = f"{reason} Add parameters.source with text or dataRef."
         raise invalid("/parameters/source", "source_required", message)
-    if inputs.source is None and not f"{parameters.topic or ''}{parameters.title or ''}".strip():
+    named = {"topic", "title", given.OBJECTIVES}.intersection(resolved.settings.get("given", ()))
+    said = f"{parameters.topic or ''}{parameters.title or ''}".strip()
+    if inputs.source is None and not said and not named:
         message = "Say what it is to be about: parameters.topic, or parameters.source with text or dataRef."
         raise invalid("/parameters/topic", "topic_required", message)
     if inputs.source is not None and inputs.source_words < LEAST_WORDS:

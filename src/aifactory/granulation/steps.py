@@ -64,6 +64,12 @@ def read(source: bytes, source_format: SourceFormat, name: str, language: str | 
 def write(source: bytes, digest: bytes, brief: Brief) -> Made | Refused:
     """Write the tree with the offline generator."""
     tree = generate(msgspec.json.decode(digest, type=Digest), decode_source(source), brief)
+    if not tree.nodes and brief.objectives:
+        return Refused(
+            code="objectives_not_in_source",
+            message="Nothing in the source tests the objectives that the stage was given. Use the source "
+            "that they were made from.",
+        )
     if not tree.nodes:
         return Refused(
             code="source_too_thin",
@@ -97,6 +103,7 @@ def score(
         artifacts={"tree": tree, "assessment": msgspec.json.encode(assessment)},
         words_read=len(tree.split()),
         words_written=0,
+        output={"counts": counts_by_kind(made)},
     )
 
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.factories import World, assert_problem, made_tree, store_tree
+from tests.factories import QUIZ, World, assert_problem, made_tree, store_tree
 
 from aifactory.granulation import queries
 from aifactory.granulation.exports import EXPORTS
 from aifactory.kernel.db import Database
-from aifactory.kernel.ids import ClientId, TreeId, new_id, parse_id
+from aifactory.kernel.ids import ClientId, ExecutionId, TreeId, new_id, parse_id, text_id
 
 pytestmark = pytest.mark.anyio
 
@@ -48,3 +48,23 @@ async def test_trees_are_listed_by_execution_and_only_to_their_client(world: Wor
     theirs = (await world.ask("GET", path, world.theirs.key)).json()
     assert [one["id"] for one in ours["data"]] == [tree_id]
     assert theirs["data"] == []
+
+
+async def test_trees_are_listed_by_the_request_too_and_a_draft_has_none(world: World) -> None:
+    body = {"template": QUIZ, "parameters": {"topic": "x"}}
+    made = (await world.ask("POST", "/requests", world.ours.key, json=body)).json()
+    draft = await world.ask("POST", "/requests", world.ours.key, json=body | {"execute": False})
+    execution = parse_id("exec", made["executionId"])
+    assert execution is not None
+    tree_id = await store_tree(world.database, world.ours.client_id, ExecutionId(execution))
+
+    async def listed(wanted: str, key: str) -> list[str]:
+        answer = await world.ask("GET", f"/api/jobs?executionId={wanted}", key)
+        return [one["id"] for one in answer.json()["data"]]
+
+    assert await listed(made["id"], world.ours.key) == [tree_id]
+    assert await listed(made["id"], world.theirs.key) == []
+    assert await listed(draft.json()["id"], world.ours.key) == []
+    assert await listed(text_id("req", new_id()), world.ours.key) == []
+    refused = await world.ask("GET", f"/api/jobs?executionId={tree_id}", world.ours.key)
+    assert "req_" in assert_problem(refused, 422)["errors"][0]["message"]

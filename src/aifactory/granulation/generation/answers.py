@@ -75,9 +75,12 @@ def part_keys(recipe: Recipe) -> tuple[str, ...]:
     return tuple(f"m{position}" for position in range(1, recipe.parts + 1))
 
 
-def outline_type(recipe: Recipe, *, grounded: bool) -> type[msgspec.Struct]:
-    """The outline of a whole tree; ``grounded``: there are passages to cite."""
-    parts, roots = part_keys(recipe), root_keys(recipe)
+def outline_type(recipe: Recipe, *, grounded: bool, given: Sequence[str] = ()) -> type[msgspec.Struct]:
+    """The outline of a whole tree; ``grounded``: there are passages to cite.
+
+    ``given`` are the keys of objectives that stand already; then none are asked for.
+    """
+    parts, roots = part_keys(recipe), tuple(given) or root_keys(recipe)
     node: _Fields = [("key", _enum(parts)), ("title", str), ("summary", str)]
     if recipe.part_objectives:
         node.append((recipe.part_objectives, _many(_objective_type("PartObjective", above=roots))))
@@ -90,7 +93,7 @@ def outline_type(recipe: Recipe, *, grounded: bool) -> type[msgspec.Struct]:
     if grounded:
         node.append(("sources", _many(_text("sources"))))
     fields: _Fields = [("rationale", str), ("title", str), ("summary", str)]
-    if recipe.root_objectives:
+    if recipe.root_objectives and not given:
         fields.append((recipe.root_objectives, _many(_objective_type("RootObjective", roots))))
     return _struct("Outline", [*fields, ("nodes", _many(_struct("PlannedNode", node)))])
 

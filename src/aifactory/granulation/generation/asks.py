@@ -47,19 +47,26 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     user: str
 
 
-def outline_ask(recipe: Recipe, parameters: Parameters, material: OutlineMaterial | None, room: int) -> Ask:
-    """Ask for an outline; at most ``room`` characters are spent on the source."""
+def outline_ask(
+    recipe: Recipe,
+    parameters: Parameters,
+    material: OutlineMaterial | None,
+    room: int,
+    given: Sequence[PlannedObjective] = (),
+) -> Ask:
+    """Ask for an outline; at most ``room`` characters are spent on the source, ``given`` objectives stand."""
     language = material.language if material else parameters.language or "en"
-    sizes = _outline_sizes(recipe)
+    sizes = _outline_sizes(recipe, are_given=bool(given))
     text = prompts.brief_section(parameters, recipe, language)
     if material is not None:
         text += _headings(material, room // 3)
         passages = _fitting(material.passages, room - room // 3)
         text += prompts.passages_section(material.name, passages)
+    text += prompts.objectives_section(given)
     text += prompts.outline_task(recipe) + prompts.sizes_section(sizes)
     return Ask(
         name="outline",
-        type=answers.outline_type(recipe, grounded=material is not None),
+        type=answers.outline_type(recipe, grounded=material is not None, given=[one.key for one in given]),
         user=text,
     )
 
@@ -76,9 +83,9 @@ def _headings(material: OutlineMaterial, room: int) -> str:
     return prompts.section("Subjects of the source", ['<source name="subjects">', *inside, "</source>"])
 
 
-def _outline_sizes(recipe: Recipe) -> dict[str, int]:
+def _outline_sizes(recipe: Recipe, *, are_given: bool) -> dict[str, int]:
     sizes: dict[str, int] = {}
-    if recipe.root_objectives:
+    if recipe.root_objectives and not are_given:
         sizes[recipe.root_objectives] = recipe.root_objective_count
     sizes["nodes"] = recipe.parts
     if recipe.part_objectives:

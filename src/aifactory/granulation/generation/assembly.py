@@ -259,7 +259,7 @@ class _Assembly:
         return self._node(
             level,
             key=key,
-            title=title or _title_from(named),
+            title=title or title_from(named),
             summary=answer.get("summary", ""),
             minutes=self._minutes(level, answer, below),
             sources=self._spans(self._known(answer.get("sources", ())), said, part),
@@ -301,7 +301,7 @@ class _Assembly:
                 self._node(
                     level,
                     key=key,
-                    title=_title_from(answer["stem"]),
+                    title=title_from(answer["stem"]),
                     minutes=2 if answer["kind"] in ("order", "numeric") else 1,
                     sources=spans,
                     fields={"item": item},
@@ -389,10 +389,11 @@ class _Assembly:
 
 
 def _objective_id(one: PlannedObjective) -> str:
-    return "ob_" + short_hash(one.key, one.text)
+    return one.id or "ob_" + short_hash(one.key, one.text)
 
 
-def _title_from(text: str) -> str:
+def title_from(text: str) -> str:
+    """Return the first words of a text that a node without a title of its own is named after."""
     words = one_line(text).rstrip("?.").split()
     return " ".join(words[:_TITLE_WORDS]) + ("…" if len(words) > _TITLE_WORDS else "")
 

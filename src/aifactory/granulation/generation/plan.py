@@ -17,12 +17,16 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class PlannedObjective(Planned, frozen=True, kw_only=True):
-    """An objective or outcome under its key; ``serves`` are the keys of outcomes."""
+    """An objective or outcome under its key; ``serves`` are the keys of outcomes.
+
+    ``id`` is that of a given objective; others get one when the tree is put together.
+    """
 
     key: str
     text: str
     bloom: Bloom
     serves: tuple[str, ...] = ()
+    id: str = ""
 
 
 class PlannedChild(Planned, frozen=True, kw_only=True):
@@ -75,17 +79,26 @@ def outline_faults(answer: dict[str, Any], recipe: Recipe) -> str | None:
         short = [key for key, node in nodes.items() if len(node["children"]) < least]
         if short:
             return f"{', '.join(short)}: fewer than {least} children"
-    if recipe.root_objectives and not answer[recipe.root_objectives]:
+    # An outline for given objectives was not asked for any.
+    if recipe.root_objectives and not answer.get(recipe.root_objectives, True):
         return f"no {recipe.root_objectives}"
     if recipe.part_objectives and any(not node[recipe.part_objectives] for node in nodes.values()):
         return f"a node without {recipe.part_objectives}"
     return None
 
 
-def plan_of(answer: dict[str, Any], recipe: Recipe, passages: Passages | None) -> Plan:
-    """Turn an outline without faults into a plan: cut to size, references closed and backward only."""
+def plan_of(
+    answer: dict[str, Any],
+    recipe: Recipe,
+    passages: Passages | None,
+    given: tuple[PlannedObjective, ...] = (),
+) -> Plan:
+    """Turn an outline without faults into a plan: cut to size, references closed and backward only.
+
+    ``given`` objectives are the plan's, whatever the outline says.
+    """
     fixes: list[str] = []
-    roots = _root_objectives(answer, recipe)
+    roots = given or _root_objectives(answer, recipe)
     known = {one.key for one in roots}
     parts: list[PlannedPart] = []
     for node in list(_by_key(answer["nodes"]).values())[: recipe.parts]:

@@ -22,10 +22,10 @@ from aifactory.granulation.generation.recipe import Recipe
 from aifactory.granulation.late_calls import LateCalls
 from aifactory.granulation.llm_answers import Failed, Finish, Reply
 from aifactory.granulation.llm_requests import Call
-from aifactory.granulation.model.steps import PatchMaterial, Wish
+from aifactory.granulation.model.steps import PatchMaterial, Wish, given_to
 from aifactory.granulation.structured import AnswerFormat, Fault, answer_format, read_answer
 from aifactory.kernel.ids import text_id
-from aifactory.resources.interface import Job, JobFault, Outcome, Usage
+from aifactory.resources.interface import Emit, Job, JobFault, Outcome, Usage
 
 # A provider's count may be above our bounds, but not by more than this.
 MOST_OVER_BOUND = 4
@@ -58,9 +58,13 @@ class Portion(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     rung: int = 0
 
 
-async def run_call(job: Job, wish: Wish, calls: LateCalls) -> Outcome:
-    """Make a model call and judge its answer; the answer is an artifact, what it cost is its usage."""
+async def run_call(job: Job, wish: Wish, calls: LateCalls, emit: Emit) -> Outcome:
+    """Make a model call and judge its answer; the answer is an artifact, what it cost is its usage.
+
+    ``emit`` hears about how many output tokens have come so far.
+    """
     assert job.endpoint is not None, "a model call has a provider"
+    wish = given_to(wish, job.data)
     portion = msgspec.convert(job.payload.get("portion", {"part": ""}), Portion)
     recipe = _smaller(wish.recipe) if portion.small else wish.recipe
     built = _within_bound(job, wish, recipe, portion)
@@ -78,7 +82,11 @@ async def run_call(job: Job, wish: Wish, calls: LateCalls) -> Outcome:
         max_output_tokens=job.output_limit,
         call_id=f"{text_id('job', job.id)}.{job.attempt}",
     )
-    reply = await calls.complete(job.endpoint, job.hop.model, call)
+
+    def tell(tokens: int) -> None:
+        emit({"outputTokens": tokens})
+
+    reply = await calls.complete(job.endpoint, job.hop.model, call, tell)
     if isinstance(reply, Failed):
         return Outcome(usage=_believed(reply.usage, job), fault=reply.fault, signal=reply.signal)
     outcome = _outcome(reply, ask, form, recipe, portion, job)
@@ -156,7 +164,7 @@ def ask_of(
     """Return what a job asks a model; at most ``room`` characters are spent on passages."""
     if kind == "outline":
         material = msgspec.json.decode(data["material"], type=OutlineMaterial) if "material" in data else None
-        return outline_ask(recipe, wish.parameters, material, room)
+        return outline_ask(recipe, wish.parameters, material, room, wish.planned)
     if kind in ("patch", "patch_again"):
         patch = msgspec.json.decode(data["material"], type=PatchMaterial)
         problems = _fitting([msgspec.to_builtins(one) for one in patch.problems], room)

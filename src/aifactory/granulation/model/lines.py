@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from aifactory.granulation.generation import bounds
+from aifactory.granulation.generation.given import MOST_GIVEN
 from aifactory.granulation.generation.recipe import Recipe
 from aifactory.granulation.model.calls import Portion
 from aifactory.granulation.model.choice import Generator
@@ -29,15 +30,21 @@ PATCH_TOKENS = 2_500
 # The most that a prompt may have, by what it is for; templates may allow less.
 _PATCH_INPUT = 5_500
 _INPUT = {"outline": 4_500, "expand": 6_000, "items": 6_000, "judge": 6_000}
+# An objective as a prompt shows it, with its key and level.
+_SHOWN_TOKENS = 110
 _INPUT_WITHOUT_SOURCE = {"outline": 2_200, "expand": 4_500, "items": 4_800, "judge": 6_000}
 
 
 class ModelPath(msgspec.Struct, frozen=True, kw_only=True):
-    """All that decides what a stage's calls are: the wish, the models, whether there is a source."""
+    """All that decides what a stage's calls are: the wish, the models, whether there is a source.
+
+    ``given_objectives``: the outline is told the objectives of an earlier stage.
+    """
 
     wish: Wish
     generator: Generator
     has_source: bool
+    given_objectives: bool = False
 
     @property
     def recipe(self) -> Recipe:
@@ -47,7 +54,13 @@ class ModelPath(msgspec.Struct, frozen=True, kw_only=True):
     def input_bound(self, kind: str) -> int:
         """Return the most tokens that a prompt of a kind may have."""
         wanted = (_INPUT if self.has_source else _INPUT_WITHOUT_SOURCE).get(kind, _PATCH_INPUT)
+        if kind == "outline" and self.given_objectives:
+            wanted += self._most_shown * _SHOWN_TOKENS
         return min(wanted, self.generator.max_input_tokens)
+
+    @property
+    def _most_shown(self) -> int:
+        return min(MOST_GIVEN, self.recipe.parts * max(1, self.recipe.children))
 
     def output_limit(self, expected: int) -> int:
         """Return the most tokens that an answer of an expected length may have."""

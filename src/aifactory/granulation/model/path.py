@@ -1,8 +1,9 @@
 """The way of a stage that models write: its phases, and what each is given. Pure.
 
-read → outline → plan → expand (and items, side by side) → assemble → patch → mend → patch_again → score →
-judge. Without a source there is nothing to read; patches are asked for only where something is to be mended,
-a judge only from validation level 2 on. When no outline comes, the offline generator writes everything.
+take → read → outline → plan → expand (and items, side by side) → assemble → patch → mend → patch_again →
+score → judge. Only a stage that is given trees of earlier ones takes from them; without a source there is
+nothing to read; patches are asked for only where something is to be mended, a judge only from validation
+level 2 on. When no outline comes, the offline generator writes everything.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,7 @@ from aifactory.granulation.model.lines import (
     line_call,
     patch_calls,
 )
-from aifactory.granulation.offline_path import local_phase
+from aifactory.granulation.offline_path import local_phase, taking_phase
 from aifactory.kernel.ids import DataId
 from aifactory.resources.interface import (
     EndedJob,
@@ -32,10 +33,17 @@ from aifactory.resources.interface import (
 
 
 def first_phase(path: ModelPath, resolved: ResolvedStage, inputs: StageInputs) -> Phase:
-    """Return what comes first: reading the source, or the outline at once."""
+    """Return what comes first: taking from earlier trees, reading the source, or the outline at once."""
+    taking = taking_phase(resolved, inputs)
+    return taking or _reading_phase(path, resolved, inputs, {})
+
+
+def _reading_phase(
+    path: ModelPath, resolved: ResolvedStage, inputs: StageInputs, data: dict[str, DataId]
+) -> Phase:
     if path.has_source:
-        return local_phase("read", resolved, inputs, {})
-    return _outline_phase(path, resolved, {})
+        return local_phase("read", resolved, inputs, data)
+    return _outline_phase(path, resolved, data)
 
 
 def _outline_phase(path: ModelPath, resolved: ResolvedStage, data: dict[str, DataId]) -> Phase:
@@ -46,8 +54,13 @@ def next_phase(path: ModelPath, stage: RunningStage) -> Phase | None:
     """Return what follows the phase that has ended; None where nothing does, or nothing can."""
     done = _Done(stage.jobs)
     match stage.phase:
+        case "take":
+            if done.made("take") is None:
+                return None
+            return _reading_phase(path, stage.resolved, stage.inputs, done.data(*_TAKEN))
         case "read":
-            return _outline_phase(path, stage.resolved, done.data("material")) if done.made("read") else None
+            data = done.data("material", "objectives")
+            return _outline_phase(path, stage.resolved, data) if done.made("read") else None
         case "outline":
             return _local(stage, done, "plan", "digest", answer=done.made("outline"))
         case "plan":
@@ -64,7 +77,9 @@ def next_phase(path: ModelPath, stage: RunningStage) -> Phase | None:
             return None
 
 
+_TAKEN = ("source", "objectives")
 _ORDER = (
+    "take",
     "read",
     "outline",
     "plan",
@@ -87,7 +102,7 @@ def offline_phase(path: ModelPath, stage: RunningStage) -> Phase | None:
         return None
     if not (path.generator.fallback and path.has_source and done.made("read")):
         return None
-    return local_phase("write", stage.resolved, stage.inputs, done.data("digest"))
+    return local_phase("write", stage.resolved, stage.inputs, done.data("digest", *_TAKEN))
 
 
 class _Done:
@@ -110,7 +125,7 @@ class _Done:
 def _local(stage: RunningStage, done: _Done, kind: str, *names: str, answer: EndedJob | None) -> Phase | None:
     if answer is None:
         return None
-    data = {**done.data(*names), "answer": answer.artifacts["answer"]}
+    data = {**done.data(*names, *_TAKEN), "answer": answer.artifacts["answer"]}
     return local_phase(kind, stage.resolved, stage.inputs, data)
 
 
@@ -146,7 +161,7 @@ def _portions(path: ModelPath, part: str, children: Sequence[str]) -> Iterable[P
 
 
 def _assemble_phase(path: ModelPath, stage: RunningStage, done: _Done) -> Phase:
-    data = done.data("digest", "plan")
+    data = done.data("digest", "plan", *_TAKEN)
     for job in done.jobs:
         if job.kind in ("expand", "items"):
             data[f"{job.kind}.{job.payload['portion']['part']}.{job.id}"] = job.artifacts["answer"]
@@ -199,7 +214,7 @@ def _patched_phase(stage: RunningStage, done: _Done) -> Phase:
     answers = [job for job in done.jobs if job.kind == stage.phase]
     if stage.phase == "patch_again" or not answers:
         return _score_phase(stage, done, answers)
-    data = done.data("digest", "draft", "repairs") | _numbered(answers)
+    data = done.data("digest", "draft", "repairs", *_TAKEN) | _numbered(answers)
     return local_phase("mend", stage.resolved, stage.inputs, data)
 
 
@@ -208,7 +223,7 @@ def _numbered(answers: Sequence[EndedJob]) -> dict[str, DataId]:
 
 
 def _score_phase(stage: RunningStage, done: _Done, answers: Sequence[EndedJob] = ()) -> Phase:
-    data = done.data("digest", "draft", "repairs") | _numbered(answers)
+    data = done.data("digest", "draft", "repairs", *_TAKEN) | _numbered(answers)
     facts = {"models": models_used(done.jobs)}
     return local_phase("score", stage.resolved, stage.inputs, data, **facts)
 

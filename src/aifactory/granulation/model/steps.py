@@ -16,6 +16,13 @@ from aifactory.granulation.generation.asks import OutlineMaterial, PartMaterial,
 from aifactory.granulation.generation.assembly import Asked, assemble
 from aifactory.granulation.generation.bounds import tokens_at_most
 from aifactory.granulation.generation.filling import OfflineFill
+from aifactory.granulation.generation.given import (
+    MOST_GIVEN,
+    all_served,
+    as_planned,
+    places_of,
+    with_objectives,
+)
 from aifactory.granulation.generation.mending import (
     Mended,
     Problem,
@@ -27,17 +34,18 @@ from aifactory.granulation.generation.mending import (
     sibling_titles,
 )
 from aifactory.granulation.generation.passages import Passages
-from aifactory.granulation.generation.plan import Plan, plan_of
+from aifactory.granulation.generation.plan import Plan, PlannedObjective, plan_of
 from aifactory.granulation.generation.recipe import Recipe, recipe_of
 from aifactory.granulation.generation.repairs import Repair, RepairedBy
 from aifactory.granulation.generation.wholes import blueprint_of
+from aifactory.granulation.offline.brief import Brief, GivenObjective
 from aifactory.granulation.offline.digest import Digest, SourceFormat
 from aifactory.granulation.offline.language import UNKNOWN
 from aifactory.granulation.offline.source import decode_source
 from aifactory.granulation.parameters import Parameters, brief_of, counts_of
 from aifactory.granulation.scoring import assess
 from aifactory.granulation.specs import StructureSpec
-from aifactory.granulation.steps import Made, Refused
+from aifactory.granulation.steps import Made, Refused, counts_by_kind
 from aifactory.granulation.steps import read as read_source_step
 from aifactory.granulation.tree import Origin, Tree, walk
 from aifactory.granulation.validation import validate
@@ -59,15 +67,38 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stage makes: the type and the parameters."""
+    """What a stage makes: the type and the parameters, and the objectives that an earlier stage gave it."""
 
     spec: StructureSpec
     parameters: Parameters
+    objectives: tuple[GivenObjective, ...] = ()
 
     @property
     def recipe(self) -> Recipe:
         """Return how the type is divided among calls."""
         return recipe_of(self.spec, counts_of(self.parameters, self.spec))
+
+    @property
+    def brief(self) -> Brief:
+        """Return what is asked of the offline generator."""
+        return brief_of(self.parameters, self.spec, self.objectives)
+
+    @property
+    def planned(self) -> tuple[PlannedObjective, ...]:
+        """Return the given objectives that an outline is made for: as many as there can be items."""
+        recipe = self.recipe
+        if not self.objectives or recipe.root_objectives is None:
+            return ()
+        most = int(recipe.spec.root_fields[recipe.root_objectives].max or MOST_GIVEN)
+        return as_planned(self.objectives, min(most, recipe.parts * max(1, recipe.children)))
+
+
+def given_to(wish: Wish, data: Mapping[str, bytes]) -> Wish:
+    """Return a wish with the objectives that its job was given."""
+    if "objectives" not in data:
+        return wish
+    objectives = msgspec.json.decode(data["objectives"], type=tuple[GivenObjective, ...])
+    return msgspec.structs.replace(wish, objectives=objectives)
 
 
 class PatchMaterial(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +159,11 @@ def subjects(source: Source, wish: Wish) -> bytes:
 def plan(source: Source | None, answer: bytes, wish: Wish) -> Made:
     """Pass the outline gate and divide the source among the parts."""
     opened, recipe = _opened(source), wish.recipe
-    made = plan_of(msgspec.json.decode(answer), recipe, opened.passages if opened else None)
+    passages = opened.passages if opened else None
+    made = plan_of(msgspec.json.decode(answer), recipe, passages, wish.planned)
+    if wish.planned:
+        places = places_of(wish.planned, wish.objectives, opened.digest) if opened else {}
+        made = msgspec.structs.replace(made, parts=tuple(all_served(made.parts, wish.planned, places)))
     language = language_of(wish.parameters, opened.digest if opened else None)
     brief = prompts.brief_section(wish.parameters, recipe, language)
     shared = brief + prompts.outline_section(made, recipe)
@@ -136,13 +171,13 @@ def plan(source: Source | None, answer: bytes, wish: Wish) -> Made:
         shared = brief + prompts.outline_section(made, recipe, with_children=False)
     artifacts = {"plan": msgspec.json.encode(made)}
     for part in made.parts:
-        passages = opened.passages.within(part.lines, PART_CHARACTERS) if opened else []
+        lines = opened.passages.within(part.lines, PART_CHARACTERS) if opened else []
         material = PartMaterial(
             shared=shared,
             objectives=made.objectives_for(part),
             part=part,
             source_name=opened.digest.name if opened else "",
-            passages=tuple(passages),
+            passages=tuple(lines),
         )
         artifacts[f"part.{part.key}"] = msgspec.json.encode(material)
     keys = {part.key: [child.key for child in part.children] for part in made.parts}
@@ -160,7 +195,7 @@ def put_together(
     """Assemble the tree, mend it by rules, and say what ``calls`` repair calls are to be asked."""
     opened, recipe = _opened(source), wish.recipe
     digest = opened.digest if opened else None
-    fill = OfflineFill(recipe, digest, opened.text if opened else "", brief_of(wish.parameters, wish.spec))
+    fill = OfflineFill(recipe, digest, opened.text if opened else "", wish.brief)
     assembled = assemble(
         msgspec.json.decode(plan_bytes, type=Plan),
         {name: [msgspec.json.decode(one) for one in found] for name, found in answers.items()},
@@ -198,7 +233,7 @@ def finish(source: Source | None, draft: bytes, repairs: bytes, patches: Sequenc
     least = min(wish.spec.levels[1].min, counts.per_level[1]) if counts.depth > 1 else 1
     saved = salvage(patched.tree, patched.violations, check, least)
     settled = apply_rules(saved.tree, saved.violations, check)
-    tree = _counted(settled.tree, wish.spec)
+    tree = _counted(with_objectives(settled.tree, wish.objectives), wish.spec)
     all_repairs = (
         *msgspec.json.decode(repairs, type=tuple[Repair, ...]),
         *patched.repairs,
@@ -222,7 +257,8 @@ def finish(source: Source | None, draft: bytes, repairs: bytes, patches: Sequenc
         "judged": judged.encode(),
     }
     gaps = Counter(one.by for one in all_repairs if one.rule == "part")
-    output = {"offline": gaps[RepairedBy.OFFLINE], "leftOut": gaps[RepairedBy.DROPPED]}
+    output: dict[str, Any] = {"offline": gaps[RepairedBy.OFFLINE], "leftOut": gaps[RepairedBy.DROPPED]}
+    output["counts"] = counts_by_kind(tree)
     return Made(artifacts=artifacts, words_read=len(encoded.split()), output=output)
 
 

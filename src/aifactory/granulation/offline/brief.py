@@ -3,10 +3,29 @@
 import msgspec
 
 from aifactory.granulation.sizes import Counts
+from aifactory.granulation.tree import Bloom
+
+
+class GivenObjective(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An objective of another tree that this one is to serve.
+
+    ``start`` and ``end`` are where that tree's source treats it, in characters, -1 where that is not known;
+    ``source`` is the SHA-256 of that source.
+    """
+
+    id: str
+    text: str
+    bloom: Bloom
+    start: int = -1
+    end: int = -1
+    source: str = ""
 
 
 class Brief(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The wish for one tree. ``counts`` are upper limits; ``objects`` are names that should appear."""
+    """The wish for one tree. ``counts`` are upper limits; ``objects`` are names that should appear.
+
+    With ``objectives``, a type that has them at its root uses these and no others.
+    """
 
     structure_type: str
     topic: str
@@ -17,3 +36,4 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     language: str = "en"
     focus_areas: tuple[str, ...] = ()
     objects: tuple[str, ...] = ()
+    objectives: tuple[GivenObjective, ...] = ()

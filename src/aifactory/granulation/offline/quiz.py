@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from aifactory.granulation.offline.choosing import Chooser
+from aifactory.granulation.offline.given import GivenObjectives
 from aifactory.granulation.offline.identity import shares, short_hash
 from aifactory.granulation.offline.items import Draft, drafts_of
 from aifactory.granulation.offline.objectives import listed, number_word, topic_of
@@ -38,6 +39,8 @@ class QuizMaker:
         self._per_level = per_level
         self._titles = Titles(study)
         self._objectives: list[Objective] = []
+        given = study.brief.objectives
+        self._given = GivenObjectives(given, study) if given else None
 
     def make(self) -> tuple[tuple[Node, ...], dict[str, Any]]:
         """The sections, and the fields of the root."""
@@ -65,7 +68,7 @@ class QuizMaker:
         study = self._study
         most = self._per_level[1] if len(self._per_level) > 1 else LEAST_ITEMS
         parts = [pieces[0] for pieces in outline(study, most=self._per_level[0], inner=1, inner_least=1)]
-        offered = [drafts_of(study, part.first, part.last) for part in parts]
+        offered = [self._drafts(part) for part in parts]
         while True:
             chosen = self._choose(offered, most)
             poor = min(range(len(parts)), key=lambda at: (len(chosen[at]), at))
@@ -78,6 +81,13 @@ class QuizMaker:
             )
             parts[left : left + 2] = [joined(parts[left], parts[left + 1])]
             offered[left : left + 2] = [[*offered[left], *offered[left + 1]]]
+
+    def _drafts(self, part: Chunk) -> list[Draft]:
+        """What a part supports; with given objectives, only what tests one of them."""
+        drafts = drafts_of(self._study, part.first, part.last)
+        if self._given is None:
+            return drafts
+        return [draft for draft in drafts if self._given.tested_by(draft) is not None]
 
     def _choose(self, offered: Sequence[Sequence[Draft]], most: int) -> list[list[Draft]]:
         chooser = Chooser(self._study.language)
@@ -93,11 +103,11 @@ class QuizMaker:
         study = self._study
         summary = summarise(study, chunk.first, chunk.last)
         first = study.lines[chunk.first]
-        objectives = self._objectives_of(str(position), chunk, title, drafts)
+        objectives = self._tested(str(position), chunk, title, drafts)
         children: list[Node] = []
         for draft in drafts if len(self._per_level) > 1 else ():
             path = f"{position}.{len(children) + 1}"
-            objective = objectives[draft.purpose if draft.kind != ItemKind.TRUE_FALSE else "truth"]
+            objective = objectives[draft.line, draft.kind]
             item = draft.as_item(
                 objective.id, max(draft.bloom, objective.bloom, key=_BLOOM_RANK.__getitem__), path
             )
@@ -113,9 +123,28 @@ class QuizMaker:
             sources=tuple(study.reading.span(point.line) for point in summary)
             or (study.reading.span(first),),
             state=NodeState.OK,
-            fields={"objectiveIds": [objective.id for objective in objectives.values()], "weight": weight},
+            fields={
+                "objectiveIds": list(dict.fromkeys(one.id for one in objectives.values())),
+                "weight": weight,
+            },
             children=tuple(children),
         )
+
+    def _tested(
+        self, path: str, chunk: Chunk, title: str, drafts: Sequence[Draft]
+    ) -> dict[tuple[int, str], Objective]:
+        """The objective of each item, by line and kind: a given one, or one made of what items ask."""
+        if self._given is None:
+            made = self._objectives_of(path, chunk, title, drafts)
+            return {(one.line, one.kind): made[_purpose_of(one)] for one in drafts}
+        tested: dict[tuple[int, str], Objective] = {}
+        for draft in drafts:
+            objective = self._given.tested_by(draft)
+            assert objective is not None, "only such drafts are offered"
+            tested[draft.line, draft.kind] = objective
+            if objective not in self._objectives:
+                self._objectives.append(objective)
+        return tested
 
     def _objectives_of(
         self, path: str, chunk: Chunk, title: str, drafts: Sequence[Draft]
@@ -124,7 +153,7 @@ class QuizMaker:
         made: dict[str, Objective] = {}
         topic = topic_of(self._study, chunk, title)
         for draft in drafts:
-            purpose = draft.purpose if draft.kind != ItemKind.TRUE_FALSE else "truth"
+            purpose = _purpose_of(draft)
             if purpose in made:
                 continue
             same = [
@@ -136,6 +165,10 @@ class QuizMaker:
             made[purpose] = Objective(id="ob_" + short_hash(path, text), text=text, bloom=bloom)
         self._objectives.extend(made.values())
         return made
+
+
+def _purpose_of(draft: Draft) -> str:
+    return draft.purpose if draft.kind != ItemKind.TRUE_FALSE else "truth"
 
 
 def _objective_text(purpose: str, topic: str, drafts: Sequence[Draft]) -> tuple[str, Bloom]:

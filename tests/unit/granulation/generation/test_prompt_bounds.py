@@ -9,6 +9,7 @@ from aifactory.granulation.generation.mending import Problem
 from aifactory.granulation.generation.prompts import SYSTEM
 from aifactory.granulation.late_calls import LateCalls
 from aifactory.granulation.llm_answers import Finish, Reply
+from aifactory.granulation.llm_progress import Tell
 from aifactory.granulation.llm_requests import Call
 from aifactory.granulation.model.calls import run_call
 from aifactory.granulation.model.steps import PatchMaterial
@@ -26,7 +27,7 @@ class Answering(LateCalls):
         self.asked: list[Call] = []
         self.usage = usage
 
-    async def complete(self, endpoint: Endpoint, model: str, call: Call) -> Reply:
+    async def complete(self, endpoint: Endpoint, model: str, call: Call, tell: Tell | None = None) -> Reply:
         self.asked.append(call)
         return Reply(
             text="no json",
@@ -55,7 +56,7 @@ async def run(kind: str, data: dict[str, bytes], input_bound: int, calls: LateCa
         output_limit=500,
         endpoint=Endpoint(provider="p"),
     )
-    return await run_call(job, paper.wish, calls)
+    return await run_call(job, paper.wish, calls, lambda _: None)
 
 
 def long_texts() -> dict[str, dict[str, bytes]]:

@@ -4,9 +4,9 @@
 def main() -> None:
     """Run the command line."""
     try:
-        from aifactory.cli import app
+        from aifactory.cli import run_command
 
-        code = app()
+        code = run_command()
     except KeyboardInterrupt:
         code = 130
     raise SystemExit(code)

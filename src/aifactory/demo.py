@@ -1,6 +1,8 @@
-"""``aifactory demo``: one real document through the whole factory, with everything it did shown."""
+"""One real document through the whole factory in this process: ``aifactory demo`` and ``granulate``."""
 
-from collections.abc import Callable
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import msgspec
 
 from aifactory.accounts import clients
 from aifactory.accounts import queries as account_queries
-from aifactory.factory import Factory, build_factory, open_database
+from aifactory.factory import Factory, build_factory, open_database, register_providers
 from aifactory.granulation import queries as tree_queries
 from aifactory.granulation.exports import EXPORTS
 from aifactory.granulation.offline.source import LEAST_WORDS, SourceError, decode_source
@@ -17,11 +19,11 @@ from aifactory.granulation.queries import StoredTree
 from aifactory.granulation.tree import Tree
 from aifactory.kernel.db import Tx
 from aifactory.kernel.ids import ClientId, ExecutionId, TreeId, parse_id, text_id
-from aifactory.resources.interface import ExecutionView, NewRequest, Tier
+from aifactory.resources.interface import ExecutionState, ExecutionView, NewRequest, Tier
 from aifactory.resources.queries import views
 from aifactory.settings import Settings
 
-CLIENT_NAME = "make demo"
+DEMO, GRANULATE = "make demo", "aifactory granulate"  # the clients that this is done for
 TEMPLATES = {
     "course": "content_granulation_course",
     "quiz": "content_granulation_quiz",
@@ -30,6 +32,7 @@ TEMPLATES = {
 }
 MARKDOWN_SUFFIXES = (".md", ".markdown", ".mdown")
 LONGEST_WAIT_SECONDS = 120.0
+LONGEST_WAIT_FOR_MODELS_SECONDS = 3600.0
 LARGEST_SOURCE_BYTES = 5 * 1024 * 1024
 
 
@@ -53,6 +56,11 @@ class DemoResult(msgspec.Struct, frozen=True, kw_only=True):
     stored: StoredTree | None
     tree: Tree | None
     exports: list[Path]
+
+    @property
+    def good(self) -> bool:
+        """Whether it ended with content."""
+        return self.execution.state in (ExecutionState.SUCCEEDED, ExecutionState.PARTIAL)
 
 
 def read_file(path: Path) -> str:
@@ -81,42 +89,87 @@ async def run_demo(
 
     Raises DemoRefused for a file or type that can't be used, AppError when the request is refused.
     """
+    template, parameters = _read_order(path, structure_type)
+    tell("opening the database")
+    async with _running(settings, with_models=False) as factory:
+        tell("submitting the request")
+        execution_id = await _submit(factory, DEMO, template, parameters)
+        execution = await _wait(factory, execution_id, tell, seconds=LONGEST_WAIT_SECONDS)
+        return await _collect(factory, execution, settings.data_dir / "demo")
+
+
+async def granulate_file(
+    settings: Settings,
+    *,
+    path: Path,
+    structure_type: str,
+    parameters: dict[str, Any],
+    offline: bool,
+    tell: Callable[[str], None],
+) -> DemoResult:
+    """Do the same with further parameters and with the configured models, unless ``offline``; no exports.
+
+    Leaving early ends the work: nobody would come back for what it costs. Raises what ``run_demo`` raises,
+    and SettingsError for providers that can't be used.
+    """
+    template, asked = _read_order(path, structure_type)
+    asked |= parameters | ({"mode": "offline"} if offline else {})
+    tell("opening the database")
+    async with _running(settings, with_models=not offline) as factory:
+        execution_id = await _submit(factory, GRANULATE, template, asked)
+        try:
+            execution = await _wait(factory, execution_id, tell, seconds=LONGEST_WAIT_FOR_MODELS_SECONDS)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                async with factory.database.begin() as tx:
+                    await factory.resources.cancel(tx, execution_id)
+            raise
+        return await _collect(factory, execution, None)
+
+
+def _read_order(path: Path, structure_type: str) -> tuple[str, dict[str, Any]]:
     if structure_type not in TEMPLATES:
         raise DemoRefused(f"TYPE is one of {', '.join(sorted(TEMPLATES))}, not {structure_type!r}.")
-    text = read_file(path)
-    tell("opening the database")
+    source_format = "markdown" if path.suffix.lower() in MARKDOWN_SUFFIXES else "text"
+    source = {"text": read_file(path), "format": source_format, "name": path.name}
+    return TEMPLATES[structure_type], {"source": source}
+
+
+@contextlib.asynccontextmanager
+async def _running(settings: Settings, *, with_models: bool) -> AsyncIterator[Factory]:
     async with open_database(settings) as database:
+        if with_models:
+            await register_providers(settings, database, os.environ)
         factory = build_factory(settings, database)
         async with factory.run():
-            tell("submitting the request")
-            execution_id = await _submit(factory, path, text, TEMPLATES[structure_type])
-            execution = await _wait(factory, execution_id, tell)
-            return await _collect(factory, execution, settings.data_dir / "demo")
+            yield factory
 
 
-async def _submit(factory: Factory, path: Path, text: str, template: str) -> ExecutionId:
-    source_format = "markdown" if path.suffix.lower() in MARKDOWN_SUFFIXES else "text"
-    parameters: dict[str, Any] = {"source": {"text": text, "format": source_format, "name": path.name}}
+async def _submit(
+    factory: Factory, client_name: str, template: str, parameters: dict[str, Any]
+) -> ExecutionId:
     async with factory.database.begin() as tx:
-        client_id = await _demo_client(tx, factory)
+        client_id = await _client(tx, factory, client_name)
         new = await factory.book.open_request(
             tx, NewRequest(client_id=client_id, key_id=None, template=template, parameters=parameters)
         )
         return (await factory.resources.submit(tx, new)).execution_id
 
 
-async def _demo_client(tx: Tx, factory: Factory) -> ClientId:
+async def _client(tx: Tx, factory: Factory, name: str) -> ClientId:
     await account_queries.lock_first_start(tx)
-    found = await account_queries.find_client_by_name(tx, CLIENT_NAME)
+    found = await account_queries.find_client_by_name(tx, name)
     if found is not None:
         return ClientId(found.id)
-    new = clients.NewClient(name=CLIENT_NAME, contact="", tier=Tier.PREMIUM)
+    new = clients.NewClient(name=name, contact="", tier=Tier.PREMIUM)
     row, _ = await clients.create_client(tx, resources=factory.resources, new=new, actor="demo")
     return ClientId(row.id)
 
 
-async def _wait(factory: Factory, execution_id: ExecutionId, tell: Callable[[str], None]) -> ExecutionView:
-    with anyio.fail_after(LONGEST_WAIT_SECONDS):
+async def _wait(
+    factory: Factory, execution_id: ExecutionId, tell: Callable[[str], None], *, seconds: float
+) -> ExecutionView:
+    with anyio.fail_after(seconds):
         while True:
             async with factory.database.begin() as tx:
                 found = await factory.resources.find_execution(tx, client_id=None, execution_id=execution_id)
@@ -127,7 +180,7 @@ async def _wait(factory: Factory, execution_id: ExecutionId, tell: Callable[[str
             await anyio.sleep(0.05)
 
 
-async def _collect(factory: Factory, execution: ExecutionView, folder: Path) -> DemoResult:
+async def _collect(factory: Factory, execution: ExecutionView, folder: Path | None) -> DemoResult:
     async with factory.database.begin() as tx:
         rows = await views.calls_of(tx, execution.id)
         tree_id = parse_id("tree", (execution.result or {}).get("treeId", ""))
@@ -146,7 +199,7 @@ async def _collect(factory: Factory, execution: ExecutionView, folder: Path) -> 
         ],
         stored=stored or None,
         tree=tree,
-        exports=_export(tree, folder, text_id("exec", execution.id)) if tree else [],
+        exports=_export(tree, folder, text_id("exec", execution.id)) if tree and folder else [],
     )
 
 

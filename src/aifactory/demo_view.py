@@ -37,6 +37,21 @@ def show(out: Console, result: DemoResult) -> None:
     )
 
 
+def show_summary(out: Console, result: DemoResult) -> None:
+    """Print what was made, how good it is, and what it cost."""
+    if result.tree is not None and result.stored is not None:
+        view = summary_of(result.stored)
+        score = "no score" if view.score is None else f"score {view.score} of 100"
+        out.print(
+            f"{escape(result.tree.title)} ({result.tree.origin}): {_counted(result.tree)}", soft_wrap=True
+        )
+        out.print(f"{score} ({view.band})")
+    _show_steps(out, result)
+    _show_money(out, result)
+    for reason in result.execution.reasons:
+        out.print(f"[yellow]{reason.code}[/yellow]: {escape(reason.message)}")
+
+
 def _branches(tree: Tree) -> Branches:
     root = Branches(f"[bold]{escape(tree.title)}[/bold] ({tree.structure_type}, {tree.origin})")
     for position, node in enumerate(tree.nodes, 1):
@@ -110,16 +125,18 @@ def as_json(result: DemoResult) -> dict[str, Any]:
     }
 
 
-def first_start(address: str, secrets: FirstSecrets, request_file: str) -> str:
-    """Return the first start's secrets, with a request that is ready to be pasted."""
+def first_start(address: str, secrets: FirstSecrets, *, command: str, examples: str) -> str:
+    """Return the first start's secrets, with requests that are ready to be pasted."""
     return "\n".join(
         (
             "First start. These secrets are shown this once:",
             f"  admin log-in: {secrets.login} / {secrets.password}",
             f"  API key of client {secrets.client_name}: {secrets.api_key}",
-            "Try it:",
-            f"  curl -sS {address}/requests -H 'X-API-Key: {secrets.api_key}' "
-            f"-H 'Content-Type: application/json' -H 'Prefer: wait=30' -d @{request_file}",
+            "Try it, in another terminal:",
+            f"  export AIFACTORY_URL={address} AIFACTORY_API_KEY={secrets.api_key}",
+            '  curl -sS $AIFACTORY_URL/requests -H "X-API-Key: $AIFACTORY_API_KEY" '
+            f"-H 'Content-Type: application/json' -H 'Prefer: wait=30' -d @{examples}/course-request.json",
+            f"  {command} submit content_granulation_course {examples}/drinking-water.md --watch",
         )
     )
 

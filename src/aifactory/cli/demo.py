@@ -1,0 +1,34 @@
+"""``aifactory demo``."""
+
+from pathlib import Path
+
+from aifactory.cli.examples import example_folder
+from aifactory.cli.shell import FAILED, OK, Json, call, err, out, read_environment, write_json
+
+
+def demo_command(file: Path | None = None, *, type: str = "course", as_json: Json = False) -> int:
+    """Turn a document into a course, quiz, cards or outline, offline, and show everything that happened.
+
+    Parameters
+    ----------
+    file
+        A Markdown or plain text file; by default an example about drinking water.
+    type
+        course, quiz, flashcards or document.
+    as_json
+        Print the result as JSON.
+    """
+    from aifactory import demo_view
+    from aifactory.demo import run_demo
+
+    path = file or example_folder() / "drinking-water.md"
+    settings = read_environment(quiet=True)
+    with err.status("starting") as status:
+        code, result = call(run_demo, settings, path=path, structure_type=type, tell=status.update)
+    if result is None:
+        return code
+    if as_json:
+        write_json(demo_view.as_json(result))
+    else:
+        demo_view.show(out, result)
+    return OK if result.good else FAILED

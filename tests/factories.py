@@ -12,9 +12,12 @@ import msgspec
 from litestar import Litestar
 from tests.fakes import FakeWorker
 
-from aifactory.accounts import clients, sessions
+from aifactory.accounts import clients, credentials, sessions
+from aifactory.accounts.credentials import NewCredential
 from aifactory.accounts.models import UserRow
 from aifactory.accounts.service import AccountsBook
+from aifactory.accounts.webhook_delivery import Deliveries
+from aifactory.accounts.webhook_sending import WebhookSender
 from aifactory.factory import Factory
 from aifactory.granulation import queries as tree_queries
 from aifactory.granulation import steps
@@ -26,10 +29,13 @@ from aifactory.granulation.sizes import Counts
 from aifactory.granulation.specs import builtin_specs
 from aifactory.granulation.tree import Tree
 from aifactory.kernel.db import Database
-from aifactory.kernel.http import SESSION_HEADER
+from aifactory.kernel.guard import SESSION_HEADER
 from aifactory.kernel.ids import ClientId, ExecutionId, StageId, TreeId, UserId, new_id, text_id
+from aifactory.kernel.notices import Notices
 from aifactory.kernel.principal import Principal, Role
+from aifactory.resources import provider_routes
 from aifactory.resources.engine import Engine
+from aifactory.resources.event_feed import EventFeed
 from aifactory.resources.interface import Tier
 from aifactory.resources.service import ResourceService
 from aifactory.server import build_app
@@ -58,18 +64,20 @@ class World:
         self.engine = engine
         self.http = http
         self.resources: ResourceService
+        self.factory: Factory
         self.ours: Tenant
         self.theirs: Tenant
         self.admin: dict[str, str]
         self.support: dict[str, str]
 
     async def count_rows(self) -> dict[str, int]:
-        """Count the rows of every table that a request could write to."""
+        """Count the rows of every table that a request could write to; attempts are counted by design."""
         async with self.database.begin() as tx:
             tables = await tx.raw.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
             return {
                 row["tablename"]: await tx.raw.fetchval(f'SELECT count(*) FROM "{row["tablename"]}"')
                 for row in tables
+                if row["tablename"] != "login_attempts"
             }
 
     async def ask(
@@ -84,10 +92,15 @@ class World:
 async def open_world(
     database: Database, *, settings: Settings | None = None, **app_arguments: Any
 ) -> AsyncIterator[World]:
-    """Build a world; its engine is built but not started."""
+    """Build a world; its loops are built but not started, and its health says nothing of them."""
     workers = {"granulation": FakeWorker()}
     engine = Engine(database=database, workers=workers, slots=8, local_slots=2, grace_seconds=1)
-    resources = ResourceService(workers=workers, wake=engine.wake, abort=engine.abort)
+    notices = Notices(database=database)
+    database.on_tell = notices.tell
+    feed = EventFeed(database=database, notices=notices)
+    resources = ResourceService(
+        workers=workers, wake=engine.wake, abort=engine.abort, until_ended=feed.until_ended
+    )
     factory = Factory(
         settings=settings or Settings(scheduler=False),
         database=database,
@@ -95,12 +108,22 @@ async def open_world(
         book=AccountsBook(resources=resources),
         engine=engine,
         granulation=Granulation(processes=1, calls=LateCalls(environ={})),
+        notices=notices,
+        feed=feed,
+        deliveries=Deliveries(
+            database=database,
+            resources=resources,
+            notices=notices,
+            sender=WebhookSender(private_allowed=False),
+        ),
     )
-    app = build_app(factory, **app_arguments)
+    health = {"providers": provider_routes.providers_check(database)}
+    app = build_app(factory, **{"health": health, **app_arguments})
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         world = World(database, app, engine, http)
         world.resources = resources
+        world.factory = factory
         world.ours = await make_tenant(world, "Ours", Tier.STANDARD)
         world.theirs = await make_tenant(world, "Theirs", Tier.BASIC)
         world.admin = await make_user(database, "root", Role.ADMIN)
@@ -136,6 +159,14 @@ async def make_key(
             actor=actor,
         )
     return text_id("key", row.id), {"X-API-Key": key.text}
+
+
+async def make_worker(database: Database, worker: str, scopes: list[str]) -> dict[str, str]:
+    """Make an outside worker's credential; return the headers of a call with it."""
+    new = NewCredential(worker=worker, scopes=scopes, expires_at=None, overlap=timedelta())
+    async with database.begin() as tx:
+        _, secret = await credentials.create_credential(tx, new, actor="test")
+    return {"Authorization": f"Bearer {secret.text}", "X-Worker-ID": worker}
 
 
 async def make_user(
@@ -195,15 +226,15 @@ def made_tree() -> tuple[Tree, Assessment]:
     )
 
 
-async def store_tree(database: Database, client_id: ClientId) -> str:
-    """Store a tree of a client; return its id."""
+async def store_tree(database: Database, client_id: ClientId, execution_id: ExecutionId | None = None) -> str:
+    """Store a tree of a client, made by an execution; return its id."""
     tree, assessment = made_tree()
     tree_id = TreeId(new_id())
     async with database.begin() as tx:
         await tree_queries.insert_tree(
             tx,
             tree_id=tree_id,
-            execution_id=ExecutionId(new_id()),
+            execution_id=execution_id or ExecutionId(new_id()),
             stage_id=StageId(new_id()),
             client_id=client_id,
             template="quiz_basic_v1",

@@ -16,6 +16,7 @@ from aifactory.resources.interface import (
     NewJob,
     Outcome,
     Phase,
+    Ports,
     Reason,
     ResolvedStage,
     RunningStage,
@@ -53,6 +54,9 @@ class FakeWorker:
             minimum_tier=needed,
             parameters=dict(parameters) | stage.params_override,
         )
+
+    def ports(self, resolved: ResolvedStage) -> Ports | None:
+        return None
 
     def estimate(self, resolved: ResolvedStage, inputs: StageInputs | None) -> list[Line]:
         line = Line(

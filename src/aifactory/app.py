@@ -12,26 +12,32 @@ from litestar.exceptions import HTTPException
 from litestar.types import ControllerRouterHandler
 
 import aifactory
-from aifactory.accounts import request_routes, routes, template_routes
+from aifactory.accounts import (
+    credential_routes,
+    request_routes,
+    routes,
+    session_routes,
+    template_routes,
+    user_routes,
+    webhook_routes,
+)
+from aifactory.accounts.attempts import LoginLimits
 from aifactory.accounts.auth import AccountsAuthenticator
-from aifactory.accounts.sessions import LoginLimits
 from aifactory.kernel.db import Database
 from aifactory.kernel.errors import AppError
+from aifactory.kernel.guard import Authenticator, check_roles, guard, provide_principal
 from aifactory.kernel.health import HealthCheck, database_check, health_routes
 from aifactory.kernel.http import (
     MAX_BODY,
-    Authenticator,
     JsonResponse,
     RequestContext,
     Shutdown,
     StrictRequest,
-    check_roles,
-    guard,
     problem_response,
-    provide_principal,
 )
 from aifactory.kernel.openapi import documentation_routes, openapi_config
 from aifactory.kernel.static import StaticFiles, static_route
+from aifactory.kernel.visitors import Proxies
 from aifactory.resources.interface import Resources
 from aifactory.settings import Settings
 
@@ -63,11 +69,13 @@ def create_app(
     and ``principal`` are there already. Raises UndeclaredRoles when a route does not declare ``roles=``.
     """
     files = StaticFiles(Path(aifactory.__file__).parent / "static", *static_folders)
+    proxies = Proxies(trusted=settings.trusted_proxies, always_https=settings.secure_cookies)
     checks = {"database": database_check(database), **(health or {})}
     given = {
         "db": database,
         "resources": resources,
         "settings": settings,
+        "proxies": proxies,
         "login_limits": login_limits or LoginLimits(),
         "static_files": files,
         **(dependencies or {}),
@@ -90,7 +98,10 @@ def create_app(
         openapi_config=openapi_config(title=NAME, version=aifactory.__version__, description=_DESCRIPTION),
         state=State(
             {
-                "authenticator": authenticator or AccountsAuthenticator(database=database),
+                "authenticator": authenticator
+                or AccountsAuthenticator(
+                    database=database, proxies=proxies, metrics_token=settings.metrics_token
+                ),
                 "shutdown": Shutdown(),
             }
         ),
@@ -103,7 +114,15 @@ def create_app(
     return app
 
 
-_ACCOUNTS = [*routes.ROUTES, *template_routes.ROUTES, *request_routes.ROUTES]
+_ACCOUNTS = [
+    *session_routes.ROUTES,
+    *routes.ROUTES,
+    *user_routes.ROUTES,
+    *credential_routes.ROUTES,
+    *template_routes.ROUTES,
+    *request_routes.ROUTES,
+    *webhook_routes.ROUTES,
+]
 
 
 def _provide(value: Any) -> Provide:

@@ -11,13 +11,18 @@ import structlog
 from sqlalchemy.exc import ArgumentError
 
 from aifactory.accounts.service import AccountsBook
+from aifactory.accounts.webhook_delivery import Deliveries
+from aifactory.accounts.webhook_sending import WebhookSender
 from aifactory.granulation.late_calls import LateCalls
 from aifactory.granulation.service import Granulation
 from aifactory.kernel.db import Database
 from aifactory.kernel.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from aifactory.kernel.ids import JobId
 from aifactory.kernel.migrations import migrate
+from aifactory.kernel.notices import Notices
 from aifactory.resources import provider_store
 from aifactory.resources.engine import Engine
+from aifactory.resources.event_feed import EventFeed
 from aifactory.resources.interface import Worker
 from aifactory.resources.providers import BadProviders
 from aifactory.resources.service import ResourceService
@@ -33,7 +38,7 @@ class CannotListen(Exception):
 
 
 class Factory(msgspec.Struct, frozen=True, kw_only=True):
-    """One process's parts. The engine runs only inside ``engine.start()``."""
+    """One process's parts. Their loops run only inside ``run()``, the engine's in ``engine.start()``."""
 
     settings: Settings
     database: Database
@@ -41,14 +46,30 @@ class Factory(msgspec.Struct, frozen=True, kw_only=True):
     book: AccountsBook
     engine: Engine
     granulation: Granulation
+    notices: Notices
+    feed: EventFeed
+    deliveries: Deliveries
+
+    def alive(self) -> dict[str, bool]:
+        """Tell of the loops that every process runs whether they do, and lately did a good round."""
+        return {health.name: health.alive for health in (self.notices.health, self.feed.health)}
 
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        """Run the engine, with what its first jobs need warming up meanwhile."""
+        """Run this process's loops, the engine too unless the settings leave it out."""
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self.granulation.close)
-            await stack.enter_async_context(self.engine.start())
-            tasks = await stack.enter_async_context(anyio.create_task_group())
+            await stack.enter_async_context(self.notices.listen())
+            await stack.enter_async_context(self.feed.run())
+            if self.settings.scheduler:
+                await stack.enter_async_context(self.deliveries.start())
+                await stack.enter_async_context(self._run_engine())
+            yield
+
+    @contextlib.asynccontextmanager
+    async def _run_engine(self) -> AsyncIterator[None]:
+        """Run the engine, with what its first jobs need warming up meanwhile."""
+        async with self.engine.start(), anyio.create_task_group() as tasks:
             tasks.start_soon(self.granulation.warm_up)
             yield
             tasks.cancel_scope.cancel()
@@ -130,7 +151,14 @@ def build_factory(
         grace_seconds=settings.grace_seconds,
         environ=environ,
     )
-    resources = ResourceService(workers=workers, wake=engine.wake, abort=engine.abort)
+    notices = Notices(database=database)
+    database.on_tell = notices.tell
+    feed = EventFeed(database=database, notices=notices)
+    resources = ResourceService(
+        workers=workers, wake=engine.wake, abort=engine.abort, until_ended=feed.until_ended
+    )
+    notices.subscribe("work", lambda _: engine.wake())
+    notices.subscribe("abort", lambda keys: engine.abort([JobId(key) for key in keys or ()]))
     return Factory(
         settings=settings,
         database=database,
@@ -138,4 +166,12 @@ def build_factory(
         book=AccountsBook(resources=resources),
         engine=engine,
         granulation=granulation,
+        notices=notices,
+        feed=feed,
+        deliveries=Deliveries(
+            database=database,
+            resources=resources,
+            notices=notices,
+            sender=WebhookSender(private_allowed=settings.webhooks_to_private),
+        ),
     )

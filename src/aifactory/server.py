@@ -1,6 +1,7 @@
 """``aifactory serve``: the app under uvicorn, started and stopped in order."""
 
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -14,65 +15,93 @@ from litestar import Litestar
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aifactory.accounts.seeds import FirstSecrets, seed_first_start
+from aifactory.accounts.webhook_delivery import Deliveries
 from aifactory.app import create_app
 from aifactory.factory import CannotListen, Factory, build_factory, open_database, register_providers
-from aifactory.granulation import granulate_routes
+from aifactory.granulation import granulate_routes, progress_routes
 from aifactory.granulation import routes as granulation_routes
 from aifactory.granulation import template_routes as worker_template_routes
+from aifactory.granulation.outlines import Outlines
+from aifactory.granulation.progress_trees import GrowingTrees
 from aifactory.kernel.errors import Unreadable
 from aifactory.kernel.health import HealthCheck, PartHealth
 from aifactory.kernel.http import Shutdown, encode
 from aifactory.kernel.ids import new_id
 from aifactory.kernel.problems import PROBLEM_MEDIA_TYPE
-from aifactory.resources import estimate_routes, provider_routes
+from aifactory.resources import (
+    data_routes,
+    estimate_routes,
+    event_routes,
+    execution_routes,
+    metrics_routes,
+    orchestrator_routes,
+    provider_routes,
+    usage_routes,
+)
 from aifactory.resources import routes as resource_routes
 from aifactory.resources.engine import Engine
 from aifactory.settings import Settings
 
 
 def build_app(factory: Factory, **changes: Any) -> Litestar:
-    """Return the whole app of a factory; its lifespan runs the engine. ``changes`` go to ``create_app``."""
+    """Return the whole app of a factory; its lifespan runs the loops. ``changes`` go to ``create_app``."""
 
     @contextlib.asynccontextmanager
-    async def run_engine(_: Litestar) -> AsyncIterator[None]:
-        async with contextlib.AsyncExitStack() as stack:
-            if factory.settings.scheduler:
-                await stack.enter_async_context(factory.run())
+    async def run_loops(_: Litestar) -> AsyncIterator[None]:
+        async with factory.run():
             yield
 
-    checks = {"providers": provider_routes.providers_check(factory.database)}
+    checks = {
+        "providers": provider_routes.providers_check(factory.database),
+        "events": loops_check(factory),
+    }
     if factory.settings.scheduler:
-        checks["scheduler"] = engine_check(factory.engine)
+        checks["scheduler"] = loops_check(factory.engine)
+        checks["webhooks"] = loops_check(factory.deliveries)
     parts: dict[str, Any] = {
         "routes": [
+            *execution_routes.ROUTES,
             *resource_routes.ROUTES,
             *provider_routes.ROUTES,
             *estimate_routes.ROUTES,
+            *usage_routes.ROUTES,
+            *event_routes.ROUTES,
+            *data_routes.ROUTES,
+            *orchestrator_routes.ROUTES,
+            *metrics_routes.ROUTES,
             *granulation_routes.ROUTES,
             *worker_template_routes.ROUTES,
             *granulate_routes.ROUTES,
+            *progress_routes.ROUTES,
         ],
         "dependencies": {
             "engine": factory.engine,
+            "feed": factory.feed,
             "book": factory.book,
             "granulation": factory.granulation,
+            "outlines": Outlines(),
+            "growing_trees": GrowingTrees(),
         },
         "health": checks,
-        "lifespan": [run_engine],
+        "lifespan": [run_loops],
     }
-    return create_app(
+    app = create_app(
         settings=factory.settings,
         database=factory.database,
         resources=factory.resources,
         **{**parts, **changes},
     )
+    app.state.stream_limits = event_routes.StreamLimits()
+    app.state.shutdown.then(factory.feed.close)
+    app.state.shutdown.then(factory.engine.ask_to_stop)
+    return app
 
 
-def engine_check(engine: Engine) -> HealthCheck:
-    """Return a check that fails when a loop of the engine is dead or late."""
+def loops_check(runner: Engine | Deliveries | Factory) -> HealthCheck:
+    """Return a check that fails when a loop is dead or late."""
 
     async def check() -> PartHealth:
-        loops = engine.alive()
+        loops = runner.alive()
         return PartHealth(ok=all(loops.values()), detail={"loops": loops})
 
     return check
@@ -93,9 +122,12 @@ async def serve(settings: Settings, *, announce: Callable[[FirstSecrets | None],
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # it would believe any process on this machine; see Proxies
                 date_header=True,
                 timeout_graceful_shutdown=settings.grace_seconds,
             )
+            gc.collect()
+            gc.freeze()  # what lives as long as the process is not looked through again and again
             announce(secrets)
             await _Server(config, app.state.shutdown).serve(sockets=[listener])
 
@@ -154,9 +186,11 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Ask for the end; a second Ctrl-C asks for it now."""
-        if not self.should_exit:
-            told = "Stopping: running steps get a few seconds; what is unfinished goes on at the next start."
-            print(told, file=sys.stderr, flush=True)
+        is_first = not self.should_exit
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
-        self.shutdown_notice.requested = True
+        self.shutdown_notice.request()
+        if is_first:
+            told = "Stopping: running steps get a few seconds; what is unfinished goes on at the next start."
+            with contextlib.suppress(OSError, ValueError):  # nobody may be reading any more
+                print(told, file=sys.stderr, flush=True)

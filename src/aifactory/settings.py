@@ -9,7 +9,15 @@ from typing import Annotated, get_args
 import msgspec
 from msgspec import Meta
 
+from aifactory.kernel.visitors import Networks
+
 PREFIX = "AIFACTORY_"
+
+# What clients and the command line read; the server ignores it, and never takes a client's key.
+CLIENT_VARIABLES = {
+    f"{PREFIX}URL": ("where clients and the command line find the server", "http://127.0.0.1:8400"),
+    f"{PREFIX}API_KEY": ("the key that clients and the command line send", ""),
+}
 
 
 class LogLevel(StrEnum):
@@ -41,6 +49,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     host: Annotated[str, Meta(description="the address that `serve` listens on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535, description="the port that `serve` listens on")] = 8400
+    trusted_proxies: Annotated[
+        Networks,
+        Meta(
+            description="addresses or networks, by commas, whose X-Forwarded-For, -Proto, -Host are believed"
+        ),
+    ] = Networks()
+    secure_cookies: Annotated[
+        bool, Meta(description="whether users come by https only, whatever this process can tell")
+    ] = False
     max_in_flight: Annotated[int, Meta(ge=1, le=10_000, description="calls that a process runs at once")] = 64
     local_workers: Annotated[
         int,
@@ -51,6 +68,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=0, le=600, description="how long a stopping process waits for running steps")
     ] = 4
     scheduler: Annotated[bool, Meta(description="whether this process runs the scheduler")] = True
+    webhooks_to_private: Annotated[
+        bool, Meta(description="whether webhooks may go to private addresses and by http: development only")
+    ] = False
+    metrics_token: Annotated[
+        Annotated[str, Meta(min_length=16)] | None,
+        Meta(description="with this bearer token `/metrics` may be read, and nothing else"),
+    ] = None
     log_level: Annotated[LogLevel, Meta(description="debug, info, warning or error")] = LogLevel.INFO
 
 
@@ -63,10 +87,12 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     fields = {f"{PREFIX}{field.name.upper()}": field for field in msgspec.structs.fields(Settings)}
     values: dict[str, object] = {}
     for name, text in environ.items():
-        if not name.startswith(PREFIX) or name.startswith(f"{PREFIX}TEST_"):
+        if not name.startswith(PREFIX) or name.startswith(f"{PREFIX}TEST_") or name in CLIENT_VARIABLES:
             continue
         if name not in fields:
-            raise SettingsError(f"{name} is no setting; known are: {', '.join(sorted(fields))}.")
+            raise SettingsError(
+                f"{name} is no setting; known are: {', '.join(sorted({*fields, *CLIENT_VARIABLES}))}."
+            )
         if text:
             values[fields[name].name] = _convert(name, text, fields[name].type)
     return Settings(**values)  # type: ignore[arg-type]
@@ -86,4 +112,6 @@ def example_environment() -> str:
         meta = next(part for part in get_args(field.type) if isinstance(part, Meta))
         default = "" if field.default in (None, msgspec.NODEFAULT) else str(field.default)
         lines += [f"# {meta.description}", f"#{PREFIX}{field.name.upper()}={default}", ""]
+    for variable, (meaning, default) in CLIENT_VARIABLES.items():
+        lines += [f"# {meaning}", f"#{variable}={default}", ""]
     return "\n".join(lines)

@@ -6,13 +6,14 @@ import httpx
 import msgspec
 import pytest
 from litestar.routes import HTTPRoute
-from tests.factories import FLOW, QUIZ, World, assert_problem, make_key, store_tree
+from tests.factories import FLOW, QUIZ, World, assert_problem, make_key, make_worker, store_tree
 
-from aifactory.kernel.http import is_automatic_options
+from aifactory.kernel.guard import is_automatic_options
 
 pytestmark = pytest.mark.anyio
 
 REQUEST = {"template": QUIZ, "parameters": {"topic": "x"}}
+HANDSHAKE = {"inputData": {"template_name": QUIZ, "topic": "x"}}
 TEMPLATE = {"title": "T", "flow": FLOW}
 WORKER_TEMPLATE = {
     "title": "T",
@@ -38,7 +39,10 @@ PROVIDER = {
     "baseUrl": "http://localhost:9/v1",
     "models": [{"model": "m", "inputUsdPerMillion": 0, "outputUsdPerMillion": 0}],
 }
-OPEN = dict.fromkeys(("nobody", "theirs", "reader", "user", "support", "ours", "admin"), 200)
+PASSWORDS = {"password": "wrong", "newPassword": "a new password"}
+CREDENTIAL = {"worker": "outside", "scopes": ["execute"]}
+WEBHOOK = {"url": "https://hooks.example.com/x"}
+OPEN = dict.fromkeys(("nobody", "worker", "theirs", "reader", "user", "support", "ours", "admin"), 200)
 
 
 class Case(msgspec.Struct, kw_only=True):
@@ -48,6 +52,7 @@ class Case(msgspec.Struct, kw_only=True):
     path: str
     body: Any = None
     nobody: int = 401
+    worker: int = 403
     theirs: int
     reader: int
     support: int
@@ -56,16 +61,17 @@ class Case(msgspec.Struct, kw_only=True):
     admin: int
 
 
-CALLERS = ("nobody", "theirs", "reader", "support", "user", "ours", "admin")
+CALLERS = ("nobody", "worker", "theirs", "reader", "support", "user", "ours", "admin")
 
 
-def case(method: str, path: str, statuses: str, body: Any = None) -> Case:
+def case(method: str, path: str, statuses: str, body: Any = None, *, worker: int = 403) -> Case:
     """Statuses in the order theirs, reader, support, user, ours, admin."""
     theirs, reader, support, user, ours, admin = map(int, statuses.split())
     return Case(
         method=method,
         path=path,
         body=body,
+        worker=worker,
         theirs=theirs,
         reader=reader,
         support=support,
@@ -90,7 +96,16 @@ TABLE = [
     ),
     case("POST", "/auth/logout", "403 403 204 204 403 204"),
     case("POST", "/auth/logout-all", "403 403 204 204 403 204"),
-    case("GET", "/auth/session", "200 200 200 200 200 200"),
+    case("GET", "/auth/session", "200 200 200 200 200 200", worker=200),
+    case("POST", "/auth/password", "403 403 403 403 403 403", PASSWORDS),
+    case("GET", "/users", "403 403 403 403 403 200"),
+    case("POST", "/users", "403 403 403 403 403 201", {"login": "new", "role": "support"}),
+    case("GET", "/users/{user_id}", "403 403 403 403 403 200"),
+    case("PATCH", "/users/{user_id}", "403 403 403 403 403 200", {"login": "other"}),
+    case("DELETE", "/users/{user_id}", "403 403 403 403 403 204"),
+    case("GET", "/api/worker-credentials", "403 403 403 403 403 200"),
+    case("POST", "/api/worker-credentials", "403 403 403 403 403 201", CREDENTIAL),
+    case("DELETE", "/api/worker-credentials/{credential_id}", "403 403 403 403 403 204"),
     case("GET", "/clients", "403 403 200 403 403 200"),
     case("POST", "/clients", "403 403 403 403 403 201", {"name": "New"}),
     case("GET", "/clients/{client_id}", "404 200 200 200 200 200"),
@@ -111,14 +126,39 @@ TABLE = [
     case("POST", "/requests/{request_id}/cancel", "404 403 403 200 200 200"),
     case("GET", "/requests/{request_id}/status", "404 200 200 200 200 200"),
     case("GET", "/requests/{request_id}/result", "404 409 409 409 409 409"),
-    case("POST", "/api/execute", "202 403 403 202 202 422", REQUEST),
-    case("GET", "/api/execution/{execution_id}", "404 200 200 200 200 200"),
-    case("POST", "/api/execution/{execution_id}/cancel", "404 403 403 200 200 200"),
+    case("GET", "/api/webhooks", "200 200 200 200 200 200"),
+    case("POST", "/api/webhooks", "201 403 403 201 201 422", WEBHOOK),
+    case("GET", "/api/webhooks/{webhook_id}", "404 200 200 200 200 200"),
+    case("PATCH", "/api/webhooks/{webhook_id}", "404 403 403 200 200 200", {"description": "d"}),
+    case("DELETE", "/api/webhooks/{webhook_id}", "404 403 403 204 404 404"),
+    case("POST", "/api/webhooks/{webhook_id}/rotate-secret", "404 403 403 201 201 201"),
+    case("POST", "/api/webhooks/{webhook_id}/test", "404 403 403 202 409 409"),
+    case("GET", "/api/webhooks/{webhook_id}/deliveries", "404 200 200 200 200 200"),
+    case("GET", "/api/webhooks/{webhook_id}/deliveries/{delivery_id}", "404 200 200 200 200 200"),
+    case("POST", "/api/webhooks/{webhook_id}/deliveries/{delivery_id}/resend", "404 403 403 202 202 202"),
+    case("POST", "/api/execute", "202 403 403 202 202 422", REQUEST, worker=422),
+    case("GET", "/api/execution/{execution_id}", "404 200 200 200 200 200", worker=200),
+    case("GET", "/api/execution/{execution_id}/events", "404 200 200 200 200 200", worker=200),
+    case("POST", "/api/execution/{execution_id}/cancel", "404 403 403 200 200 200", worker=200),
     case("GET", "/api/cost/{execution_id}", "404 200 200 200 200 200"),
+    case("POST", "/api/execution/{execution_id}/retry", "404 403 403 409 409 409"),
+    case("POST", "/api/queue/enqueue", "404 403 403 404 404 404", {"requestId": "req_x"}),
+    case("DELETE", "/api/queue/{execution_id}", "404 403 403 200 200 200"),
+    case("GET", "/api/queue", "200 200 200 200 200 200"),
+    case("POST", "/api/pipelines/execute", "202 403 403 202 202 422", REQUEST, worker=422),
+    case("GET", "/api/executions/{execution_id}", "404 200 200 200 200 200", worker=200),
+    case("POST", "/api/handshake", "200 403 403 200 200 422", HANDSHAKE, worker=422),
+    case("POST", "/api/process", "404 403 403 404 404 404", {"executionId": "unknown"}, worker=404),
+    case("POST", "/api/data", "415 403 403 415 415 415"),
+    case("GET", "/api/data", "200 200 200 200 200 200"),
+    case("GET", "/api/data/{data_id}", "404 200 200 200 200 200"),
+    case("DELETE", "/api/data/{data_id}", "404 403 403 204 404 404"),
     case("GET", "/api/queue/status", "200 200 200 200 200 200"),
     case("GET", "/status", "200 200 200 200 200 200"),
+    case("GET", "/api/usage/{client_id}/current", "404 200 200 200 200 200"),
     case("POST", "/api/cost/estimate", "200 200 422 200 200 422", REQUEST),
     case("POST", "/api/resources/estimate", "200 200 422 200 200 422", REQUEST),
+    case("GET", "/metrics", "403 403 403 403 403 200"),
     case("GET", "/admin/providers", "403 403 200 403 403 200"),
     case("GET", "/admin/providers/{name}", "403 403 200 403 403 200"),
     case("PUT", "/admin/providers/{name}", "403 403 403 403 403 200", PROVIDER),
@@ -127,6 +167,7 @@ TABLE = [
     case("POST", "/admin/scheduler/start", "403 403 403 403 403 200"),
     case("POST", "/admin/scheduler/stop", "403 403 403 403 403 200"),
     case("POST", "/admin/scheduler/process", "403 403 403 403 403 409"),
+    case("GET", "/api/progress/{execution_id}", "404 200 200 200 200 200"),
     case("GET", "/api/jobs", "200 200 200 200 200 200"),
     case("GET", "/api/stats", "200 200 200 200 200 200"),
     case("GET", "/api/templates", "200 200 200 200 200 200"),
@@ -150,6 +191,7 @@ async def credentials(world: World) -> dict[str, dict[str, str]]:
     _, reader = await make_key(world.database, world.ours.client_id, ["read"])
     return {
         "nobody": {},
+        "worker": await make_worker(world.database, "a_worker", ["execute", "result", "reserve"]),
         "theirs": world.theirs.key,
         "reader": reader,
         "support": world.support,
@@ -171,12 +213,28 @@ async def fill_path(world: World, path: str) -> str:
     if path.startswith("/admin/providers/{name}"):
         values["name"] = "somewhere"
         await world.ask("PUT", "/admin/providers/somewhere", world.admin, json=PROVIDER)
+    if "{webhook_id}" in path:
+        made = await world.ask("POST", "/api/webhooks", world.ours.key, json=WEBHOOK)
+        values["webhook_id"] = made.json()["id"]
+    if "{delivery_id}" in path:
+        made = await world.ask("POST", f"/api/webhooks/{values['webhook_id']}/test", world.ours.key)
+        values["delivery_id"] = made.json()["id"]
     if "{request_id}" in path:
         made = await world.ask("POST", "/requests", world.ours.key, json=REQUEST)
         values["request_id"] = made.json()["id"]
     if "{execution_id}" in path:
         made = await world.ask("POST", "/api/execute", world.ours.key, json=REQUEST)
         values["execution_id"] = made.json()["id"]
+    if "{data_id}" in path:
+        text = {"Content-Type": "text/plain"}
+        made = await world.ask("POST", "/api/data", world.ours.key, content=b"Some words.", headers=text)
+        values["data_id"] = made.json()["id"]
+    if "{user_id}" in path:
+        me = await world.ask("GET", "/auth/session", world.support)
+        values["user_id"] = me.json()["user"]["id"]
+    if "{credential_id}" in path:
+        made = await world.ask("POST", "/api/worker-credentials", world.admin, json=CREDENTIAL)
+        values["credential_id"] = made.json()["id"]
     if "{tree_id}" in path:
         values["tree_id"] = await store_tree(world.database, world.ours.client_id)
     return path.format(**values)
@@ -220,6 +278,11 @@ async def test_a_foreign_object_looks_exactly_like_an_unknown_one(world: World, 
         request_id="req_01k7sc0k6se3tqhf4v8nbcaaaa",
         execution_id="exec_01k7sc0k6se3tqhf4v8nbcaaaa",
         tree_id="tree_01k7sc0k6se3tqhf4v8nbcaaaa",
+        webhook_id="whk_01k7sc0k6se3tqhf4v8nbcaaaa",
+        delivery_id="dlv_01k7sc0k6se3tqhf4v8nbcaaaa",
+        user_id="user_01k7sc0k6se3tqhf4v8nbcaaaa",
+        credential_id="wcred_01k7sc0k6se3tqhf4v8nbcaaaa",
+        data_id="data_01k7sc0k6se3tqhf4v8nbcaaaa",
     )
     answers: list[httpx.Response] = [
         await world.ask(row.method, path, key, json=row.body) for path in (foreign, unknown)

@@ -47,7 +47,7 @@ HOSTILE = [
     -1,
     2**31,
     2**63,
-    2**200,
+    10**400,
     1e308,
     "",
     "x" * 100_000,
@@ -79,7 +79,22 @@ FULL_WORKER_TEMPLATE = {
 }
 WITH_BODY = [row for row in TABLE if row.method in ("POST", "PUT", "PATCH") and row.body is not None]
 FULL_BODIES: dict[str, Any] = {
-    "POST /auth/login": {"login": "nobody", "password": "wrong"},
+    "POST /auth/login": {"login": "nobody", "password": "wrong", "cookie": False},
+    "POST /auth/password": {"password": "wrong", "newPassword": "a new password"},
+    "POST /users": {"login": "new", "role": "support", "clientId": None, "password": "some long words"},
+    "PATCH /users/{user_id}": {
+        "login": "other",
+        "role": "support",
+        "clientId": None,
+        "active": True,
+        "password": "some long words",
+    },
+    "POST /api/worker-credentials": {
+        "worker": "outside",
+        "scopes": ["execute", "result"],
+        "expiresAt": _from_now(days=9),
+        "overlapMs": 5,
+    },
     "POST /clients": {
         "name": "N",
         "contact": "c",
@@ -171,6 +186,18 @@ FULL_BODIES: dict[str, Any] = {
             }
         ],
     },
+    "POST /api/webhooks": {
+        "url": "https://hooks.example.com/x",
+        "events": ["execution.failed"],
+        "description": "d",
+        "clientId": None,
+    },
+    "PATCH /api/webhooks/{webhook_id}": {
+        "url": "https://hooks.example.com/x",
+        "events": ["execution.failed"],
+        "description": "d",
+        "active": True,
+    },
     "POST /api/execute": {
         "template": QUIZ,
         "parameters": {"topic": "x", "source": {"text": "t", "format": "text", "name": "n"}, "depth": 2},
@@ -181,6 +208,24 @@ FULL_BODIES: dict[str, Any] = {
         "metadata": {"a": "b"},
         "clientId": None,
     },
+    "POST /api/queue/enqueue": {"requestId": "req_x", "parameters": {"topic": "x"}},
+    "POST /api/pipelines/execute": {
+        "inputData": {"template_name": QUIZ, "topic": "x", "granularity_level": 2},
+        "urgency": "low",
+        "accuracy": "high",
+        "deadline": _from_now(days=30),
+        "metadata": {"a": "b"},
+        "clientId": None,
+    },
+    "POST /api/handshake": {
+        "executionId": "e",
+        "stageId": "s",
+        "action": "granulate",
+        "inputData": {"template_name": QUIZ, "topic": "x", "structure_type": "quiz", "source": {"text": "t"}},
+        "resourceRequirements": {"estimatedTokens": 5, "timeoutMs": 5},
+        "clientId": None,
+    },
+    "POST /api/process": {"executionId": "unknown"},
     "POST /api/templates": {"name": "t_new", **FULL_WORKER_TEMPLATE},
     "PUT /api/templates/{name}": {**FULL_WORKER_TEMPLATE, "active": True},
     "POST /api/granulate": {
@@ -220,7 +265,9 @@ def name_of(row: Any) -> str:
 async def all_powers(world: World, row: Any) -> dict[str, str]:
     """Credentials that get past the guard of a route."""
     if (
-        row.path.startswith(("/requests", "/api/execute", "/api/cost", "/api/resources", "/api/granulate"))
+        row.path.startswith(("/api/queue", "/api/pipelines", "/api/handshake", "/api/process"))
+        or row.path.startswith(("/requests", "/api/execute", "/api/cost", "/api/resources", "/api/granulate"))
+        or row.path.startswith("/api/webhooks")
         or "api-keys" in row.path
     ):
         scopes = ["read", "write", "keys"]

@@ -51,6 +51,11 @@ async def template_for(world: World, tier: str) -> str:
 async def test_an_estimate_names_every_line_with_its_bounds_and_price(world: World) -> None:
     found = await cost(world)
     (stage,) = found["stages"]
+    assert (stage["name"], stage["estimatedCostUsd"], stage["worstCostUsd"]) == (
+        None,
+        EXPECTED_USD,
+        WORST_USD,
+    )
     (line,) = stage["lines"]
     assert (line["kind"], line["count"], line["provider"], line["pool"]) == ("work", 1, "local", "compute")
     assert (line["inputBound"], line["outputLimit"], line["expectedInput"]) == (1000, 1000, 500)

@@ -161,9 +161,9 @@ async def test_mismatch_and_forgetting(database: Database) -> None:
         async with database.begin() as tx:
             await once(tx, Call(scope=CALL.scope, route=CALL.route, key="k", body=b"[]"), work)
     async with database.begin() as tx:
-        assert await forget_old(tx) == 0
+        assert await forget_old(tx, 10) == 0
         await tx.raw.execute("UPDATE idempotency_keys SET created_at = created_at - interval '49 hours'")
-        assert await forget_old(tx) == 1
+        assert await forget_old(tx, 10) == 1
 
 
 async def test_fifty_twins_make_one_request(world: World) -> None:

@@ -17,8 +17,8 @@ from tests.factories import World, assert_problem, open_world
 from aifactory.accounts.keys import make_key
 from aifactory.app import create_app
 from aifactory.kernel.db import Database
+from aifactory.kernel.guard import UndeclaredRoles
 from aifactory.kernel.health import PartHealth
-from aifactory.kernel.http import UndeclaredRoles
 from aifactory.kernel.principal import PUBLIC
 from aifactory.kernel.problems import catalogue
 from aifactory.resources.service import ResourceService
@@ -99,7 +99,13 @@ async def test_a_route_without_roles_stops_the_start(database: Database) -> None
 async def test_a_database_that_is_away_is_503_never_401() -> None:
     key = "aif_" + "0" * 10 + "_" + "0" * 43
     async with client_without_database() as http:
-        for headers in ({"X-API-Key": make_key().text}, {"x-bitware-session-token": "aifs_" + "0" * 43}):
+        token = "aifs_" + "0" * 43
+        for headers in (
+            {"X-API-Key": make_key().text},
+            {"x-bitware-session-token": token},
+            {"Cookie": f"aifactory_session={token}"},
+            {"Authorization": f"Bearer {make_key('aifw').text}", "X-Worker-ID": "outside"},
+        ):
             answer = await http.get("/requests", headers=headers)
             assert_problem(answer, 503, "database_unavailable")
             assert answer.headers["retry-after"]

@@ -4,13 +4,13 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := src tests alembic devprovider prove
+CODE := src tests alembic devprovider prove bench
 
 # Every process starts much faster from compiled modules.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run run-simulated migrate seed audit test lint fmt openapi lock clean prove prove-litellm
+.PHONY: help demo run run-simulated migrate seed audit test lint fmt openapi lock clean prove prove-litellm bench
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -37,11 +37,14 @@ audit: $(VENV)/.runtime ## rebuild every balance from the ledger and print the d
 test: $(VENV)/.dev ## run all tests
 	$(BIN)/pytest -n auto --dist worksteal $(ARGS)
 
-prove: $(VENV)/.dev ## 200 executions with 20 % faults, and parallel calls beside one: 11 to 18 minutes, 200 MB
-	@$(BIN)/python -m prove faults speed $(ARGS)
+prove: $(VENV)/.dev ## faults, speed, a fleet that is killed 20 times, a stop: 20 to 40 minutes, 500 MB
+	@$(BIN)/python -m prove $(or $(PROOFS),faults speed fleet stop) $(ARGS)
 
 prove-litellm: $(VENV)/.dev ## a second server between us and the provider: 5 minutes, 750 MB for LiteLLM in .cache
 	@$(BIN)/python -m prove litellm $(ARGS)
+
+bench: $(VENV)/.dev ## 1,000 followers of live events on one process: what they cost, how late events are: 2 minutes
+	@$(BIN)/python -m bench.streams $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy strict, import-linter, the committed OpenAPI document
 	$(BIN)/ruff check $(CODE)

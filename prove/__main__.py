@@ -1,4 +1,5 @@
-"""``python -m prove [faults speed litellm]``: runs proofs at full size and says which promises were kept."""
+"""``python -m prove [faults speed fleet stop litellm]``: runs proofs at full size and says which promises
+were kept."""
 
 import argparse
 import logging
@@ -12,7 +13,7 @@ import msgspec
 import structlog
 
 from aifactory.kernel.money import usd
-from prove import faults, litellm, speed
+from prove import faults, fleet, litellm, speed, stop
 from prove.databases import Databases, open_databases
 from prove.proxy import VERSION
 
@@ -26,6 +27,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line asks for."""
 
     executions: int
+    fleet_executions: int
+    kills: int
     folder: Path
 
 
@@ -73,6 +76,51 @@ async def _faults(databases: Databases, options: Options) -> Proven:
         "differences in the audit": report.audit_differences,
     }
     return Proven(table=[("", ""), *rows.items()], broken=(*_kept(promises), *books.differences))
+
+
+async def _fleet(databases: Databases, options: Options) -> Proven:
+    async with databases.fresh() as database:
+        report = await fleet.run(database, options.fleet_executions, options.kills)
+    books = report.books
+    promises = {
+        f"{report.kills} processes were killed, {options.kills} were to be": report.kills == options.kills,
+        f"{report.audit_differences} differences in the audit": report.audit_differences == 0,
+    }
+    rows = {
+        "processes": fleet.PROCESSES,
+        "killed": report.kills,
+        "executions": report.executions,
+        "ended": counted(report.by_state),
+        "submissions sent": report.submissions_sent,
+        "attempts": report.attempts,
+        "of them lost": report.lost_attempts,
+        "events": report.events,
+        "connections of followers": report.connections,
+        "calls paid": f"{books.paid_calls}, {usd(books.paid_nano)} USD",
+        "served and lost": books.unpaid_served_calls,
+        "differences to the provider's book": len(books.differences),
+        "differences in the audit": report.audit_differences,
+    }
+    return Proven(table=[("", ""), *rows.items()], broken=(*_kept(promises), *report.broken))
+
+
+async def _stop(databases: Databases, _: Options) -> Proven:
+    async with databases.fresh() as database:
+        report = await stop.run(database)
+    after = report.after_last_call_seconds
+    promises = {
+        f"it took {after:.1f} s after the last call, at most {stop.LONGEST_SECONDS:g} are promised": (
+            after <= stop.LONGEST_SECONDS
+        )
+    }
+    rows = {
+        "calls in flight": report.calls_in_flight,
+        "open streams": stop.STREAMS,
+        "streams that went on to the end": report.streams,
+        "seconds from SIGTERM to the end": f"{report.seconds:.1f}",
+        "of them after the last call": f"{after:.1f}",
+    }
+    return Proven(table=[("", ""), *rows.items()], broken=(*_kept(promises), *report.broken))
 
 
 async def _speed(databases: Databases, _: Options) -> Proven:
@@ -130,6 +178,16 @@ PROOFS = {
         needs="8 minutes, 150 MB of disk",
         run=_speed,
     ),
+    "fleet": Proof(
+        shows="three processes on one database, one of them killed again and again, every event followed",
+        needs="7 to 20 minutes, 500 MB of disk",
+        run=_fleet,
+    ),
+    "stop": Proof(
+        shows="SIGTERM with calls in flight and 50 open streams, and the next start",
+        needs="1 minute, 100 MB of disk",
+        run=_stop,
+    ),
     "litellm": Proof(
         shows=f"the LiteLLM proxy {VERSION} between AI Factory and the simulated provider",
         needs="4 minutes, 750 MB of disk; the first time it installs LiteLLM from the package index",
@@ -166,8 +224,12 @@ def as_table(rows: Sequence[Sequence[object]]) -> str:
 def main() -> int:
     """Run the proofs that are named; 1 when a promise was broken."""
     parser = argparse.ArgumentParser(prog="prove", description=__doc__)
-    parser.add_argument("proofs", nargs="*", default=["faults", "speed"], help=", ".join(PROOFS))
+    parser.add_argument(
+        "proofs", nargs="*", default=["faults", "speed", "fleet", "stop"], help=", ".join(PROOFS)
+    )
     parser.add_argument("--executions", type=int, default=200, help="how many `faults` runs")
+    parser.add_argument("--fleet-executions", type=int, default=2000, help="how many `fleet` runs")
+    parser.add_argument("--kills", type=int, default=20, help="how often `fleet` kills a process")
     parser.add_argument("--folder", type=Path, default=litellm.CACHE, help="where `litellm` is installed")
     asked = parser.parse_args()
     if unknown := [name for name in asked.proofs if name not in PROOFS]:
@@ -175,7 +237,16 @@ def main() -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     for name in asked.proofs:
         print(f"{name}: {PROOFS[name].needs}")
-    return anyio.run(_run, asked.proofs, Options(executions=asked.executions, folder=asked.folder))
+    return anyio.run(_run, asked.proofs, _options(asked))
+
+
+def _options(asked: argparse.Namespace) -> Options:
+    return Options(
+        executions=asked.executions,
+        fleet_executions=asked.fleet_executions,
+        kills=asked.kills,
+        folder=asked.folder,
+    )
 
 
 # Local steps run in worker processes, which import this module again.

@@ -1,5 +1,7 @@
 """The ledger beside the provider's own log: the same calls, the same nano-dollars."""
 
+from collections.abc import Collection
+
 import msgspec
 
 from aifactory.kernel.db import Database
@@ -25,8 +27,11 @@ class _Booked(msgspec.Struct, kw_only=True):
     open_operator_entries: int = 0
 
 
-async def compare(database: Database, calls: list[Call]) -> Comparison:
-    """Match every call that the provider logged with the ledger entries of its attempt, and the other way."""
+async def compare(database: Database, calls: list[Call], lost: Collection[str] = frozenset()) -> Comparison:
+    """Match every call that the provider logged with the ledger entries of its attempt, and the other way.
+
+    ``lost`` names the attempts whose process died: whatever the provider did, the operator has one entry.
+    """
     booked = await _booked(database)
     differences: list[str] = []
     paid = unpaid = refused = 0
@@ -38,7 +43,11 @@ async def compare(database: Database, calls: list[Call]) -> Comparison:
             differences.append(f"{name}: the provider saw it twice")
         seen.add(name)
         entry = booked.pop(name, _Booked())
-        if not call.served:
+        if name in lost:
+            unpaid += 1
+            if entry.spends or entry.open_operator_entries != 1:
+                differences.append(f"{name}: lost with its process, and yet {entry}")
+        elif not call.served:
             refused += 1
             if entry.paid_nano or entry.open_operator_entries:
                 differences.append(f"{name}: refused, and yet {entry}")

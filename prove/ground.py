@@ -124,8 +124,7 @@ async def open_ground(
     ``environ`` holds the key that one of them names.
     """
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "providers.toml"
-        file.write_text(_providers_file(provider.url, endpoint))
+        file = write_providers(Path(folder), provider.url, **endpoint)
         settings = Settings(
             providers_file=file, max_in_flight=in_flight, local_workers=local_workers, grace_seconds=1
         )
@@ -143,6 +142,13 @@ async def open_ground(
             await factory.resources.set_client(tx, limits)
         async with factory.run():
             yield Ground(factory=factory, provider=provider, client_id=client_id)
+
+
+def write_providers(folder: Path, url: str, **endpoint: Any) -> Path:
+    """Write a providers file whose only models are those of a simulated provider; return where it is."""
+    file = folder / "providers.toml"
+    file.write_text(_providers_file(url, endpoint))
+    return file
 
 
 def _providers_file(url: str, endpoint: dict[str, Any]) -> str:

@@ -1,9 +1,10 @@
 """Every command of the README runs as printed, in a fresh copy of the repository, beside a running server.
 
-A fence of ``bash`` or ``console`` follows a line ``<!-- run -->``, or one like ``<!-- run: slow -->`` that
-says why it isn't run here. In a console fence the lines after ``$ `` are run, and the others are what they
-print. ``$KEY`` is the demo client's key, ``$ADMIN_PASSWORD`` the admin's password; the default address stands
-for the test server's. The copy is what ``git clone`` would make, so a first line that clones is left out.
+A fence of ``bash``, ``console`` or ``python`` follows a line ``<!-- run -->``, or one like
+``<!-- run: slow -->`` that says why it isn't run here. In a console fence the lines after ``$ `` are run, and
+the others are what they print. The client's variables say where the server is and the demo client's key,
+``$ADMIN_PASSWORD`` the admin's password; the default address stands for the test server's. The copy is what
+``git clone`` would make, so a first line that clones is left out.
 """
 
 import os
@@ -21,7 +22,9 @@ from tests.e2e.running import REPOSITORY, Server, end_database_server, run
 
 README = REPOSITORY / "README.md"
 ADDRESS = "http://127.0.0.1:8400"
-_FENCE = re.compile(r"(?:^(?P<mark>[^\n]*)\n)?^```(?P<kind>bash|console)\n(?P<body>.*?)^```$", re.M | re.S)
+_FENCE = re.compile(
+    r"(?:^(?P<mark>[^\n]*)\n)?^```(?P<kind>bash|console|python)\n(?P<body>.*?)^```$", re.M | re.S
+)
 _NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv", ".aifactory", "__pycache__", ".*_cache", "*.egg-info", "*.pyc", "build", "dist"
 )
@@ -54,6 +57,8 @@ def read_blocks(text: str) -> list[Block]:
         body = found["body"]
         if found["kind"] == "console":
             body = commands_of(body)
+        elif found["kind"] == "python":
+            body = f"python - <<'END'\n{body}END\n"
         line = text.count("\n", 0, found.start("body"))
         blocks.append(Block(line=line, script=body, mark=(found["mark"] or "").strip()))
     return blocks
@@ -96,7 +101,8 @@ def run_block(block: Block, folder: Path, server: Server, secrets: dict[str, str
         name: value for name, value in os.environ.items() if not name.startswith(("AIFACTORY_", "MAKE"))
     }
     environment |= {
-        "KEY": secrets["key"],
+        "AIFACTORY_URL": server.url,
+        "AIFACTORY_API_KEY": secrets["key"],
         "ADMIN_PASSWORD": secrets["password"],
         "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{environment['PATH']}",
         "PYTHONPATH": str(folder / "src"),
@@ -141,7 +147,7 @@ SAMPLE = """\
 <!-- run -->
 ```bash
 test "$(curl -sS http://127.0.0.1:8400/health/ready -o /dev/null -w '%{http_code}')" = 200
-curl -sS http://127.0.0.1:8400/auth/session -H "X-API-Key: $KEY"
+curl -sS http://127.0.0.1:8400/auth/session -H "X-API-Key: $AIFACTORY_API_KEY"
 ```
 <!-- run -->
 ```console
@@ -159,8 +165,12 @@ make run
 ```bash
 unmarked
 ```
+<!-- run -->
 ```python
-not a command
+print("a program")
+```
+```json
+"not a command"
 ```
 ```console
 $ git clone <this repository> aifactory && cd aifactory
@@ -173,12 +183,13 @@ def test_blocks_are_read_and_run_as_the_readme_means_them(
     fresh_copy: Path, server: Server, secrets: dict[str, str]
 ) -> None:
     sample = SAMPLE.replace("\n> echo", "\n  echo")
-    first, second, shown, unmarked, clone = read_blocks(sample)
+    first, second, shown, unmarked, program, clone = read_blocks(sample)
 
     assert [block.is_run for block in (first, second, shown, unmarked)] == [True, True, False, False]
     assert (shown.mark, unmarked.mark) == ("<!-- run: not here, it serves until Ctrl-C -->", "")
     assert sample.splitlines()[first.line - 1] == "```bash"
     assert '"role":"client"' in run_block(first, fresh_copy, server, secrets)
+    assert run_block(program, fresh_copy, server, secrets) == "a program\n"
     assert run_block(clone, fresh_copy, server, secrets) == "examples/tides.txt\n"
     assert run_block(second, fresh_copy, server, secrets) == "in a copy of nothing\n0\n"
     with pytest.raises(AssertionError, match="command not found"):

@@ -74,7 +74,8 @@ def test_the_first_start_tells_its_address_and_the_secrets(
 
 
 def test_the_printed_curl_line_gives_a_finished_course(server: Server, client: httpx.Client) -> None:
-    line = next(line for line in server.stdout.splitlines() if line.strip().startswith("curl "))
+    printed = [line.strip() for line in server.stdout.splitlines()]
+    line = "\n".join(line for line in printed if line.startswith(("export ", "curl ")))
 
     pasted = subprocess.run(
         ["bash", "-c", line], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=True
@@ -108,6 +109,7 @@ def test_the_calls_of_a_course_add_up_to_its_cost_exactly(
 
     assert [call["kind"] for call in cost["calls"]] == ["read", "write", "score"]
     assert sum(call["costUsd"] for call in cost["calls"]) == cost["costUsd"] == course["costUsd"]
+    assert [stage["costUsd"] for stage in cost["stages"]] == [cost["costUsd"]]
     for call in cost["calls"]:
         words = call["usage"]["inputUnits"] + call["usage"]["outputUnits"]
         assert 0 < call["costUsd"] <= words * Decimal("0.00000001")  # $0.00001 per 1,000 words
@@ -229,7 +231,8 @@ def test_a_basic_client_is_told_which_tier_a_course_needs(server: Server, admin:
         assert (refused.status_code, refused.json()["requiredTier"]) == (403, "standard"), refused.text
         templates = get(basic, "/api/master-templates")["data"]
         allowed = {one["name"]: one["allowed"] for one in templates}
-        assert {name for name, may in allowed.items() if not may} == {COURSE}
+        courses = {COURSE, "course_with_quiz", "complete_education_pipeline"}
+        assert {name for name, may in allowed.items() if not may} == courses
         assert allowed[QUIZ]
         assert get(basic, "/requests")["data"] == []
 

@@ -17,7 +17,7 @@ from tests.e2e.running import (
     wait_until,
 )
 
-SECONDS_TO_END = 30  # 4 s of grace, 5 s to hand back, the database's end; and a busy machine
+SECONDS_TO_END = 30  # 4 s of grace, 3 s to hand back, the database's end; and a busy machine
 
 
 @pytest.mark.parametrize("stop", [Server.press_ctrl_c, Server.terminate], ids=["ctrl-c", "sigterm"])

@@ -1,7 +1,10 @@
 """Transactions and lent connections, when what is around them fails."""
 
+from typing import Any
+
 import anyio
 import pytest
+from tests.fleet import until
 
 from aifactory.kernel import db
 from aifactory.kernel.db import Database, DatabaseUnavailable
@@ -9,37 +12,39 @@ from aifactory.kernel.db import Database, DatabaseUnavailable
 pytestmark = pytest.mark.anyio
 
 
-async def end_backends(database: Database, pids: list[int]) -> None:
-    """End connections as a restart of the server does."""
-    connection = await database.own_connection()
-    await connection.fetch("SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) pid", pids)
-    await connection.close()
-
-
-async def fill_pool(database: Database, size: int) -> list[int]:
-    """Let the pool keep some connections; return their backends."""
-    pids: list[int] = []
+async def fill_pool(database: Database, size: int) -> list[Any]:
+    """Let the pool keep some connections; return them."""
+    connections: list[Any] = []
     there = anyio.Event()
 
     async def hold() -> None:
         async with database.lend() as raw:
-            pids.append(await raw.fetchval("SELECT pg_backend_pid()"))
-            if len(pids) == size:
+            connections.append(raw)
+            if len(connections) == size:
                 there.set()
             await there.wait()
 
     async with anyio.create_task_group() as tasks:
         for _ in range(size):
             tasks.start_soon(hold)
-    return pids
+    return connections
+
+
+async def cut(database: Database, connections: list[Any]) -> None:
+    """End connections as a restart of the server does, and wait until this process has heard of it."""
+    pids = [connection.get_server_pid() for connection in connections]
+    own = await database.own_connection()
+    await own.fetch("SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) pid", pids)
+    await own.close()
+    await until(lambda: all(connection.is_closed() for connection in connections))
 
 
 async def test_no_request_fails_on_a_connection_that_was_cut_while_it_lay_in_the_pool(
     database: Database,
 ) -> None:
-    pids = await fill_pool(database, 4)
-    await end_backends(database, pids)
-    for _ in pids:
+    connections = await fill_pool(database, 4)
+    await cut(database, connections)
+    for _ in connections:
         async with database.lend() as raw:
             assert await raw.fetchval("SELECT 1") == 1
 

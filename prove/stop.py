@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import anyio
+import anyio.to_thread
 import msgspec
 
 from aifactory.kernel.clock import utc_now
@@ -71,7 +72,8 @@ async def _stop(
         member.terminate()
         code = await member.end()
         seconds = time.monotonic() - asked
-        ends = [(call.at - stopped_at).total_seconds() + call.seconds for call in provider.calls()]
+        calls = await anyio.to_thread.run_sync(provider.calls, running)
+        ends = [(call.at - stopped_at).total_seconds() + call.seconds for call in calls]
         left = (await _counted(database))["running"]
         member.start()
         await member.ready(session)
@@ -85,7 +87,7 @@ async def _stop(
         calls_in_flight=running,
         streams=sum(1 for _, seen in followed if seen.ended),
         seconds=seconds,
-        after_last_call_seconds=seconds - max(0.0, *ends),
+        after_last_call_seconds=seconds - max([0.0, *ends]),
         broken=tuple(broken),
     )
 

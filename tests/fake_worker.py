@@ -90,6 +90,7 @@ class ScriptedWorker:
         route: Route = MODEL_ROUTE,
         input_bound: int = INPUT_BOUND,
         output_limit: int = OUTPUT_LIMIT,
+        needs: Mapping[str, int] | None = None,
         max_attempts: int = 3,
         timeout_seconds: int = 30,
     ) -> None:
@@ -98,6 +99,7 @@ class ScriptedWorker:
         self.route = route
         self.input_bound = input_bound
         self.output_limit = output_limit
+        self.needs = dict(needs or {})
         self.max_attempts = max_attempts
         self.timeout_seconds = timeout_seconds
         self.answers: list[Outcome] = []
@@ -139,6 +141,7 @@ class ScriptedWorker:
                 output_limit=self.output_limit,
                 expected_input=self.input_bound // 2,
                 expected_output=self.output_limit // 2,
+                needs=self.needs,
             )
             for name, count in self.phases.items()
         ]

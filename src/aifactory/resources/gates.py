@@ -19,6 +19,7 @@ class Gate(StrEnum):
     WORKER_PAUSED = "worker_paused"
     WORKER_CAP = "worker_cap"
     NO_HOP = "no_hop"
+    QUOTA = "quota"
     UNITS = "units"
     REQUESTS = "requests"
     BIG_JOB = "big_job"
@@ -26,12 +27,13 @@ class Gate(StrEnum):
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """A queued job near the front of its lane."""
+    """A queued job near the front of its lane: units of its hop's pool, ``needs`` of further ones."""
 
     job_id: UUID
     aged_from: datetime
     seq: int
     units: int
+    needs: dict[str, int] = {}
     attempt: int = 1
     timeout_seconds: int = 120
 
@@ -50,6 +52,13 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True):
     urgency: Urgency
     heads: tuple[Head, ...]
     complete: bool
+
+    def draws(self, head: Head, hop: Hop) -> dict[str, int]:
+        """Return what a start takes, by pool: all of it or nothing, and a request slot of each."""
+        taken = {hop.pool: head.units}
+        for pool in self.further_pools:
+            taken[pool] = taken.get(pool, 0) + head.needs.get(pool, 0)
+        return taken
 
 
 class QueueGate(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,11 +140,21 @@ class UsageGate(msgspec.Struct, frozen=True, kw_only=True):
     running: int = 0
 
 
+class QuotaGate(msgspec.Struct, frozen=True, kw_only=True):
+    """A client's quota of a pool in the period that runs at the snapshot's time."""
+
+    period: str
+    units_limit: int
+    units_used: int
+    period_start: datetime
+    period_end: datetime
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a decision depends on; ``idle``: the deciding process runs nothing now.
 
     ``lanes`` are all lanes, also those without a slot to start in: who is active is read from them. A
-    provider without a gate is open to all.
+    provider without a gate is open to all; a client without one, whose row is missing, is suspended.
     """
 
     lanes: tuple[Lane, ...]
@@ -150,6 +169,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     start_seq: int = 0
     enabled: bool = True
     providers: dict[str, ProviderGate] = {}
+    quotas: dict[tuple[UUID, str], tuple[QuotaGate, ...]] = {}
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,12 +183,16 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True):
-    """A lane's head that can't start, the gate that keeps it, and when that gate may open."""
+    """A lane's head that can't start, the gate that keeps it, and when that gate may open.
+
+    ``pool``: the one whose units, request slots, quota or big job it is.
+    """
 
     lane_id: int
     job_id: UUID
     gate: Gate
     opens_at: datetime | None = None
+    pool: str | None = None
 
 
 class UsageChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,7 +213,10 @@ class BigJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """What to start; why the rest waits; when to look again; which lanes need deeper loading."""
+    """What to start; why the rest waits; when to look again; which lanes need deeper loading.
+
+    ``urgent_pools``: where urgent work could start but for units, so that the reserve is not lent.
+    """
 
     starts: tuple[Start, ...]
     waits: tuple[Wait, ...]
@@ -197,3 +224,4 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     dry: tuple[int, ...]
     usage: tuple[UsageChange, ...]
     big_jobs: tuple[BigJob, ...]
+    urgent_pools: tuple[str, ...] = ()

@@ -6,13 +6,13 @@ from aifactory.kernel.ids import ExecutionId, JobId, new_id
 from aifactory.resources.books import Books
 from aifactory.resources.interface import JobFault, JobState, Line, NewJob
 from aifactory.resources.ledger import EntryKind
-from aifactory.resources.pricing import too_large, worst_of_route
+from aifactory.resources.pricing import largest_draws, too_large, worst_of_route
 from aifactory.resources.records import ExecutionBook, JobBook, LineBook, StageBook
 
 NO_MONEY = JobFault(code="no_money", message="The budget did not allow a larger hold for this step.")
 NO_LINE = JobFault(code="no_line", message="This step was not part of what was held for.")
 UNKNOWN_MODEL = JobFault(code="unknown_model", message="A model on this step's route is not set up.")
-EXCEEDS_POOL = JobFault(code="exceeds_pool", message="This step needs more units than its pool can hold.")
+EXCEEDS_POOL = JobFault(code="exceeds_pool", message="This step needs more units than a pool or quota has.")
 REFUSED = (NO_MONEY, NO_LINE)  # after the others, a smaller step or another route may do
 
 
@@ -47,6 +47,7 @@ def _line_book(books: Books, execution_id: ExecutionId, ordinal: int, line: Line
         input_bound=line.input_bound,
         output_limit=line.output_limit,
         worst_nano=worst_of_route(line.route, line.input_bound, line.output_limit, books.prices),
+        needs=line.needs,
     )
 
 
@@ -68,8 +69,10 @@ def open_job(books: Books, stage: StageBook, new: NewJob) -> JobBook:
 
 
 def _draw(execution: ExecutionBook, job: JobBook, line: LineBook | None) -> JobFault | None:
-    """Move one worst case from a line to a job."""
+    """Move one worst case from a line to a job, which may need no more of further pools than the line."""
     if line is None or line.remaining < 1:
+        return NO_LINE
+    if not all(0 <= units <= line.needs.get(pool, 0) for pool, units in job.needs.items()):
         return NO_LINE
     line.remaining -= 1
     execution.jobs_total -= 1  # it was counted as a place; it is counted as a job next
@@ -84,7 +87,8 @@ def _fund(books: Books, execution: ExecutionBook, job: JobBook, new: NewJob) -> 
         return NO_LINE
     if any((hop.provider, hop.model) not in books.prices for hop in new.route.hops):
         return UNKNOWN_MODEL
-    if too_large(new.route, new.input_bound + new.output_limit, execution.urgency, books.pools):
+    draws = largest_draws(new.route, job.units, job.needs)
+    if too_large(draws, execution.client_id, execution.urgency, books.pools):
         return EXCEEDS_POOL
     return None if books.extend(execution, job, EntryKind.HOLD, books.worst_of(job)) else NO_MONEY
 
@@ -121,6 +125,7 @@ def _job_book(
         route_id=route_id,
         input_bound=input_bound,
         output_limit=output_limit,
+        needs=new.needs if new.needs is not None else line.needs if line is not None else {},
         hold_nano=0,
         payload=new.payload,
         data=dict(new.data),

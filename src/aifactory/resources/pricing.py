@@ -1,6 +1,8 @@
 """What a call costs: prices in nano-dollars per million units, one rounding, upwards, per call. Pure."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from uuid import UUID
 
 import msgspec
 
@@ -38,12 +40,16 @@ Prices = dict[tuple[str, str], Price]
 
 
 class PoolSize(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pool can hold; the reserved part is for urgent work."""
+    """What a pool can hold; the reserved part is for urgent work.
+
+    ``quotas``: the least quota of each client that was asked for and has one, units per period.
+    """
 
     pool: str
     capacity: int
     reserved_percent: int
     unit: str
+    quotas: Mapping[UUID, int] = {}
 
     def usable(self, urgency: Urgency) -> int:
         """Return the most units that one job of this urgency can get."""
@@ -59,9 +65,23 @@ def pools_of(route: Route) -> list[str]:
     return list(dict.fromkeys([*(hop.pool for hop in route.hops), *route.further_pools]))
 
 
-def too_large(route: Route, units: int, urgency: Urgency, pools: Pools) -> bool:
-    """Tell whether a job could never start: a pool of its route never has so many units, or is not there."""
-    return any(pool not in pools or units > pools[pool].usable(urgency) for pool in pools_of(route))
+def largest_draws(route: Route, units: int, needs: Mapping[str, int]) -> dict[str, int]:
+    """Return the most that one start takes from each pool that it may draw on."""
+    hops = {hop.pool for hop in route.hops}
+    names = dict.fromkeys([*pools_of(route), *needs])
+    return {pool: (units if pool in hops else 0) + needs.get(pool, 0) for pool in names}
+
+
+def too_large(draws: Mapping[str, int], client_id: UUID, urgency: Urgency, pools: Pools) -> bool:
+    """Tell whether a job could never start: a pool, or its client's quota of it, never has so many units, or
+    there is no such pool.
+    """
+    return any(
+        pool not in pools
+        or units < 0
+        or units > min(pools[pool].usable(urgency), pools[pool].quotas.get(client_id, units))
+        for pool, units in draws.items()
+    )
 
 
 def price_of(hop: Hop, prices: Prices) -> Price:

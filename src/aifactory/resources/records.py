@@ -38,10 +38,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BudgetBook(msgspec.Struct, kw_only=True):
-    """A locked budget and what this transaction changes on it."""
+    """A locked budget and what this transaction changes on it; ``limit_nano`` None: its limit was lifted."""
 
     id: BudgetId
-    limit_nano: int
+    limit_nano: int | None
     held_nano: int
     spent_nano: int
     held_change: int = 0
@@ -115,6 +115,7 @@ class LineBook(msgspec.Struct, kw_only=True):
     input_bound: int
     output_limit: int
     worst_nano: int
+    needs: dict[str, int] = {}
 
 
 class JobBook(msgspec.Struct, kw_only=True):
@@ -136,6 +137,7 @@ class JobBook(msgspec.Struct, kw_only=True):
     route_id: int
     input_bound: int
     output_limit: int
+    needs: dict[str, int] = {}
     hold_nano: int
     cost_nano: int = 0
     payload: dict[str, Any]
@@ -173,7 +175,9 @@ class JobBook(msgspec.Struct, kw_only=True):
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the running jobs: one attempt of a job, named by its random token.
 
-    ``price`` is what it was when the call began; None before that was written down.
+    ``units`` are of its hop's pool, ``needs`` of further ones; ``has_quota``: its client has one on a pool.
+    ``price`` is what it was when the call began; None before that was written down: whoever claimed the run
+    may have died before it was ``recorded`` among the attempts.
     """
 
     job_id: JobId
@@ -181,17 +185,22 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     hop: Hop
     units: int
+    needs: dict[str, int] = {}
+    has_quota: bool = False
     started_at: datetime
     price: Price | None = None
+    recorded: bool = True
 
 
 class PoolChange(msgspec.Struct, kw_only=True):
-    """What a transaction does to a pool: units given back (or taken), and what its provider said of it.
+    """What a transaction does to a pool: units and request slots given back, or units taken, and what its
+    provider said of it.
 
     ``remaining_units`` and ``remaining_requests`` are the least that were left; they only ever lower a level.
     """
 
     units: int = 0
+    requests: int = 0
     blocked_until: datetime | None = None
     remaining_units: int | None = None
     remaining_requests: int | None = None
@@ -202,6 +211,46 @@ class PoolChange(msgspec.Struct, kw_only=True):
             self.remaining_units = _least(self.remaining_units, units)
         if requests is not None:
             self.remaining_requests = _least(self.remaining_requests, requests)
+
+
+class UnitChanges:
+    """What ends of runs change in pools, in clients' usage of them, and in quotas.
+
+    A quota is by client, pool and the time of the start, which says in which of its periods it was counted.
+    """
+
+    def __init__(self) -> None:
+        self.pools: dict[str, PoolChange] = {}
+        self.usage: dict[tuple[ClientId, str], int] = {}
+        self.quotas: dict[tuple[ClientId, str, datetime], int] = {}
+
+    def pool(self, name: str) -> PoolChange:
+        """Return what changes in a pool, to be added to."""
+        return self.pools.setdefault(name, PoolChange())
+
+    def settle(self, client_id: ClientId, run: Run, used: int) -> None:
+        """Replace the estimate of a call by what it used; needs of further pools are exact."""
+        self._use(client_id, run, run.hop.pool, used - run.units)
+        self._count(client_id, run, max(1, used) - max(1, run.units))
+
+    def drop(self, client_id: ClientId, run: Run) -> None:
+        """Give back all that a start took whose call never began: units, request slots, quota, usage."""
+        self._use(client_id, run, run.hop.pool, -run.units)
+        for name, units in run.needs.items():
+            self._use(client_id, run, name, -units)
+        for name in {run.hop.pool, *run.needs}:
+            self.pool(name).requests += 1
+        self._count(client_id, run, -max(1, run.units))
+
+    def _use(self, client_id: ClientId, run: Run, pool: str, units: int) -> None:
+        self.pool(pool).units -= units
+        if run.has_quota:
+            key = client_id, pool, run.started_at
+            self.quotas[key] = self.quotas.get(key, 0) + units
+
+    def _count(self, client_id: ClientId, run: Run, units: int) -> None:
+        key = client_id, run.hop.pool
+        self.usage[key] = self.usage.get(key, 0) + units
 
 
 def _least(known: int | None, said: int) -> int:

@@ -10,13 +10,12 @@ import msgspec
 from aifactory.resources import buckets
 from aifactory.resources.gates import (
     ClientGate,
-    Decision,
-    Gate,
     Head,
     Lane,
     PoolGate,
     ProviderGate,
     QueueGate,
+    QuotaGate,
     Snapshot,
     UsageGate,
     WorkerGate,
@@ -42,8 +41,14 @@ def hop(pool: str = "a", provider: str = "p") -> Hop:
     return Hop(provider=provider, model="m", pool=pool)
 
 
-def head(seq: int, *, waited: float = 0, units: int = 10) -> Head:
-    return Head(job_id=UUID(int=1000 + seq), aged_from=NOW - timedelta(seconds=waited), seq=seq, units=units)
+def head(seq: int, *, waited: float = 0, units: int = 10, needs: dict[str, int] | None = None) -> Head:
+    return Head(
+        job_id=UUID(int=1000 + seq),
+        aged_from=NOW - timedelta(seconds=waited),
+        seq=seq,
+        units=units,
+        needs=needs or {},
+    )
 
 
 def lane(number: int, client: int, *heads: Head, **changes: Any) -> Lane:
@@ -75,6 +80,12 @@ def pool(name: str = "a", **changes: Any) -> PoolGate:
 
 def provider(name: str = "p", **changes: Any) -> ProviderGate:
     return msgspec.structs.replace(ProviderGate(provider=name), **changes)
+
+
+def quota(limit: int, used: int = 0, *, period: str = "day", ends: float = 3600) -> QuotaGate:
+    start = NOW - timedelta(hours=9)
+    end = NOW + timedelta(seconds=ends)
+    return QuotaGate(period=period, units_limit=limit, units_used=used, period_start=start, period_end=end)
 
 
 def snapshot(*lanes: Lane, clients: list[ClientGate] | None = None, **changes: Any) -> Snapshot:
@@ -138,6 +149,7 @@ def random_snapshot(rng: random.Random) -> Snapshot:
         local_slots=rng.randint(0, 3),
         idle=rng.random() < 0.5,
         start_seq=100,
+        quotas=_random_quotas(rng, clients, pools),
         providers=[_random_provider(rng, name) for name in "pq" if rng.random() < 0.5],
     )
     return _with_big_jobs(rng, found)
@@ -163,6 +175,23 @@ def _random_pool(rng: random.Random, name: str) -> PoolGate:
     )
 
 
+def _random_quotas(
+    rng: random.Random, clients: list[ClientGate], pools: list[PoolGate]
+) -> dict[tuple[UUID, str], tuple[QuotaGate, ...]]:
+    if rng.random() < 0.4:
+        return {}
+    return {
+        (one.client_id, gate.pool): tuple(
+            quota(rng.choice([0, 50, 500]), rng.randint(0, 60), period=period, ends=ends)
+            for period, ends in (("day", 3600), ("month", 9000))
+            if rng.random() < 0.7
+        )
+        for one in clients
+        for gate in pools
+        if rng.random() < 0.4
+    }
+
+
 def _random_provider(rng: random.Random, name: str) -> ProviderGate:
     return provider(
         name,
@@ -175,15 +204,21 @@ def _random_provider(rng: random.Random, name: str) -> ProviderGate:
 def _random_lane(rng: random.Random, number: int, clients: int, pools: list[PoolGate]) -> Lane:
     ages = sorted((rng.choice([0, 10, 100, 8000]) for _ in range(rng.randint(1, 5))), reverse=True)
     names = [one.pool for one in pools]
+    further = tuple(rng.sample(names, rng.randint(1, len(names)))) if rng.random() < 0.3 else ()
     return lane(
         number,
         rng.randrange(clients),
         *(
-            head(number * 10 + place, waited=age, units=rng.choice([0, 1, 10, 40, 200]))
+            head(
+                number * 10 + place,
+                waited=age,
+                units=rng.choice([0, 1, 10, 40, 200]),
+                needs={name: rng.choice([0, 1, 30, 200]) for name in further if rng.random() < 0.9},
+            )
             for place, age in enumerate(ages)
         ),
         hops=tuple(hop(rng.choice(names), rng.choice("pq")) for _ in range(rng.randint(1, 2))),
-        further_pools=(rng.choice(names),) if rng.random() < 0.15 else (),
+        further_pools=further,
         local=rng.random() < 0.3,
         alone=rng.random() < 0.1,
         worker=rng.choice("wwv"),
@@ -197,123 +232,12 @@ def _with_big_jobs(rng: random.Random, found: Snapshot) -> Snapshot:
     heads = [one.heads[0] for one in found.lanes]
     if not heads or rng.random() < 0.5:
         return found
-    big = rng.choice(heads).job_id
-    since = NOW - timedelta(seconds=rng.choice([1, 10, 700]))
     pools = {
-        name: msgspec.structs.replace(gate, big_job_id=big, big_job_since=since)
+        name: msgspec.structs.replace(
+            gate,
+            big_job_id=rng.choice(heads).job_id,
+            big_job_since=NOW - timedelta(seconds=rng.choice([1, 10, 700])),
+        )
         for name, gate in found.pools.items()
     }
     return msgspec.structs.replace(found, pools=pools)
-
-
-class Replay:
-    """Charges a decision's starts one by one, by the rules alone, and lists what they break."""
-
-    def __init__(self, given: Snapshot) -> None:
-        self.given = given
-        self.clients = {key: gate.running for key, gate in given.clients.items()}
-        self.workers = {key: gate.running for key, gate in given.workers.items()}
-        self.levels = {key: gate.level_micro for key, gate in given.pools.items()}
-        self.requests = {key: gate.requests_micro for key, gate in given.pools.items()}
-        self.slots = {False: given.slots, True: given.local_slots}
-        self.probes = {key: gate.probes for key, gate in given.providers.items()}
-        self.started: dict[int, int] = {}
-        self.alone = False
-        self.count = 0
-
-    def faults(self, decision: Decision) -> list[str]:
-        found = []
-        for start in decision.starts:
-            expected = start.lane.heads[self.started.get(start.lane.id, 0)]
-            if start.head != expected:
-                found.append(f"lane {start.lane.id}: out of order")
-            if gate := self.closed(start.lane, start.head, start.hop):
-                found.append(f"lane {start.lane.id}: started through {gate}")
-            self.charge(start.lane, start.head, start.hop)
-        waits = {wait.lane_id: wait for wait in decision.waits}
-        for one in self.given.lanes:
-            place = self.started.get(one.id, 0)
-            if place == len(one.heads):
-                continue
-            if one.id not in waits:
-                found.append(f"lane {one.id}: neither started nor explained")
-                continue
-            gate, wait = self.closed(one, one.heads[place], self.hop_of(one)), waits[one.id]
-            if wait.job_id != one.heads[place].job_id:
-                found.append(f"lane {one.id}: another head is explained")
-            if gate is None and not (wait.gate is Gate.BIG_JOB and self.big_job_waits(decision, one)):
-                found.append(f"lane {one.id}: could start, {wait.gate} was said")
-        return found
-
-    def big_job_waits(self, decision: Decision, one: Lane) -> bool:
-        """Whether the pool remembers a big job that did not start now."""
-        hop = self.hop_of(one)
-        big = self.given.pools[hop.pool].big_job_id if hop else None
-        return big is not None and big not in {start.head.job_id for start in decision.starts}
-
-    def hop_of(self, one: Lane) -> Hop | None:
-        if not all(self.pool_open(one, name) for name in one.further_pools):
-            return None
-        for each in one.hops:
-            if self.pool_open(one, each.pool) and self.provider_open(each.provider):
-                return each
-        return None
-
-    def provider_open(self, name: str) -> bool:
-        """Whether a provider took starts when the plan began."""
-        gate = self.given.providers.get(name)
-        if gate is None or (gate.active and gate.opens_at is None):
-            return True
-        return gate.active and gate.opens_at is not None and gate.opens_at <= NOW and gate.probes == 0
-
-    def tried(self, name: str) -> bool:
-        """Whether the one probe of a half-open provider has left."""
-        gate = self.given.providers.get(name)
-        return gate is not None and gate.opens_at is not None and self.probes[name] > 0
-
-    def pool_open(self, one: Lane, name: str) -> bool:
-        gate = self.given.pools.get(name)
-        if gate is None or gate.paused or gate.dedicated_client_id not in (None, one.client_id):
-            return False
-        return gate.blocked_until is None or gate.blocked_until <= NOW
-
-    def closed(self, one: Lane, first: Head, used: Hop | None) -> Gate | None:
-        given, who = self.given, self.given.clients[one.client_id]
-        worker = given.workers[one.worker]
-        if used is None or used != self.hop_of(one):
-            return Gate.NO_HOP
-        if self.tried(used.provider):
-            return Gate.NO_HOP
-        if given.queues[one.queue].paused:
-            return Gate.QUEUE_PAUSED
-        if who.suspended or self.clients[one.client_id] >= who.max_running:
-            return Gate.CLIENT_CAP
-        if not worker.active or (
-            worker.max_running is not None and self.workers[one.worker] >= worker.max_running
-        ):
-            return Gate.WORKER_CAP
-        if self.slots[one.local] <= 0 or self.alone or (one.alone and not (given.idle and self.count == 0)):
-            return Gate.SLOTS
-        for name in (used.pool, *one.further_pools):
-            if self.spendable(name, one.urgency) < first.units * buckets.MICRO:
-                return Gate.UNITS
-        limited = given.pools[used.pool].requests_per_minute is not None
-        return Gate.REQUESTS if limited and self.requests[used.pool] < buckets.MICRO else None
-
-    def spendable(self, name: str, urgency: Urgency) -> int:
-        gate = self.given.pools[name]
-        lately = gate.last_urgent_at is not None and NOW - gate.last_urgent_at < timedelta(seconds=60)
-        floor = gate.capacity * gate.reserved_percent * buckets.MICRO // 100
-        return self.levels[name] - (floor if lately and urgency is not Urgency.URGENT else 0)
-
-    def charge(self, one: Lane, first: Head, used: Hop) -> None:
-        for name in (used.pool, *one.further_pools):
-            self.levels[name] -= first.units * buckets.MICRO
-        self.requests[used.pool] -= buckets.MICRO
-        self.probes[used.provider] = self.probes.get(used.provider, 0) + 1
-        self.clients[one.client_id] += 1
-        self.workers[one.worker] += 1
-        self.slots[one.local] -= 1
-        self.alone = self.alone or one.alone
-        self.started[one.id] = self.started.get(one.id, 0) + 1
-        self.count += 1

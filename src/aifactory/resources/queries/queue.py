@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from aifactory.kernel.db import Tx
+from aifactory.kernel.db import Tx, encode_json
 from aifactory.kernel.ids import ClientId, JobId
 from aifactory.resources.books import Books
 from aifactory.resources.records import JobBook, PoolChange
@@ -12,7 +12,7 @@ LaneKey = tuple[int, str, str, UUID, str]
 
 
 async def change_pools(tx: Tx, changes: dict[str, PoolChange]) -> None:
-    """Give pools back (or take) units, refilled first, and let what providers said only tighten them.
+    """Give pools back (or take) units and request slots, refilled first; what providers said only tightens.
 
     Pools are locked in the order of their names. No level falls further below zero than the pool is
     deep: an answer that claims to have used a billion tokens must not shut everybody out for hours. Counted
@@ -26,15 +26,24 @@ async def change_pools(tx: Tx, changes: dict[str, PoolChange]) -> None:
                 * greatest(0, trunc(extract(epoch FROM $3::timestamptz - as_of) * 1000000)),
                 $4::bigint * 1000000))::bigint,
             requests_micro = CASE WHEN requests_per_minute IS NULL THEN 0 ELSE least(
-                requests_per_minute * 1000000::bigint, requests_micro + div(requests_per_minute
-                * greatest(0, trunc(extract(epoch FROM $3::timestamptz - as_of) * 1000000)), 60),
+                requests_per_minute * 1000000::bigint, requests_micro + $7::bigint * 1000000
+                + div(requests_per_minute * trunc(extract(epoch FROM greatest(as_of, $3)) * 1000000), 60)
+                - div(requests_per_minute * trunc(extract(epoch FROM as_of) * 1000000), 60),
                 $5::bigint * 1000000)::bigint END,
             blocked_until = greatest(blocked_until, $6),
             as_of = greatest(as_of, $3)
         WHERE pool = $1
         """,
         [
-            (pool, one.units, tx.now, one.remaining_units, one.remaining_requests, one.blocked_until)
+            (
+                pool,
+                one.units,
+                tx.now,
+                one.remaining_units,
+                one.remaining_requests,
+                one.blocked_until,
+                one.requests,
+            )
             for pool, one in sorted(changes.items())
             if one != PoolChange()
         ],
@@ -48,8 +57,8 @@ async def enqueue(tx: Tx, books: Books) -> None:
     lanes = await lane_ids(tx, {_lane_key(books, job) for job in ready})
     await tx.execute_many(
         """
-        INSERT INTO resource_queue (job_id, lane_id, aged_from, seq, units, attempt, timeout_seconds)
-        VALUES ($1, $2, $3, nextval('queue_seq'), $4, $5, $6)
+        INSERT INTO resource_queue (job_id, lane_id, aged_from, seq, units, needs, attempt, timeout_seconds)
+        VALUES ($1, $2, $3, nextval('queue_seq'), $4, $5, $6, $7)
         """,
         [
             (
@@ -57,6 +66,7 @@ async def enqueue(tx: Tx, books: Books) -> None:
                 lanes[_lane_key(books, job)],
                 books.executions[job.execution_id].aged_from,
                 job.units,
+                encode_json(job.needs) if job.needs else None,
                 job.attempt,
                 job.timeout_seconds,
             )
@@ -66,8 +76,8 @@ async def enqueue(tx: Tx, books: Books) -> None:
     await tx.execute_many(
         """
         INSERT INTO queue_due (job_id, due_at, route_id, worker, queue, client_id, urgency, aged_from, seq,
-            units, attempt, timeout_seconds)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, nextval('queue_seq'), $9, $10, $11)
+            units, needs, attempt, timeout_seconds)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, nextval('queue_seq'), $9, $10, $11, $12)
         """,
         [
             (
@@ -76,6 +86,7 @@ async def enqueue(tx: Tx, books: Books) -> None:
                 *_lane_key(books, job),
                 books.executions[job.execution_id].aged_from,
                 job.units,
+                encode_json(job.needs) if job.needs else None,
                 job.attempt,
                 job.timeout_seconds,
             )
@@ -134,22 +145,14 @@ async def take(tx: Tx, job_ids: list[JobId]) -> set[JobId]:
     for table in ("queue_due", "resource_queue"):
         rows = await tx.raw.fetch(
             f"""
-            DELETE FROM {table} WHERE job_id IN (
-                SELECT job_id FROM {table} WHERE job_id = ANY($1) FOR UPDATE SKIP LOCKED)
+            DELETE FROM {table} WHERE job_id = ANY(ARRAY(
+                SELECT job_id FROM {table} WHERE job_id = ANY($1) FOR UPDATE SKIP LOCKED))
             RETURNING job_id
             """,
             job_ids,
         )
         taken |= {row["job_id"] for row in rows}
     return taken
-
-
-async def find_tokens(tx: Tx, tokens: list[UUID]) -> set[UUID]:
-    """Return those tokens whose runs are still there."""
-    if not tokens:
-        return set()
-    rows = await tx.raw.fetch("SELECT token FROM running_jobs WHERE token = ANY($1)", tokens)
-    return {row["token"] for row in rows}
 
 
 async def end_runs(tx: Tx, tokens: list[UUID]) -> None:
@@ -169,11 +172,15 @@ async def correct_usage(tx: Tx, units: dict[tuple[ClientId, str], int]) -> None:
 
 
 async def close_empty_lanes(tx: Tx) -> int:
-    """Delete lanes without jobs; a submission that fills one meanwhile keeps it. Returns how many."""
+    """Delete lanes without jobs; a submission that fills one meanwhile keeps it. Returns how many.
+
+    The order makes it one probe for each lane: NOT EXISTS becomes a join that may read the whole queue.
+    """
     rows: list[Any] = await tx.raw.fetch(
         """
         SELECT id FROM lanes l
-        WHERE NOT EXISTS (SELECT FROM resource_queue q WHERE q.lane_id = l.id)
+        WHERE (SELECT seq FROM resource_queue q WHERE q.lane_id = l.id
+            ORDER BY aged_from, seq LIMIT 1) IS NULL
         ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED
         """
     )
@@ -181,7 +188,8 @@ async def close_empty_lanes(tx: Tx) -> int:
     closed = await tx.raw.fetch(
         """
         DELETE FROM lanes l WHERE l.id = ANY($1)
-            AND NOT EXISTS (SELECT FROM resource_queue q WHERE q.lane_id = l.id)
+            AND (SELECT seq FROM resource_queue q WHERE q.lane_id = l.id
+                ORDER BY aged_from, seq LIMIT 1) IS NULL
         RETURNING l.id
         """,
         [row["id"] for row in rows],

@@ -8,7 +8,6 @@ from uuid import UUID
 import msgspec
 
 from aifactory.kernel.db import Tx
-from aifactory.resources import policy
 from aifactory.resources.gates import (
     ClientGate,
     Head,
@@ -22,6 +21,9 @@ from aifactory.resources.gates import (
 )
 from aifactory.resources.interface import Hop, Urgency
 from aifactory.resources.providers import has_key
+from aifactory.resources.queries import quotas
+from aifactory.resources.queries.tick import Control
+from aifactory.resources.scores import decayed
 
 
 async def load_lanes(tx: Tx, *, depth: int, lane_ids: list[int] | None = None) -> list[Lane]:
@@ -29,10 +31,10 @@ async def load_lanes(tx: Tx, *, depth: int, lane_ids: list[int] | None = None) -
     rows = await tx.raw.fetch(
         """
         SELECT l.id, r.hops, r.further_pools, r.local, r.alone, l.worker, l.queue, l.client_id, l.urgency,
-               h.job_id, h.aged_from, h.seq, h.units, h.attempt, h.timeout_seconds
+               h.job_id, h.aged_from, h.seq, h.units, h.needs, h.attempt, h.timeout_seconds
         FROM lanes l JOIN routes r ON r.id = l.route_id
         CROSS JOIN LATERAL (
-            SELECT job_id, aged_from, seq, units, attempt, timeout_seconds FROM resource_queue q
+            SELECT job_id, aged_from, seq, units, needs, attempt, timeout_seconds FROM resource_queue q
             WHERE q.lane_id = l.id ORDER BY aged_from, seq LIMIT $1) h
         WHERE $2::bigint[] IS NULL OR l.id = ANY($2)
         ORDER BY l.id, h.aged_from, h.seq
@@ -54,6 +56,7 @@ def _lane(group: list[Any], depth: int) -> Lane:
             aged_from=row["aged_from"],
             seq=row["seq"],
             units=row["units"],
+            needs=row["needs"] or {},
             attempt=row["attempt"],
             timeout_seconds=row["timeout_seconds"],
         )
@@ -79,8 +82,7 @@ async def load_snapshot(
     *,
     lanes: list[Lane],
     pools: dict[str, PoolGate],
-    enabled: bool,
-    start_seq: int,
+    control: Control,
     slots: int,
     local_slots: int,
     idle: bool,
@@ -101,9 +103,10 @@ async def load_snapshot(
         slots=slots,
         local_slots=local_slots,
         idle=idle,
-        start_seq=start_seq,
-        enabled=enabled,
+        start_seq=control.start_seq,
+        enabled=control.enabled,
         providers=await _provider_gates(tx, environ),
+        quotas=await quotas.load_gates(tx, clients) if control.has_quotas else {},
     )
 
 
@@ -155,7 +158,7 @@ async def _usage_gates(tx: Tx, clients: set[UUID], running: list[Any]) -> dict[t
     )
     gates = {
         (row["client_id"], row["pool"]): UsageGate(
-            usage=policy.decayed(row["usage"], (tx.now - row["as_of"]) / timedelta(seconds=1)),
+            usage=decayed(row["usage"], (tx.now - row["as_of"]) / timedelta(seconds=1)),
             active=row["active"],
             last_start_seq=row["last_start_seq"],
             running=counts.get((row["client_id"], row["pool"]), 0),

@@ -6,14 +6,15 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from aifactory.kernel.db import Tx
+from aifactory.kernel.db import Tx, encode_json
 from aifactory.kernel.ids import ProcessId
-from aifactory.resources import buckets, policy
+from aifactory.resources import buckets
 from aifactory.resources.gates import Decision, PoolGate, Snapshot, Start, UsageGate
-from aifactory.resources.interface import Urgency
+from aifactory.resources.pool_plan import RECENT_STARTS
+from aifactory.resources.queries import quotas
 from aifactory.resources.queries.queue import lane_ids
+from aifactory.resources.queries.quotas import DECIDER_LOCK
 
-DECIDER_LOCK = 0x41_49_46_01
 OUTAGE = timedelta(seconds=5)
 NOTED_AGAIN_AFTER = timedelta(seconds=1)
 _INITIALS = {"immediate": "i", "fast": "f", "normal": "n", "batch": "b", "deferred": "d"}
@@ -50,8 +51,17 @@ async def end_decider(tx: Tx, started_before: datetime) -> int:
     return len(rows)
 
 
-async def read_control(tx: Tx) -> tuple[bool, int]:
-    """Note the tick, and when ticking resumed after an outage; return (enabled, last start's number).
+class Control(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tick reads first; ``start_seq`` is the number of the fleet's last start."""
+
+    enabled: bool
+    start_seq: int
+    lanes: int
+    has_quotas: bool
+
+
+async def read_control(tx: Tx) -> Control:
+    """Note the tick, and when ticking resumed after an outage; return what steers a tick.
 
     A tick in the time to come is from before the clock was put back: that counts as an outage.
     """
@@ -59,14 +69,15 @@ async def read_control(tx: Tx) -> tuple[bool, int]:
         """
         UPDATE scheduler_control SET last_tick_at = $1, resumed_at = CASE
             WHEN last_tick_at BETWEEN $2 AND $3 THEN resumed_at ELSE $1 END
-        RETURNING enabled, start_seq
+        RETURNING enabled, start_seq, (SELECT count(*) FROM lanes) AS lanes,
+            EXISTS (SELECT FROM quotas) AS has_quotas
         """,
         tx.now,
         tx.now - OUTAGE,
         tx.now + OUTAGE,
     )
     assert row is not None
-    return row["enabled"], row["start_seq"]
+    return Control(**dict(row))
 
 
 async def note_tick(tx: Tx) -> None:
@@ -155,11 +166,11 @@ async def promote_due(tx: Tx, limit: int = 1000) -> int:
     """Move jobs whose time has come into their lanes. Returns how many."""
     rows = await tx.raw.fetch(
         """
-        DELETE FROM queue_due WHERE job_id IN (
+        DELETE FROM queue_due WHERE job_id = ANY(ARRAY(
             SELECT job_id FROM queue_due WHERE due_at <= $1 ORDER BY due_at LIMIT $2
-            FOR UPDATE SKIP LOCKED)
-        RETURNING job_id, route_id, worker, queue, client_id, urgency, aged_from, seq, units, attempt,
-            timeout_seconds
+            FOR UPDATE SKIP LOCKED))
+        RETURNING job_id, route_id, worker, queue, client_id, urgency, aged_from, seq, units, needs,
+            attempt, timeout_seconds
         """,
         tx.now,
         limit,
@@ -170,10 +181,13 @@ async def promote_due(tx: Tx, limit: int = 1000) -> int:
     lanes = await lane_ids(tx, set(keys))
     await tx.execute_many(
         """
-        INSERT INTO resource_queue (job_id, lane_id, aged_from, seq, units, attempt, timeout_seconds)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        INSERT INTO resource_queue (job_id, lane_id, aged_from, seq, units, needs, attempt, timeout_seconds)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
         """,
-        [(row["job_id"], lanes[key], *row[6:]) for row, key in zip(rows, keys, strict=True)],
+        [
+            (row["job_id"], lanes[key], *row[6:9], _json(row["needs"]), *row[10:])
+            for row, key in zip(rows, keys, strict=True)
+        ],
     )
     return len(rows)
 
@@ -181,12 +195,6 @@ async def promote_due(tx: Tx, limit: int = 1000) -> int:
 async def next_due(tx: Tx) -> Any:
     """Return when the next later job is due."""
     return await tx.raw.fetchval("SELECT min(due_at) FROM queue_due")
-
-
-async def count_lanes(tx: Tx) -> int:
-    """Return how many lanes are open."""
-    count: int = await tx.raw.fetchval("SELECT count(*) FROM lanes")
-    return count
 
 
 async def apply(tx: Tx, decision: Decision, snapshot: Snapshot, *, process_id: ProcessId) -> list[Claimed]:
@@ -200,35 +208,49 @@ async def apply(tx: Tx, decision: Decision, snapshot: Snapshot, *, process_id: P
     await _write_pools(tx, decision, snapshot, claimed)
     await _insert_running(tx, claimed, process_id)
     await _write_usage(tx, decision, snapshot, claimed)
+    await _charge_quotas(tx, snapshot, claimed)
     if claimed:
         await tx.raw.execute("UPDATE scheduler_control SET start_seq = $1", claimed[-1].start.seq)
     return claimed
 
 
+class _Draw(msgspec.Struct, kw_only=True):
+    """What the claimed starts take from a pool; ``own``: those whose hop draws on it."""
+
+    units: int = 0
+    requests: int = 0
+    own: list[Claimed] = []
+
+
+def _draws(claimed: list[Claimed]) -> dict[str, _Draw]:
+    draws: dict[str, _Draw] = {}
+    for one in claimed:
+        start = one.start
+        for pool, units in start.lane.draws(start.head, start.hop).items():
+            draw = draws.setdefault(pool, _Draw())
+            draw.units += units
+            draw.requests += 1
+        draws[start.hop.pool].own.append(one)
+    return draws
+
+
 async def _write_pools(tx: Tx, decision: Decision, snapshot: Snapshot, claimed: list[Claimed]) -> None:
     big = {change.pool: change for change in decision.big_jobs}
-    starts: dict[str, list[Claimed]] = {}
-    taken: dict[str, int] = {}
-    for one in claimed:
-        starts.setdefault(one.start.hop.pool, []).append(one)
-        for pool in (one.start.hop.pool, *one.start.lane.further_pools):
-            taken[pool] = taken.get(pool, 0) + one.start.head.units
+    draws = _draws(claimed)
     rows = []
-    for pool in sorted(taken.keys() | big.keys()):
-        gate, own = snapshot.pools[pool], starts.get(pool, [])
-        remembered = big.get(pool)
-        recent = [*gate.recent_starts, *(one.start.lane.queue for one in own)][-policy.RECENT_STARTS :]
-        urgent = any(one.start.lane.urgency is Urgency.URGENT for one in own)
+    for pool in sorted({*draws, *big, *decision.urgent_pools}):
+        gate, draw, remembered = snapshot.pools[pool], draws.get(pool, _Draw()), big.get(pool)
+        recent = [*gate.recent_starts, *(one.start.lane.queue for one in draw.own)][-RECENT_STARTS:]
         rows.append(
             (
                 pool,
-                gate.level_micro - taken.get(pool, 0) * buckets.MICRO,
-                gate.requests_micro - (len(own) * buckets.MICRO if gate.requests_per_minute else 0),
+                gate.level_micro - draw.units * buckets.MICRO,
+                gate.requests_micro - (draw.requests * buckets.MICRO if gate.requests_per_minute else 0),
                 tx.now,
-                gate.start_seq + len(own),
-                own[-1].start.seq if own else gate.last_start_seq,
+                gate.start_seq + len(draw.own),
+                draw.own[-1].start.seq if draw.own else gate.last_start_seq,
                 "".join(_INITIALS[queue] for queue in recent),
-                tx.now if urgent else gate.last_urgent_at,
+                tx.now if pool in decision.urgent_pools else gate.last_urgent_at,
                 remembered.job_id if remembered else gate.big_job_id,
                 remembered.since if remembered else gate.big_job_since,
             )
@@ -248,8 +270,8 @@ async def _insert_running(tx: Tx, claimed: list[Claimed], process_id: ProcessId)
     await tx.execute_many(
         """
         INSERT INTO running_jobs (job_id, token, process_id, client_id, worker, pool, provider, model, local,
-            lane_id, units, attempt, started_at, deadline)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+            lane_id, units, needs, attempt, started_at, deadline)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
         """,
         [
             (
@@ -264,6 +286,7 @@ async def _insert_running(tx: Tx, claimed: list[Claimed], process_id: ProcessId)
                 one.start.lane.local,
                 one.start.lane.id,
                 one.start.head.units,
+                _json({pool: one.start.head.needs.get(pool, 0) for pool in one.start.lane.further_pools}),
                 one.start.head.attempt,
                 tx.now,
                 tx.now + timedelta(seconds=one.start.head.timeout_seconds),
@@ -300,10 +323,21 @@ async def _write_usage(tx: Tx, decision: Decision, snapshot: Snapshot, claimed: 
     )
 
 
-async def running_count(tx: Tx, process_id: ProcessId) -> int:
-    """Return how many jobs a process runs."""
-    count: int = await tx.raw.fetchval("SELECT count(*) FROM running_jobs WHERE process_id = $1", process_id)
-    return count
+async def _charge_quotas(tx: Tx, snapshot: Snapshot, claimed: list[Claimed]) -> None:
+    if not snapshot.quotas:
+        return
+    taken: dict[tuple[UUID, str], int] = {}
+    for one in claimed:
+        start = one.start
+        for pool, units in start.lane.draws(start.head, start.hop).items():
+            key = start.lane.client_id, pool
+            if key in snapshot.quotas:
+                taken[key] = taken.get(key, 0) + units
+    await quotas.charge(tx, {key: (snapshot.quotas[key], units) for key, units in taken.items()})
+
+
+def _json(needs: dict[str, int] | None) -> bytes | None:
+    return encode_json(needs) if needs else None
 
 
 async def set_enabled(tx: Tx, *, enabled: bool, by: str) -> None:

@@ -1,0 +1,99 @@
+"""Clients' usage of pools during a plan: who is active, who has fallen behind, who was served when. Pure."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from uuid import UUID
+
+from aifactory.resources.gates import ClientGate, Snapshot, UsageChange, UsageGate
+from aifactory.resources.interface import Hop
+from aifactory.resources.scores import FAIRNESS_POINTS
+
+NO_USAGE = UsageGate()
+
+
+class Standing:
+    """A client in a pool where it is active: its usage, charged at once with every start, and its turn.
+
+    ``fair_share`` is weight ÷ Σ weights × Σ usage of the pool's active clients, as the plan began.
+    """
+
+    __slots__ = ("fair_share", "last_start_seq", "points", "starts", "usage", "weight")
+
+    def __init__(self, client: ClientGate, usage: float, last_start_seq: int) -> None:
+        self.points = client.points
+        self.weight = client.weight
+        self.usage = usage
+        self.last_start_seq = last_start_seq
+        self.fair_share = 0.0
+        self.starts = 0
+
+    @property
+    def fairness(self) -> float:
+        """Return 0 to 10 points, falling as the usage approaches the fair share."""
+        if self.fair_share <= 0:
+            return FAIRNESS_POINTS
+        return FAIRNESS_POINTS * max(0.0, 1.0 - self.usage / self.fair_share)
+
+    @property
+    def per_weight(self) -> float:
+        """Return usage ÷ weight, which the fair queues keep even."""
+        return self.usage / self.weight
+
+    def charge(self, units: int, seq: int) -> None:
+        """Count a start: its estimate, at least 1, and that it is now the client's last one."""
+        self.usage += max(1, units)
+        self.last_start_seq = seq
+        self.starts += 1
+
+
+class UsagePlan:
+    """The standing of every client that is active in a pool: that has a waiting or a running job there."""
+
+    def __init__(self, snapshot: Snapshot, clients: Mapping[UUID, ClientGate]) -> None:
+        self.snapshot = snapshot
+        self.clients = clients
+        self.standings: dict[tuple[UUID, str], Standing] = {}
+
+    def level(self, hop_of: Mapping[int, Hop], is_here: Callable[[Hop], bool]) -> tuple[UsageChange, ...]:
+        """Mark who is active in each pool; one that comes back may not live on old credit.
+
+        What this process can't call may be active where another process starts it, so nothing is said of
+        that.
+        """
+        lanes = self.snapshot.lanes
+        elsewhere = {(lane.client_id, hop.pool) for lane in lanes for hop in lane.hops if not is_here(hop)}
+        changes: list[UsageChange] = []
+        for pool, clients in self._active(hop_of).items():
+            changes += self._activate(pool, list(clients))
+        for (client_id, pool), gate in self.snapshot.usage.items():
+            key = client_id, pool
+            if gate.active and key not in self.standings and key not in elsewhere:
+                changes.append(UsageChange(client_id=client_id, pool=pool, usage=gate.usage, active=False))
+        return tuple(changes)
+
+    def _active(self, hop_of: Mapping[int, Hop]) -> dict[str, dict[UUID, None]]:
+        active: dict[str, dict[UUID, None]] = {}
+        for lane in self.snapshot.lanes:
+            if hop := hop_of.get(lane.id):
+                active.setdefault(hop.pool, {})[lane.client_id] = None
+        for (client_id, pool), gate in self.snapshot.usage.items():
+            if gate.running and pool in self.snapshot.pools and client_id in self.clients:
+                active.setdefault(pool, {})[client_id] = None
+        return active
+
+    def _activate(self, pool: str, clients: list[UUID]) -> Iterator[UsageChange]:
+        weights = {client: self.clients[client].weight for client in clients}
+        gates = {client: self.snapshot.usage.get((client, pool), NO_USAGE) for client in clients}
+        least = min((gates[c].usage / weights[c] for c in clients if gates[c].active), default=0.0)
+        standings = []
+        for client, gate in gates.items():
+            usage = gate.usage if gate.active else max(gate.usage, weights[client] * least)
+            standing = Standing(self.clients[client], usage, gate.last_start_seq)
+            self.standings[client, pool] = standing
+            standings.append(standing)
+            if not gate.active:
+                yield UsageChange(client_id=client, pool=pool, usage=usage, active=True)
+        total_weight = sum(weights.values())
+        total_usage = math.fsum(one.usage for one in standings)  # in whatever order they come
+        for one in standings:
+            one.fair_share = one.weight / total_weight * total_usage

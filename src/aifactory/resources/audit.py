@@ -1,10 +1,27 @@
 """``aifactory audit``: rebuild every balance and counter from what it is made of; print the differences."""
 
+import contextlib
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import anyio
+import asyncpg
 import msgspec
 
 from aifactory.kernel.db import Database
+from aifactory.resources.queries.invariants import INVARIANTS, Invariant
+
+SMALL = 100_000  #: entries that one connection reads fast enough
+# Workers build hash tables of their own: a container's shared memory is often too small for common ones.
+SETTINGS = {
+    "work_mem": "'256MB'",
+    "max_parallel_workers_per_gather": "2",
+    "enable_parallel_hash": "off",
+    "jit": "off",
+}
+BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -17,111 +34,81 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What was rebuilt: how many figures of each check, and the differences."""
+    """What was rebuilt, from how many entries, and the differences.
+
+    ``checks``: the seconds of each statement, by the first of its checks; ``seconds``: of all.
+    """
 
     entries: int
-    checks: dict[str, int]
+    checks: dict[str, float]
+    seconds: float
     differences: list[Difference]
 
 
-# Each statement returns (object_id, stored, rebuilt) for every figure that it rebuilds.
-_HELD = "sum(CASE 'held' WHEN to_account THEN amount_nano WHEN from_account THEN -amount_nano ELSE 0 END)"
-_SPENT = "sum(CASE 'spent' WHEN to_account THEN amount_nano WHEN from_account THEN -amount_nano ELSE 0 END)"
-CHECKS: dict[str, str] = {
-    "budget.held": f"""
-        SELECT b.id, b.held_nano, coalesce(c.amount, 0) FROM budgets b LEFT JOIN (
-            SELECT budget_id, {_HELD} AS amount FROM cost_tracking, unnest(budget_ids) AS budget_id
-            GROUP BY budget_id) c ON c.budget_id = b.id
-        """,
-    "budget.spent": f"""
-        SELECT b.id, b.spent_nano, coalesce(c.amount, 0) FROM budgets b LEFT JOIN (
-            SELECT budget_id, {_SPENT} AS amount FROM cost_tracking, unnest(budget_ids) AS budget_id
-            GROUP BY budget_id) c ON c.budget_id = b.id
-        """,
-    "budget.unfinished": """
-        SELECT b.id, b.unfinished, count(e.id)
-        FROM budgets b LEFT JOIN executions e ON b.id = ANY(e.budget_ids) AND e.finished_at IS NULL
-        GROUP BY b.id
-        """,
-    "execution.held": f"""
-        SELECT e.id, e.free_hold_nano + coalesce(j.amount, 0), coalesce(c.amount, 0) FROM executions e
-        LEFT JOIN (SELECT execution_id, sum(hold_nano) AS amount FROM jobs GROUP BY execution_id) j
-            ON j.execution_id = e.id
-        LEFT JOIN (SELECT execution_id, {_HELD} AS amount FROM cost_tracking GROUP BY execution_id) c
-            ON c.execution_id = e.id
-        """,
-    "execution.spent": f"""
-        SELECT e.id, e.spent_nano, coalesce(c.amount, 0) FROM executions e
-        LEFT JOIN (SELECT execution_id, {_SPENT} AS amount FROM cost_tracking GROUP BY execution_id) c
-            ON c.execution_id = e.id
-        """,
-    "execution.free_hold": """
-        SELECT e.id, e.free_hold_nano, coalesce(l.amount, 0) FROM executions e LEFT JOIN (
-            SELECT execution_id, sum(remaining * worst_nano) AS amount FROM execution_lines
-            GROUP BY execution_id) l ON l.execution_id = e.id
-        """,
-    "execution.jobs_done": """
-        SELECT e.id, e.jobs_done, coalesce(j.done, 0) FROM executions e LEFT JOIN (
-            SELECT execution_id, count(*) AS done FROM jobs WHERE finished_at IS NOT NULL
-            GROUP BY execution_id) j ON j.execution_id = e.id
-        """,
-    "execution.jobs_total": """
-        SELECT e.id, e.jobs_total, coalesce(j.opened, 0) + coalesce(l.places, 0) FROM executions e
-        LEFT JOIN (SELECT execution_id, count(*) AS opened FROM jobs GROUP BY execution_id) j
-          ON j.execution_id = e.id
-        LEFT JOIN (SELECT execution_id, sum(remaining) AS places FROM execution_lines
-                   GROUP BY execution_id) l ON l.execution_id = e.id
-        """,
-    "execution.one_end": """
-        SELECT e.id, CASE WHEN e.finished_at IS NULL THEN 0 ELSE 1 END, coalesce(v.ends, 0) FROM executions e
-        LEFT JOIN (
-            SELECT execution_id, count(*) AS ends FROM execution_events
-            WHERE type IN ('execution.succeeded', 'execution.partial', 'execution.failed',
-                'execution.cancelled', 'execution.expired')
-            GROUP BY execution_id) v ON v.execution_id = e.id
-        """,
-    "job.cost": f"""
-        SELECT j.id, j.cost_nano, coalesce(c.amount, 0) FROM jobs j
-        LEFT JOIN (SELECT subject_id, {_SPENT} AS amount FROM cost_tracking GROUP BY subject_id) c
-            ON c.subject_id = j.id
-        """,
-    "stage.open_jobs": """
-        SELECT s.id, s.open_jobs, (SELECT count(*) FROM jobs j
-            WHERE j.stage_id = s.id AND j.finished_at IS NULL)
-        FROM stage_executions s
-        """,
-    "job.queued_once": """
-        SELECT j.id, 1,
-            (SELECT count(*) FROM resource_queue q WHERE q.job_id = j.id)
-            + (SELECT count(*) FROM queue_due d WHERE d.job_id = j.id)
-            + (SELECT count(*) FROM running_jobs r WHERE r.job_id = j.id)
-        FROM jobs j WHERE j.state IN ('ready', 'scheduled', 'running')
-        """,
-    "queue.lane_exists": """
-        SELECT q.job_id, 1, (SELECT count(*) FROM lanes l WHERE l.id = q.lane_id) FROM resource_queue q
-        """,
-}
-
-
 async def audit(database: Database) -> Report:
-    """Run every check in one snapshot; changes nothing. Differences: none, or something is wrong."""
-    connection = await database.own_connection()
-    try:
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            entries = await connection.fetchval("SELECT count(*) FROM cost_tracking")
-            rebuilt = {check: await connection.fetch(sql) for check, sql in CHECKS.items()}
-    finally:
-        await connection.close()
+    """Check every invariant in one snapshot; changes nothing. Differences: none, or something is wrong."""
+    started = time.monotonic()
+    checks: dict[str, float] = {}
+    differences: list[Difference] = []
+    waiting = deque(INVARIANTS)
+
+    async def check_some(connection: "asyncpg.Connection[Any]") -> None:
+        while waiting:
+            invariant, begun = waiting.popleft(), time.monotonic()
+            differences.extend(map(_difference, await connection.fetch(invariant.sql)))
+            checks[invariant.checks[0]] = round(time.monotonic() - begun, 3)
+
+    async with contextlib.AsyncExitStack() as stack:
+        first = await stack.enter_async_context(_reading(database, None))
+        snapshot = await first.fetchval("SELECT pg_export_snapshot()")
+        entries = await first.fetchval("SELECT count(*) FROM cost_tracking")
+        if entries <= SMALL:
+            await check_some(first)
+        else:
+            second = await stack.enter_async_context(_reading(database, snapshot))
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(check_some, first)
+                tasks.start_soon(check_some, second)
+    seconds = round(time.monotonic() - started, 3)
     return Report(
         entries=entries,
-        checks={check: len(rows) for check, rows in rebuilt.items()},
-        differences=[found for check, rows in rebuilt.items() for found in _differences(check, rows)],
+        checks={one.checks[0]: checks[one.checks[0]] for one in INVARIANTS},
+        seconds=seconds,
+        differences=sorted(differences, key=lambda found: (found.check, found.object_id)),
     )
 
 
-def _differences(check: str, rows: list[Any]) -> list[Difference]:
-    return [
-        Difference(check=check, object_id=str(row[0]), stored=int(row[1]), rebuilt=int(row[2]))
-        for row in rows
-        if row[1] != row[2]
-    ]
+@contextlib.asynccontextmanager
+async def _reading(database: Database, snapshot: str | None) -> AsyncIterator["asyncpg.Connection[Any]"]:
+    """Open a connection of its own that reads one snapshot: a new one, or another connection's."""
+    connection = await database.own_connection()
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            if snapshot is not None:
+                await connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+            for setting, value in SETTINGS.items():
+                await connection.execute(f"SET LOCAL {setting} = {value}")
+            yield connection
+    finally:
+        await connection.close()
+
+
+def _difference(row: Any) -> Difference:
+    check, object_id, stored, rebuilt = row
+    return Difference(check=check, object_id=object_id, stored=int(stored), rebuilt=int(rebuilt))
+
+
+def invariants_script() -> str:
+    """Return the invariants as SQL for psql: each statement returns one row per difference."""
+    return "\n".join([*_head(), *(_commented(invariant) for invariant in INVARIANTS), "COMMIT;"])
+
+
+def _head() -> Iterator[str]:
+    yield "-- What must hold in the books: each statement returns one row per difference, or none."
+    yield f"{BEGIN};"
+    for setting, value in SETTINGS.items():
+        yield f"SET LOCAL {setting} = {value};"
+
+
+def _commented(invariant: Invariant) -> str:
+    return f"\n-- {', '.join(invariant.checks)}: {invariant.meaning}{invariant.sql};"

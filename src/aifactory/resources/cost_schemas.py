@@ -5,10 +5,23 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from aifactory.kernel.ids import text_id
 from aifactory.kernel.money import usd
-from aifactory.resources.interface import ExecutionState, ExecutionView, StageView
+from aifactory.resources.interface import ExecutionState, ExecutionView, StageView, Usage
+from aifactory.resources.pricing import Price
 from aifactory.resources.schemas import View
+
+
+class PriceUsed(View, frozen=True, kw_only=True):
+    """The price of a call, per million units, and where and when it was found."""
+
+    input_usd_per_million: Decimal
+    cached_usd_per_million: Decimal
+    output_usd_per_million: Decimal
+    source: str
+    at: datetime
 
 
 class Call(View, frozen=True, kw_only=True):
@@ -26,8 +39,8 @@ class Call(View, frozen=True, kw_only=True):
     model: str
     pool: str
     outcome: str | None
-    usage: dict[str, Any] | None
-    price: dict[str, Any] | None
+    usage: Usage | None
+    price: PriceUsed | None
     cost_usd: Decimal
     duration_ms: int | None
     started_at: datetime
@@ -60,6 +73,20 @@ class Cost(View, frozen=True, kw_only=True):
     calls: list[Call]
 
 
+def price_used(stored: dict[str, Any] | None) -> PriceUsed | None:
+    """Return a stored price as it leaves."""
+    if stored is None:
+        return None
+    price = msgspec.convert(stored, Price)
+    return PriceUsed(
+        input_usd_per_million=usd(price.input_nano_per_million),
+        cached_usd_per_million=usd(price.cached_nano_per_million),
+        output_usd_per_million=usd(price.output_nano_per_million),
+        source=price.source,
+        at=price.at,
+    )
+
+
 def stage_cost_of(view: StageView, calls: Iterable[Call]) -> StageCost:
     """Return what a stage's part of an execution's calls has cost."""
     costs = (call.cost_usd for call in calls if call.stage == view.ordinal)
@@ -81,8 +108,8 @@ def call_of(row: Any) -> Call:
         model=row["model"],
         pool=row["pool"],
         outcome=row["outcome"],
-        usage=row["usage"],
-        price=row["price"],
+        usage=msgspec.convert(row["usage"], Usage | None),
+        price=price_used(row["price"]),
         cost_usd=usd(row["cost_nano"]),
         duration_ms=None if ended is None else round((ended - row["started_at"]).total_seconds() * 1000),
         started_at=row["started_at"],

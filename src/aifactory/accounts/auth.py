@@ -8,6 +8,7 @@ import msgspec
 from litestar.connection import ASGIConnection
 
 from aifactory.accounts import cookies, credential_queries, keys, queries, user_queries
+from aifactory.kernel.allowance import Allowance, rate_limited
 from aifactory.kernel.db import Database
 from aifactory.kernel.errors import NotAuthenticated
 from aifactory.kernel.guard import SAFE_METHODS, SESSION_HEADER
@@ -31,10 +32,13 @@ class AccountsAuthenticator:
         self.proxies = proxies or Proxies()
         self.metrics_token = metrics_token
 
-    async def authenticate(self, connection: ASGIConnection[Any, Any, Any, Any]) -> Principal | None:
-        """Return the caller, or None without a credential.
+    async def authenticate(
+        self, connection: ASGIConnection[Any, Any, Any, Any], *, counts: bool = False
+    ) -> Principal | None:
+        """Return the caller, or None without a credential; ``counts``: as one API request more.
 
-        Raises NotAuthenticated, also for two credentials at once, CsrfFailed and DatabaseUnavailable.
+        Raises NotAuthenticated, also for two credentials at once, CsrfFailed, RateLimited and
+        DatabaseUnavailable.
         """
         found = _credentials(connection, self._cookie(connection))
         if len(found) > 1:
@@ -42,30 +46,31 @@ class AccountsAuthenticator:
             raise NotAuthenticated(f"Send one credential; this request has {len(found)}: {kinds}.")
         for kind, text in found:
             if kind == _COOKIE:
-                return await self._check_cookie(connection, text)
+                return await self._check_cookie(connection, text, counts)
             if kind == _SECRET:
-                return await self.check_worker(text, connection.headers.get(WORKER_HEADER))
+                return await self._check_worker(text, connection.headers.get(WORKER_HEADER), counts)
             if kind == _KEY and self._is_metrics_token(text):
                 return Principal(role=Role.MONITOR)
-            return await (self.check_key(text) if kind == _KEY else self.check_token(text))
+            return await (self._check_key(text, counts) if kind == _KEY else self._check_token(text, counts))
         return None
 
     def _is_metrics_token(self, text: str) -> bool:
         wanted = self.metrics_token
         return wanted is not None and hmac.compare_digest(text.encode(), wanted.encode())
 
-    async def check_key(self, text: str) -> Principal:
-        """Return a key's client; an impossible key costs no look-up. Raises NotAuthenticated."""
+    async def _check_key(self, text: str, counts: bool) -> Principal:
+        """Return a key's client; an impossible key costs no look-up."""
         key = keys.parse_key(text)
         if key is None:
             raise _unknown_key()
         async with self.database.lend() as raw:
-            found = await queries.find_key(raw, key.public_id)
-            if found is None or not keys.same_secret(key, found["secret_sha256"]):
+            counted = await queries.find_key(raw, key, offset=self.database.clock_offset, counts=counts)
+            if counted is None or not keys.same_secret(key, counted[0]["secret_sha256"]):
                 raise _unknown_key()
-            now = found["now"] + self.database.clock_offset
+            found, now = counted[0], counted[0]["now"]
             if found["revoked_at"] is not None or (found["expires_at"] and found["expires_at"] <= now):
                 raise NotAuthenticated("This API key has expired or was revoked; make a new one.")
+            left = _admitted(counted[1], counts)
             noted = found["last_used_at"]
             if noted is None or noted < now - _USE_NOTED_EVERY:
                 await queries.note_key_used(raw, found["id"], now, now - _USE_NOTED_EVERY)
@@ -74,36 +79,43 @@ class AccountsAuthenticator:
             client_id=ClientId(found["client_id"]),
             key_id=KeyId(found["id"]),
             scopes=frozenset(found["scopes"]),
+            allowance=left,
         )
 
-    async def check_worker(self, text: str, worker: str | None) -> Principal:
-        """Return the outside worker that has this secret and says its name. Raises NotAuthenticated."""
+    async def _check_worker(self, text: str, worker: str | None, counts: bool) -> Principal:
+        """Return the outside worker that has this secret and says its name."""
         secret = keys.parse_key(text, keys.WORKER_SECRET)
         if secret is None:
             raise _unknown_worker()
         async with self.database.lend() as raw:
-            found = await credential_queries.find_secret(raw, secret.public_id)
-            if found is None or not keys.same_secret(secret, found["secret_sha256"]):
+            counted = await credential_queries.find_secret(
+                raw, secret, worker, offset=self.database.clock_offset, counts=counts
+            )
+            if counted is None or not keys.same_secret(secret, counted[0]["secret_sha256"]):
                 raise _unknown_worker()
+            found, now = counted[0], counted[0]["now"]
             if found["worker"] != worker:
                 raise NotAuthenticated("Send the name of the worker that has this secret as X-Worker-ID.")
-            now = found["now"] + self.database.clock_offset
             if found["revoked_at"] is not None or (found["expires_at"] and found["expires_at"] <= now):
                 raise NotAuthenticated("This worker's secret has expired, was replaced or was revoked.")
+            left = _admitted(counted[1], counts)
             noted = found["last_used_at"]
             if noted is None or noted < now - _USE_NOTED_EVERY:
                 await credential_queries.note_use(raw, found["id"], now, now - _USE_NOTED_EVERY)
-        return Principal(role=Role.WORKER, worker=found["worker"], scopes=frozenset(found["scopes"]))
+        scopes = frozenset(found["scopes"])
+        return Principal(role=Role.WORKER, worker=found["worker"], scopes=scopes, allowance=left)
 
     def _cookie(self, connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
         if "cookie" not in connection.headers:
             return None
         return connection.cookies.get(cookies.cookie_name(self.proxies.visitor(connection.scope)))
 
-    async def _check_cookie(self, connection: ASGIConnection[Any, Any, Any, Any], token: str) -> Principal:
+    async def _check_cookie(
+        self, connection: ASGIConnection[Any, Any, Any, Any], token: str, counts: bool
+    ) -> Principal:
         visitor = self.proxies.visitor(connection.scope)
         try:
-            principal = await self.check_token(token)
+            principal = await self._check_token(token, counts)
         except NotAuthenticated as error:
             error.headers["Set-Cookie"] = cookies.no_cookie(visitor)  # pages can't remove it themselves
             raise
@@ -111,16 +123,19 @@ class AccountsAuthenticator:
             cookies.check_csrf(connection.headers, visitor, token)
         return msgspec.structs.replace(principal, csrf_token=cookies.csrf_token(token))
 
-    async def check_token(self, text: str) -> Principal:
-        """Return a session's user. Raises NotAuthenticated."""
+    async def _check_token(self, text: str, counts: bool) -> Principal:
+        """Return a session's user."""
         sha256 = keys.token_sha256(text)
         if sha256 is None:
             raise _ended_session()
         async with self.database.lend() as raw:
-            found = await user_queries.find_session(raw, sha256)
-        if found is None or found["ended_at"] is not None or not found["active"]:
+            counted = await user_queries.find_session(
+                raw, sha256, offset=self.database.clock_offset, counts=counts
+            )
+        if counted is None:
             raise _ended_session()
-        if found["expires_at"] <= found["now"] + self.database.clock_offset:
+        found = counted[0]
+        if found["ended_at"] is not None or not found["active"] or found["expires_at"] <= found["now"]:
             raise _ended_session()
         client_id = found["client_id"]
         return Principal(
@@ -128,6 +143,7 @@ class AccountsAuthenticator:
             client_id=None if client_id is None else ClientId(client_id),
             user_id=UserId(found["user_id"]),
             session_id=SessionId(found["id"]),
+            allowance=_admitted(counted[1], counts),
         )
 
 
@@ -140,6 +156,15 @@ def _credentials(connection: ASGIConnection[Any, Any, Any, Any], cookie: str | N
     for bearer in map(_bearer, headers.getall("authorization", [])):
         given.append((_SECRET if (bearer or "").startswith(f"{keys.WORKER_SECRET}_") else _KEY, bearer))
     return {(kind, text) for kind, text in given if text}
+
+
+def _admitted(left: Allowance, counts: bool) -> Allowance | None:
+    """Return what a good credential has left if the request was counted. Raises RateLimited."""
+    if not counts:
+        return None
+    if left.wait_seconds is not None:
+        raise rate_limited(left)
+    return left
 
 
 def _bearer(authorization: str) -> str | None:

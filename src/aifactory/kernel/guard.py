@@ -9,6 +9,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.routes import ASGIRoute, HTTPRoute, WebSocketRoute
 
+from aifactory.kernel.allowance import rate_limit_fields
 from aifactory.kernel.errors import FieldError, Invalid, NotAllowed, NotAuthenticated, NotFound, Unreadable
 from aifactory.kernel.principal import Principal, Role
 from aifactory.kernel.problems import has_bad_text
@@ -37,27 +38,31 @@ class ScopeMissing(NotAllowed):
 class Authenticator(Protocol):
     """Given by accounts: finds out who is calling."""
 
-    async def authenticate(self, connection: ASGIConnection[Any, Any, Any, Any]) -> Principal | None:
-        """Return the caller, or None if there is no credential.
+    async def authenticate(
+        self, connection: ASGIConnection[Any, Any, Any, Any], *, counts: bool = False
+    ) -> Principal | None:
+        """Return the caller, or None if there is no credential; ``counts``: as one API request more.
 
-        Raises NotAuthenticated for a bad one and DatabaseUnavailable when nobody can tell.
+        Raises NotAuthenticated for a bad one, RateLimited, and DatabaseUnavailable when nobody can tell.
         """
         ...
 
 
 async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Check the URL, then the caller's credential, role and scope against the route's ``roles``."""
+    """Check the URL, then the caller's credential and requests, then role and scope against ``roles``."""
     _check_url(connection)
     roles = handler.opt.get("roles")
     if roles is None or Role.PUBLIC in roles:  # none: an automatic OPTIONS answer, see check_roles
         return
     authenticator: Authenticator = connection.app.state.authenticator
-    principal = await authenticator.authenticate(connection)
+    principal = await authenticator.authenticate(connection, counts=True)
     if principal is None:
         raise NotAuthenticated(
             f"Send an API key as X-API-Key or Authorization: Bearer, or a session token as {SESSION_HEADER}; "
             "a worker sends Authorization: Bearer and X-Worker-ID."
         )
+    if principal.allowance is not None:
+        connection.scope["state"]["rate_limit"] = rate_limit_fields(principal.allowance)
     if principal.role not in roles:
         raise NotAllowed(f"This is open to {_in_words(roles)} only.")
     scope = _required_scope(principal, handler, connection.scope.get("method"))
@@ -87,12 +92,16 @@ def provide_principal(request: Request[Any, Any, Any]) -> Principal:
 
 
 def _check_url(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+    seen = set[str]()
     for name, value in connection.query_params.multi_items():
         if name.lower() in _URL_CREDENTIALS or _CREDENTIAL.match(value):
             log.warning("auth.key_in_url", path=connection.scope["path"], parameter=name)
             raise KeyInUrl("Send the key as a header, and rotate it: a URL ends up in logs.")
         if has_bad_text(name) or has_bad_text(value):
             raise Unreadable("The query string has control characters.")
+        if name in seen:
+            raise Unreadable(f"The parameter {name[:80]!r} is there twice; send it once.")
+        seen.add(name)
     for value in connection.path_params.values():
         if isinstance(value, str) and has_bad_text(value):
             raise NotFound("There is nothing at this address.")

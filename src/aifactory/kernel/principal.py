@@ -4,8 +4,9 @@ from enum import StrEnum
 
 import msgspec
 
+from aifactory.kernel.allowance import Allowance
 from aifactory.kernel.errors import NotAllowed
-from aifactory.kernel.ids import ClientId, KeyId, SessionId, UserId
+from aifactory.kernel.ids import ClientId, KeyId, SessionId, UserId, text_id
 
 
 class Role(StrEnum):
@@ -23,6 +24,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """An authenticated caller. A client's key and a client's user both have ``client_id``.
 
     ``csrf_token`` is there for a session by cookie only: pages send it back with every change.
+    ``allowance``: what is left of its API requests, where this one was counted.
     """
 
     role: Role
@@ -33,10 +35,21 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     worker: str | None = None
     scopes: frozenset[str] = frozenset()
     csrf_token: str | None = None
+    allowance: Allowance | None = None
 
     @property
     def label(self) -> str:
-        """Name the caller in the audit log and in idempotency scopes."""
+        """Name the caller in the logs and the audit log: by public ids."""
+        if self.user_id:
+            return text_id("user", self.user_id)
+        return self.stored_name if self.client_id is None else text_id("client", self.client_id)
+
+    @property
+    def stored_name(self) -> str:
+        """Name the caller where idempotency keys and handshakes are stored.
+
+        Never change this form: what was asked under the old one would be done a second time.
+        """
         if self.worker:
             return f"worker:{self.worker}"
         if self.user_id:
@@ -44,6 +57,11 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         if self.role is Role.MONITOR:
             return Role.MONITOR.value
         return f"client:{self.client_id}"
+
+    @property
+    def sees_money(self) -> bool:
+        """Whether answers may tell this caller what anything costs; support sees work, and no money."""
+        return self.role is not Role.SUPPORT
 
     def visible_client(self) -> ClientId | None:
         """Return the only client whose objects the caller may see; None means every client's.
@@ -65,6 +83,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 PUBLIC = frozenset({Role.PUBLIC})
 READERS = frozenset({Role.CLIENT, Role.ADMIN, Role.SUPPORT})
 WRITERS = frozenset({Role.CLIENT, Role.ADMIN})
+MONEY_READERS = WRITERS  # support sees work, and no money
 EXECUTORS = WRITERS | {Role.WORKER}
 WORK_READERS = READERS | {Role.WORKER}
 OPERATORS = frozenset({Role.ADMIN})

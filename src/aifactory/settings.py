@@ -9,6 +9,7 @@ from typing import Annotated, get_args
 import msgspec
 from msgspec import Meta
 
+from aifactory.kernel.daily_window import DailyWindow, TimeZone
 from aifactory.kernel.visitors import Networks
 
 PREFIX = "AIFACTORY_"
@@ -68,6 +69,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=0, le=600, description="how long a stopping process waits for running steps")
     ] = 4
     scheduler: Annotated[bool, Meta(description="whether this process runs the scheduler")] = True
+    off_peak: Annotated[
+        DailyWindow, Meta(description="the part of the day that work with `offPeak` waits for")
+    ] = DailyWindow("22:00-06:00")
+    time_zone: Annotated[TimeZone, Meta(description="the time zone of the off-peak window")] = TimeZone("UTC")
     webhooks_to_private: Annotated[
         bool, Meta(description="whether webhooks may go to private addresses and by http: development only")
     ] = False

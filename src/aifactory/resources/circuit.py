@@ -6,6 +6,7 @@ ten minutes. After that time it is half-open: one probe may pass, whose answer c
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 
@@ -43,6 +44,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     def tells(self) -> bool:
         """Whether it says anything."""
         return self.health is not Health.UNKNOWN
+
+
+def circuit_state(row: Any, now: datetime) -> str:
+    """Return the state now of a provider's row: an open circuit whose time is over is half-open."""
+    if row["circuit"] != "open":
+        return "closed"
+    until = row["circuit_until"]
+    return "half_open" if until is not None and until <= now else "open"
 
 
 def after(circuit: Circuit, answer: Answer, now: datetime) -> Circuit:

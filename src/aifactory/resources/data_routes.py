@@ -26,7 +26,7 @@ from aifactory.resources.data_schemas import (
     media_type_of,
     read_upload,
 )
-from aifactory.resources.interface import DataNotFound, Resources
+from aifactory.resources.interface import DataNotFound, Resources, refuse_erased
 from aifactory.resources.interface.http import client_of
 from aifactory.resources.queries import data as queries
 
@@ -98,7 +98,7 @@ async def list_data(
     )
 
 
-@get("/api/data/{data_id:str}", roles=READERS, tags=["Data"], gives=MEDIA_TYPES)
+@get("/api/data/{data_id:str}", roles=READERS, tags=["Data"], gives=MEDIA_TYPES, refusals=[410])
 async def get_data(
     request: AnyRequest,
     data_id: FromPath[str],
@@ -109,6 +109,7 @@ async def get_data(
     wanted = _data_id(data_id)
     async with db.begin() as tx:
         stored = await storage.get(tx, client_id=principal.visible_client(), data_id=wanted)
+        refuse_erased(stored.erased_at, stored.erasure)
         etag = f'"{stored.sha256.hex()}"'
         headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
         if etag in request.headers.get("if-none-match", ""):

@@ -39,6 +39,7 @@ class Data(View, frozen=True, kw_only=True):
     sha256: str
     created_at: datetime
     expires_at: datetime | None
+    erased: bool
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +63,7 @@ def data_of(stored: StoredData) -> Data:
         sha256=stored.sha256.hex(),
         created_at=stored.created_at,
         expires_at=stored.expires_at,
+        erased=stored.erased_at is not None,
     )
 
 

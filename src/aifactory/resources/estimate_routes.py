@@ -12,7 +12,7 @@ from aifactory.kernel.db import Database, Tx
 from aifactory.kernel.http import MAX_SOURCE_BODY
 from aifactory.kernel.ids import text_id
 from aifactory.kernel.money import usd
-from aifactory.kernel.principal import READERS, Principal
+from aifactory.kernel.principal import MONEY_READERS, Principal
 from aifactory.resources import estimates, schemas
 from aifactory.resources.buckets import MICRO
 from aifactory.resources.execution_inputs import check_choice, new_request, pointers_of
@@ -79,7 +79,7 @@ class BudgetView(schemas.View, frozen=True, kw_only=True):
     limit_usd: Decimal
     spent_usd: Decimal
     held_usd: Decimal
-    free_usd: Decimal
+    left_usd: Decimal
     resets_at: datetime
 
 
@@ -129,7 +129,7 @@ class ResourceEstimate(schemas.View, frozen=True, kw_only=True):
 
 @post(
     "/api/cost/estimate",
-    roles=READERS,
+    roles=MONEY_READERS,
     scope="read",
     status_code=200,
     tags=["Cost"],
@@ -148,13 +148,13 @@ async def estimate_cost(
     Takes what ``/api/execute`` takes, a source's text included; stores nothing and holds nothing.
     """
     async with db.begin() as tx:
-        new, found = await _estimate(tx, data, resources, book, principal)
+        new, found = await estimate_body(tx, data, resources, book, principal)
     return _cost_view(new, found)
 
 
 @post(
     "/api/resources/estimate",
-    roles=READERS,
+    roles=MONEY_READERS,
     scope="read",
     status_code=200,
     tags=["Resources"],
@@ -173,15 +173,16 @@ async def estimate_resources(
     Takes what ``/api/execute`` takes, a source's text included; stores nothing and holds nothing.
     """
     async with db.begin() as tx:
-        new, found = await _estimate(tx, data, resources, book, principal)
+        new, found = await estimate_body(tx, data, resources, book, principal)
         pools = await tick_queries.read_pools(tx)
         needs = estimates.pool_needs(found, pools, tx.now)
     return ResourceEstimate(pools=[_need_view(need, tx.now) for need in needs], cost=_cost_view(new, found))
 
 
-async def _estimate(
+async def estimate_body(
     tx: Tx, data: schemas.ExecuteInput, resources: Resources, book: RequestBook, caller: Principal
 ) -> tuple[NewExecution, Estimate]:
+    """Check and price what a body asks for; stores nothing."""
     check_choice(data, caller)
     with pointers_of(data):
         new = await book.describe_request(tx, await new_request(tx, resources, book, data, caller))
@@ -202,7 +203,7 @@ def _cost_view(new: NewExecution, found: Estimate) -> CostEstimate:
             limit_usd=usd(budget.limit_nano),
             spent_usd=usd(budget.spent_nano),
             held_usd=usd(budget.held_nano),
-            free_usd=usd(max(0, budget.limit_nano - budget.spent_nano - budget.held_nano)),
+            left_usd=usd(max(0, budget.limit_nano - budget.spent_nano - budget.held_nano)),
             resets_at=budget.period_end,
         ),
         stages=[

@@ -14,7 +14,7 @@ from litestar.params import FromPath
 from aifactory.kernel.db import Database, DatabaseUnavailable
 from aifactory.kernel.errors import AppError, invalid
 from aifactory.kernel.guard import Authenticator
-from aifactory.kernel.http import encode
+from aifactory.kernel.http import encode_for
 from aifactory.kernel.ids import parse_id
 from aifactory.kernel.principal import WORK_READERS, Principal
 from aifactory.kernel.sse import PING, EventStream, event_frame, retry_frame
@@ -41,6 +41,7 @@ class StreamLimits(msgspec.Struct, frozen=True, kw_only=True):
 class Start(msgspec.Struct, frozen=True, kw_only=True):
     """Where a stream begins; ``last``: the event that ended its execution, if that has been seen already."""
 
+    caller: Principal
     subject: Subject
     after: int
     last: StoredEvent | None
@@ -99,25 +100,26 @@ async def _begin(db: Database, execution_id: str, caller: Principal, after: int)
         if found is None:
             raise ExecutionNotFound("There is no execution with this id.")
         subject, after = found.subject, min(after, found.newest)
-        last = await queries.find_last(tx, subject.execution_id) if found.has_ended else None
+        last = await queries.find_last(tx, subject.execution_id) if found.ended else None
+    if found.ended and last is None:  # its history was dropped long ago
+        return Start(caller=caller, subject=subject, after=after, last=found.ended)
     seen = last is not None and last.seq <= after
-    return Start(subject=subject, after=after, last=last if seen else None)
+    return Start(caller=caller, subject=subject, after=after, last=last if seen else None)
 
 
 async def _frames(
     feed: EventFeed, start: Start, may_go_on: Callable[[], Awaitable[bool]], limits: StreamLimits
 ) -> AsyncGenerator[bytes, None]:
-    subject = start.subject
     yield retry_frame(RETRY_MS)
     if start.last is not None:
-        yield _end_frame(start.last, subject)
+        yield _end_frame(start.last, start)
         return
     check_at = anyio.current_time() + limits.check_seconds * random.uniform(0.8, 1.2)
-    with feed.follow(subject.execution_id, after=start.after) as following:
+    with feed.follow(start.subject.execution_id, after=start.after) as following:
         while (events := await following.next(limits.ping_seconds)) is not None:
-            yield b"".join(_frame(event, subject) for event in events) or PING
+            yield b"".join(_frame(event, start) for event in events) or PING
             if events and events[-1].final:
-                yield _end_frame(events[-1], subject)
+                yield _end_frame(events[-1], start)
                 return
             if anyio.current_time() >= check_at:
                 if not await may_go_on():
@@ -125,12 +127,12 @@ async def _frames(
                 check_at = anyio.current_time() + limits.check_seconds
 
 
-def _frame(event: StoredEvent, subject: Subject) -> bytes:
-    return event_frame(event.type, encode(message_of(event, subject)), event.seq)
+def _frame(event: StoredEvent, start: Start) -> bytes:
+    return event_frame(event.type, encode_for(start.caller, message_of(event, start.subject)), event.seq)
 
 
-def _end_frame(last: StoredEvent, subject: Subject) -> bytes:
-    return event_frame("end", encode(end_of(message_of(last, subject))))
+def _end_frame(last: StoredEvent, start: Start) -> bytes:
+    return event_frame("end", encode_for(start.caller, end_of(message_of(last, start.subject))))
 
 
 async def _still_allowed(request: AnyRequest, subject: Subject) -> bool:

@@ -12,7 +12,7 @@ from aifactory.kernel.db import Database, Tx
 from aifactory.kernel.http import MAX_SOURCE_BODY, JsonResponse
 from aifactory.kernel.ids import ExecutionId, RequestId, parse_id
 from aifactory.kernel.money import usd
-from aifactory.kernel.principal import EXECUTORS, READERS, WORK_READERS, WRITERS, Principal
+from aifactory.kernel.principal import EXECUTORS, MONEY_READERS, WORK_READERS, WRITERS, Principal
 from aifactory.resources import schemas
 from aifactory.resources.cost_schemas import Cost, cost_of
 from aifactory.resources.execution_inputs import check_choice, new_request, pointers_of
@@ -106,7 +106,7 @@ async def execute_input(
     tags=["Execution"],
     creates=True,
     waits=True,
-    refusals=[402, 409, 429],
+    refusals=[402, 409, 410, 429],
     also={200: ("With Prefer: wait, the ended execution.", schemas.Execution)},
 )
 async def retry_execution(
@@ -139,7 +139,7 @@ async def retry_execution(
     request_max_body_size=MAX_SOURCE_BODY,
     creates=True,
     waits=True,
-    refusals=[402, 404, 409, 429],
+    refusals=[402, 404, 409, 410, 429],
     also={200: ("With Prefer: wait, the ended execution.", schemas.Execution)},
 )
 async def enqueue(
@@ -248,7 +248,7 @@ async def dequeue(
     return schemas.execution_of(ended)
 
 
-@get("/api/cost/{execution_id:str}", roles=READERS, tags=["Cost"])
+@get("/api/cost/{execution_id:str}", roles=MONEY_READERS, tags=["Cost"])
 async def get_cost(
     execution_id: FromPath[str],
     db: NamedDependency[Database],

@@ -17,11 +17,11 @@ from aifactory.kernel.http import JsonResponse
 from aifactory.kernel.page import Page
 from aifactory.kernel.principal import OPERATOR_READERS, OPERATORS, Principal
 from aifactory.resources import provider_store
+from aifactory.resources.circuit import circuit_state
 from aifactory.resources.interface import ProviderNotFound, ProviderReadOnly
 from aifactory.resources.provider_schemas import (
     ProviderInput,
     ProviderView,
-    circuit_state,
     defined_by,
     provider_of,
     provider_view,

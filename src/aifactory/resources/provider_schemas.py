@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from aifactory.kernel.errors import invalid
 from aifactory.kernel.money import usd
+from aifactory.resources.circuit import circuit_state
 from aifactory.resources.gates import PoolGate
 from aifactory.resources.interface import SchemaProfile, StructuredOutput
 from aifactory.resources.pool_schemas import pool_state_of
@@ -116,14 +117,6 @@ def provider_of(data: ProviderInput) -> NewProvider:
         f"{name}_seconds": fields.pop(f"{name}_ms") / 1000 for name in ("connect", "first_token", "idle")
     }
     return NewProvider(**(fields | seconds | {"models": models}))
-
-
-def circuit_state(row: Any, now: datetime) -> str:
-    """Return a circuit's state now: an open one whose time is over is half-open."""
-    if row["circuit"] != "open":
-        return "closed"
-    until = row["circuit_until"]
-    return "half_open" if until is not None and until <= now else "open"
 
 
 def model_view(row: Any) -> ModelView:

@@ -1,6 +1,5 @@
 """HTTP of the Resource Manager: executions, costs, queues, the scheduler."""
 
-from functools import partial
 from typing import Any
 
 from litestar import Request, get, post
@@ -77,7 +76,7 @@ async def _switch(db: Database, caller: Principal, *, enabled: bool) -> schemas.
     async with db.begin() as tx:
         before = await _scheduler_state(tx)
         await tick_queries.set_enabled(tx, enabled=enabled, by=caller.label)
-        await audit.record(
+        await audit.record_change(
             tx,
             actor=caller.label,
             action="scheduler.start" if enabled else "scheduler.stop",
@@ -86,7 +85,7 @@ async def _switch(db: Database, caller: Principal, *, enabled: bool) -> schemas.
             before={"enabled": before.enabled},
             after={"enabled": enabled},
         )
-        tx.after_commit(partial(db.on_tell, "work", ()))  # whichever process starts work
+        tx.announce("work")  # whichever process starts work
         return await _scheduler_state(tx)
 
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -15,6 +15,7 @@ from aifactory.resources.interface import (
     ExecutionView,
     FlowStage,
     NewExecution,
+    Optimization,
     Quote,
     Reason,
     StageState,
@@ -22,6 +23,7 @@ from aifactory.resources.interface import (
     Urgency,
 )
 
+_View = TypeVar("_View", bound=msgspec.Struct)
 Label = Annotated[str, Meta(max_length=500)]
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 LabelName = Annotated[str, Meta(min_length=1, max_length=64)]
@@ -50,6 +52,7 @@ class ExecuteInput(msgspec.Struct, frozen=True, kw_only=True, rename="camel", fo
     accuracy: Accuracy = Accuracy.NORMAL
     run_after: Annotated[datetime, Meta(tz=True)] | None = None
     deadline: Annotated[datetime, Meta(tz=True)] | None = None
+    optimization: Optimization = Optimization()
     metadata: Annotated[dict[LabelName, Label], Meta(max_length=16)] = {}
     client_id: Annotated[str, Meta(max_length=64)] | None = None
 
@@ -98,7 +101,7 @@ class Stage(View, frozen=True, kw_only=True):
 
 
 class Execution(View, frozen=True, kw_only=True):
-    """An execution: state, stages, progress, cost so far."""
+    """An execution: state, stages, progress, cost so far. ``dueAt``: when deferred work may start."""
 
     id: str
     request_id: str
@@ -115,18 +118,26 @@ class Execution(View, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...]
     result: dict[str, Any] | None
     created_at: datetime
+    due_at: datetime | None
     deadline: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    erased: bool
     stages: tuple[Stage, ...]
 
 
 class QueueDepth(View, frozen=True, kw_only=True):
-    """One queue, counted for the caller: a client sees its own jobs, the operator all."""
+    """One queue, counted for the caller: a client sees its own jobs, the operator all.
+
+    ``sharePercent`` of a pool's last 100 starts go to it if it has work; after ``fullAgeSeconds`` of waiting
+    a job has all points for it.
+    """
 
     queue: str
     paused: bool
     policy: str
+    share_percent: int
+    full_age_seconds: int
     ready: int
     scheduled: int
     running: int
@@ -211,6 +222,11 @@ class Status(View, frozen=True, kw_only=True):
     pools: list[PoolState]
 
 
+def part_of(view: msgspec.Struct, kind: type[_View]) -> _View:
+    """Return those members of a view that ``kind`` has too."""
+    return kind(**{name: getattr(view, name) for name in kind.__struct_fields__})
+
+
 def process_of(row: Any, now: datetime) -> Process:
     """Return a process's row as it leaves."""
     since = round((now - row["renewed_at"]).total_seconds() * 1000)
@@ -255,9 +271,11 @@ def execution_of(view: ExecutionView) -> Execution:
         reasons=view.reasons,
         result=view.result,
         created_at=view.created_at,
+        due_at=view.due_at,
         deadline=view.deadline,
         started_at=view.started_at,
         finished_at=view.finished_at,
+        erased=view.erased_at is not None,
         stages=tuple(_stage_of(stage) for stage in view.stages),
     )
 
@@ -299,6 +317,8 @@ def queue_depth_of(row: Any, now: datetime) -> QueueDepth:
         queue=row["queue"],
         paused=row["paused"],
         policy=row["policy"],
+        share_percent=row["share_percent"],
+        full_age_seconds=row["full_age_seconds"],
         ready=row["ready"],
         scheduled=row["scheduled"],
         running=row["running"],

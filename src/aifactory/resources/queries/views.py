@@ -21,7 +21,8 @@ from aifactory.resources.queries.processes import FENCE
 
 _EXECUTION = """
     id, request_id, client_id, template, template_version, state, urgency, queue, estimated_nano, held_nano,
-    spent_nano, reasons, created_at, deadline, started_at, finished_at"""
+    spent_nano, reasons, created_at, deadline, started_at, finished_at, erased_at, erasure,
+    CASE WHEN queue = 'deferred' THEN aged_from END AS due_at"""
 
 
 def _execution(row: Any, stages: tuple[StageView, ...] = ()) -> ExecutionView:
@@ -140,7 +141,7 @@ async def calls_of(tx: Tx, execution_id: ExecutionId) -> list[Any]:
         SELECT j.id AS job_id, s.ordinal AS stage, j.kind, j.state, a.attempt, a.provider, a.model, a.pool,
                a.started_at, a.finished_at, a.outcome, a.usage, a.price, a.cost_nano
         FROM job_attempts a JOIN jobs j ON j.id = a.job_id JOIN stage_executions s ON s.id = j.stage_id
-        WHERE j.execution_id = $1 ORDER BY a.started_at, j.id, a.attempt
+        WHERE s.execution_id = $1 ORDER BY a.started_at, j.id, a.attempt
         """,
         execution_id,
     )
@@ -151,32 +152,47 @@ async def outstanding_hold(tx: Tx, execution_id: ExecutionId) -> int:
     amount: int = await tx.raw.fetchval(
         """
         SELECT e.free_hold_nano + coalesce((SELECT sum(j.hold_nano) FROM jobs j
-            WHERE j.execution_id = e.id), 0)::bigint FROM executions e WHERE e.id = $1
+            WHERE j.execution_id = e.id AND j.finished_at IS NULL), 0)::bigint
+        FROM executions e WHERE e.id = $1
         """,
         execution_id,
     )
     return amount
 
 
+# A million jobs queued: for the fleet one pass over them, 0.24 s; for one client index probes by lane, 2 ms.
+_ALL_READY = """
+    SELECT l.queue, sum(h.jobs)::bigint AS jobs, min(h.oldest) AS oldest
+    FROM (SELECT lane_id, count(*) AS jobs, min(aged_from) AS oldest FROM resource_queue GROUP BY lane_id) h
+    JOIN lanes l ON l.id = h.lane_id GROUP BY l.queue"""
+_OWN_READY = """
+    SELECT l.queue, sum(h.jobs)::bigint AS jobs, min(h.oldest) AS oldest
+    FROM lanes l CROSS JOIN LATERAL (
+        SELECT count(*) AS jobs, min(aged_from) AS oldest FROM resource_queue r WHERE r.lane_id = l.id) h
+    WHERE l.client_id = $1 GROUP BY l.queue"""
+_DEPTHS = """
+    WITH ready AS ({ready}),
+    due AS (SELECT queue, count(*) AS jobs FROM queue_due WHERE {own} GROUP BY queue),
+    running AS (
+        SELECT l.queue, count(*) AS jobs FROM running_jobs r JOIN lanes l ON l.id = r.lane_id
+        WHERE {own_run} GROUP BY l.queue)
+    SELECT q.queue, q.paused, q.policy, q.share_percent, q.full_age_seconds,
+           coalesce(ready.jobs, 0) AS ready, coalesce(due.jobs, 0) AS scheduled,
+           coalesce(running.jobs, 0) AS running, ready.oldest
+    FROM queues q LEFT JOIN ready USING (queue) LEFT JOIN due USING (queue) LEFT JOIN running USING (queue)
+    ORDER BY q.rank"""
+_ALL_DEPTHS = _DEPTHS.format(ready=_ALL_READY, own="true", own_run="true")
+_OWN_DEPTHS = _DEPTHS.format(ready=_OWN_READY, own="client_id = $1", own_run="r.client_id = $1")
+
+
 async def queue_depths(tx: Tx, client_id: ClientId | None) -> list[Any]:
-    """Return per queue: waiting now, waiting until later, running, since when the oldest waits."""
-    return await tx.raw.fetch(
-        """
-        SELECT q.queue, q.paused, q.policy,
-               (SELECT count(*) FROM resource_queue r JOIN lanes l ON l.id = r.lane_id
-                WHERE l.queue = q.queue AND ($1::uuid IS NULL OR l.client_id = $1)) AS ready,
-               (SELECT count(*) FROM queue_due d
-                WHERE d.queue = q.queue AND ($1::uuid IS NULL OR d.client_id = $1)) AS scheduled,
-               (SELECT count(*) FROM running_jobs r JOIN lanes l ON l.id = r.lane_id
-                WHERE l.queue = q.queue AND ($1::uuid IS NULL OR r.client_id = $1)) AS running,
-               (SELECT min(h.aged_from) FROM lanes l CROSS JOIN LATERAL (
-                    SELECT aged_from FROM resource_queue r WHERE r.lane_id = l.id
-                    ORDER BY aged_from, seq LIMIT 1) h
-                WHERE l.queue = q.queue AND ($1::uuid IS NULL OR l.client_id = $1)) AS oldest
-        FROM queues q ORDER BY q.rank
-        """,
-        client_id,
-    )
+    """Return per queue: its terms, waiting now, waiting until later, running, since when the oldest waits.
+
+    Of one client, or of all.
+    """
+    if client_id is None:
+        return await tx.raw.fetch(_ALL_DEPTHS)
+    return await tx.raw.fetch(_OWN_DEPTHS, client_id)
 
 
 async def scheduler_state(tx: Tx) -> tuple[Any, list[Any]]:

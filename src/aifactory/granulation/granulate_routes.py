@@ -27,7 +27,7 @@ from aifactory.kernel.errors import Invalid, NotFound, invalid
 from aifactory.kernel.http import MAX_SOURCE_BODY
 from aifactory.kernel.ids import DataId, parse_id
 from aifactory.kernel.principal import READERS, WRITERS, Principal
-from aifactory.resources.interface import DataNotFound, NewRequest, RequestBook, Resources
+from aifactory.resources.interface import DataNotFound, NewRequest, RequestBook, Resources, Tier
 from aifactory.resources.interface.http import client_of, execute_at_once
 from aifactory.resources.schemas import Execution
 
@@ -63,10 +63,12 @@ async def granulate(
     given = msgspec.json.decode(await request.body())
 
     async def read(tx: Tx) -> NewRequest:
+        client_id = await client_of(tx, resources, data.client_id, principal)
+        tier = (await resources.get_client(tx, client_id)).tier
         return NewRequest(
-            client_id=await client_of(tx, resources, data.client_id, principal),
+            client_id=client_id,
             key_id=principal.key_id,
-            template=await _master_template(tx, book, data),
+            template=await _master_template(tx, book, data, tier),
             # As they were sent: what was left out is the template's to fill in.
             parameters={name: given[name] for name in PARAMETER_NAMES if name in given},
             urgency=data.urgency,
@@ -80,13 +82,13 @@ async def granulate(
         return await execute_at_once(request, read, db=db, resources=resources, book=book, caller=principal)
 
 
-async def _master_template(tx: Tx, book: RequestBook, data: GranulateInput) -> str:
+async def _master_template(tx: Tx, book: RequestBook, data: GranulateInput, tier: Tier) -> str:
     wanted = _wanted_type(data)
     if (wanted is None) == (data.template is None):
         raise invalid("/type", "one_of", "Give type or template, one of them.")
     if wanted is not None:
         return f"content_granulation_{wanted}"
-    found = await match_template(tx, data.template or "")
+    found = await match_template(tx, data.template or "", tier)
     name = await book.find_template_of(tx, worker=Granulation.name, template_ref=found.name)
     if name is None:
         raise NoFlow(

@@ -18,7 +18,7 @@ class Outlines:
         if wanted is None:
             return None
         stored = await queries.find_tree(tx, client_id=client_id, tree_id=TreeId(wanted))
-        if stored is None:
+        if stored is None or stored.erased_at is not None:
             return None
         outline = schemas.structure_of(tree_id, await queries.load_tree(tx, stored))
         found: dict[str, Any] = msgspec.to_builtins(outline)

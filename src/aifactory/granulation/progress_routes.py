@@ -68,6 +68,8 @@ async def _find_visible(tx: Tx, resources: Resources, text: str, caller: Princip
 
 async def _tree(tx: Tx, resources: Resources, trees: GrowingTrees, view: ExecutionView) -> GrowingTree | None:
     """Return the tree that is growing; where there is none yet, the latest one that is stored."""
+    if view.erased_at is not None:
+        return None
     begun = [stage for stage in view.stages if stage.phase]
     for stage in reversed(begun):
         if (stage.outputs or {}).get("treeId") is not None:
@@ -84,7 +86,7 @@ def _etag(view: ExecutionView, *, with_tree: bool) -> str:
         (stage.shown_state, stage.phase, stage.jobs_done, stage.jobs_total, stage.open_jobs)
         for stage in view.stages
     ]
-    said = (view.id, view.state, view.spent_nano, view.started_at, with_tree, stages)
+    said = (view.id, view.state, view.spent_nano, view.started_at, view.erased_at, with_tree, stages)
     return f'W/"{hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:32]}"'
 
 

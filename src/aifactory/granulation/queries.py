@@ -1,6 +1,6 @@
 """The SQL of granulation: worker templates and trees; no decisions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -34,11 +34,13 @@ class StoredTree(msgspec.Struct, frozen=True, kw_only=True):
     repairs: list[dict[str, Any]]
     judgement: dict[str, Any] | None
     created_at: datetime
+    erased_at: datetime | None = None
+    erasure: str | None = None
 
 
 _TREE = """
     id, execution_id, client_id, structure_type, template, template_version, title, state, origin, score,
-    assessment, head, models, repairs, judgement, created_at"""
+    assessment, head, models, repairs, judgement, created_at, erased_at, erasure"""
 
 
 async def insert_tree(
@@ -206,3 +208,26 @@ async def count_trees(tx: Tx, *, client_id: ClientId | None, most: int) -> list[
         client_id,
         most,
     )
+
+
+async def erase_trees(tx: Tx, erasures: Mapping[ExecutionId, str]) -> int:
+    """Erase the trees of locked executions, each for its reason; return how many.
+
+    Type, state, origin, models and scores stay; titles, nodes, violations, repairs and judgements go.
+    """
+    rows = await tx.raw.fetch(
+        """
+        UPDATE granulation_trees t SET erased_at = $1, erasure = due.erasure, title = '', head = '{}',
+            repairs = '[]', judgement = NULL,
+            assessment = assessment || '{"subScores": {}, "checksSkipped": {}}'
+        FROM unnest($2::uuid[], $3::text[]) AS due(execution_id, erasure)
+        WHERE t.execution_id = due.execution_id AND t.erased_at IS NULL RETURNING t.id
+        """,
+        tx.now,
+        list(erasures.keys()),
+        list(erasures.values()),
+    )
+    ids = [row["id"] for row in rows]
+    await tx.raw.execute("DELETE FROM structure_elements WHERE tree_id = ANY($1)", ids)
+    await tx.raw.execute("DELETE FROM validation_results WHERE tree_id = ANY($1)", ids)
+    return len(ids)

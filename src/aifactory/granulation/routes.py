@@ -19,7 +19,7 @@ from aifactory.kernel.http import path_id
 from aifactory.kernel.ids import ExecutionId, RequestId, TreeId, parse_id
 from aifactory.kernel.page import Page, page_of, page_request
 from aifactory.kernel.principal import READERS, Principal
-from aifactory.resources.interface import Resources
+from aifactory.resources.interface import Resources, refuse_erased
 
 MOST_COUNTED = 10_000
 
@@ -31,12 +31,19 @@ class TreeNotFound(NotFound):
 
 
 async def find_visible_tree(tx: Tx, text: str, caller: Principal) -> StoredTree:
-    """Return a tree that the caller may see. Raises TreeNotFound."""
+    """Return a tree that the caller may see, its content erased or not. Raises TreeNotFound."""
     found = await queries.find_tree(
         tx, client_id=caller.visible_client(), tree_id=TreeId(path_id("tree", text))
     )
     if found is None:
         raise TreeNotFound("There is no tree with this id.")
+    return found
+
+
+async def find_kept_tree(tx: Tx, text: str, caller: Principal) -> StoredTree:
+    """Return a tree that the caller may see, with its content. Raises TreeNotFound or ContentErased."""
+    found = await find_visible_tree(tx, text, caller)
+    refuse_erased(found.erased_at, found.erasure)
     return found
 
 
@@ -83,17 +90,17 @@ async def get_job(
         return schemas.summary_of(await find_visible_tree(tx, tree_id, principal))
 
 
-@get("/api/jobs/{tree_id:str}/structure", roles=READERS, tags=["Granulation"])
+@get("/api/jobs/{tree_id:str}/structure", roles=READERS, tags=["Granulation"], refusals=[410])
 async def get_job_structure(
     tree_id: FromPath[str], db: NamedDependency[Database], principal: NamedDependency[Principal]
 ) -> schemas.Structure:
     """Show a tree as an outline."""
     async with db.begin() as tx:
-        tree = await queries.load_tree(tx, await find_visible_tree(tx, tree_id, principal))
+        tree = await queries.load_tree(tx, await find_kept_tree(tx, tree_id, principal))
     return schemas.structure_of(tree_id, tree)
 
 
-@get("/api/jobs/{tree_id:str}/validations", roles=READERS, tags=["Granulation"])
+@get("/api/jobs/{tree_id:str}/validations", roles=READERS, tags=["Granulation"], refusals=[410])
 async def get_job_validations(
     tree_id: FromPath[str],
     db: NamedDependency[Database],
@@ -106,7 +113,7 @@ async def get_job_validations(
     """List the broken rules of a tree, gates first; of one ``severity``, of one ``rule``."""
     page = page_request(limit, cursor)
     async with db.begin() as tx:
-        stored = await find_visible_tree(tx, tree_id, principal)
+        stored = await find_kept_tree(tx, tree_id, principal)
         rows = await queries.violations_of(
             tx,
             stored.id,
@@ -121,17 +128,17 @@ async def get_job_validations(
     )
 
 
-@get("/api/jobs/{tree_id:str}/repairs", roles=READERS, tags=["Granulation"])
+@get("/api/jobs/{tree_id:str}/repairs", roles=READERS, tags=["Granulation"], refusals=[410])
 async def get_job_repairs(
     tree_id: FromPath[str], db: NamedDependency[Database], principal: NamedDependency[Principal]
 ) -> schemas.Repairs:
     """Show what was changed between the models' answers and the tree: where, why and by whom."""
     async with db.begin() as tx:
-        stored = await find_visible_tree(tx, tree_id, principal)
+        stored = await find_kept_tree(tx, tree_id, principal)
     return schemas.Repairs(id=tree_id, repairs=msgspec.convert(stored.repairs, list[Repair]))
 
 
-@get("/api/jobs/{tree_id:str}/export", roles=READERS, tags=["Granulation"])
+@get("/api/jobs/{tree_id:str}/export", roles=READERS, tags=["Granulation"], refusals=[410])
 async def export_job(
     tree_id: FromPath[str],
     db: NamedDependency[Database],
@@ -143,7 +150,7 @@ async def export_job(
     if export is None:
         raise invalid("/format", "unknown_format", f"Known formats: {', '.join(sorted(EXPORTS))}.")
     async with db.begin() as tx:
-        tree = await queries.load_tree(tx, await find_visible_tree(tx, tree_id, principal))
+        tree = await queries.load_tree(tx, await find_kept_tree(tx, tree_id, principal))
     return Response(
         export.write(tree),
         media_type=export.media_type,

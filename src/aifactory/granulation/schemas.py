@@ -63,6 +63,7 @@ class TreeSummary(View, frozen=True, kw_only=True):
     repairs: int
     judgement: Judgement | None
     created_at: datetime
+    erased: bool
 
 
 class OutlineNode(View, frozen=True, kw_only=True):
@@ -131,6 +132,7 @@ def summary_of(stored: StoredTree) -> TreeSummary:
         repairs=len(stored.repairs),
         judgement=msgspec.convert(stored.judgement, Judgement | None),
         created_at=stored.created_at,
+        erased=stored.erased_at is not None,
     )
 
 

@@ -95,7 +95,7 @@ class Granulation:
         if stage.action not in ACTIONS:
             message = f"Granulation has no action {stage.action!r}; it has {', '.join(ACTIONS)}."
             raise invalid("/action", "unknown_action", message)
-        template = await templates.match_template(tx, stage.template_ref)
+        template = await templates.match_template(tx, stage.template_ref, tier)
         merged = templates.effective_parameters(template, dict(parameters), stage.params_override)
         read = read_parameters(merged, _spec(template.structure_type))
         generator = choose_generator(

@@ -74,19 +74,25 @@ async def find_newest_template(tx: Tx, name: str, *, lock: bool = False) -> Work
     return None if row is None else _template_of(row)
 
 
-async def find_similar_template(tx: Tx, name: str) -> WorkerTemplate | None:
-    """Return an active template of this structure type, else one whose name contains it; most used first."""
+async def find_similar_template(tx: Tx, name: str, tier: Tier) -> WorkerTemplate | None:
+    """Return an active template of this structure type, else one whose name contains it.
+
+    Those that the tier allows come first, the most used of them at the head; then the lowest tier's.
+    """
     row = await tx.raw.fetchrow(
         f"""
         WITH newest AS ({_NEWEST_ACTIVE})
         SELECT {_COLUMNS} FROM newest
         WHERE structure_type = lower($1) OR strpos(name, lower($1)) > 0
         ORDER BY structure_type = lower($1) DESC,
+                 greatest(array_position($2::text[], minimum_tier), array_position($2, $3)),
                  (SELECT sum(every.uses) FROM granulator_templates every WHERE every.name = newest.name) DESC,
                  name
         LIMIT 1
         """,
         name,
+        [one.value for one in Tier],
+        tier.value,
     )
     return None if row is None else _template_of(row)
 

@@ -109,8 +109,8 @@ async def get_worker_template(
 ) -> Response[PricedWorkerTemplateView]:
     """Show the template that a name means: exactly, else by structure type, else by a part of its name."""
     async with db.begin() as tx:
-        found = await templates.match_template(tx, name)
         callers = await _tier_of(tx, resources, principal)
+        found = await templates.match_template(tx, name, callers)
         view = priced_template_view(found, callers, await _quote(tx, resources, found))
     headers = {"ETag": templates.etag_of(found), "Content-Location": f"/api/templates/{found.name}"}
     return JsonResponse(view, headers=headers)
@@ -120,6 +120,8 @@ async def get_worker_template(
 async def list_worker_template_versions(
     name: FromPath[str],
     db: NamedDependency[Database],
+    resources: NamedDependency[Resources],
+    principal: NamedDependency[Principal],
     limit: FromQuery[int | None] = None,
     cursor: FromQuery[str | None] = None,
 ) -> Page[WorkerTemplateView]:
@@ -127,7 +129,8 @@ async def list_worker_template_versions(
     page = page_request(limit, cursor)
     async with db.begin() as tx:
         if await template_queries.find_newest_template(tx, name) is None:
-            name = (await templates.match_template(tx, name)).name
+            callers = await _tier_of(tx, resources, principal)
+            name = (await templates.match_template(tx, name, callers)).name
         found = await template_queries.list_template_versions(tx, name, page)
     return page_of([template_view(one) for one in found], [one.id for one in found], page)
 

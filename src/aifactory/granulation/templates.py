@@ -75,13 +75,15 @@ class TemplateContent(msgspec.Struct, frozen=True, kw_only=True, rename="camel",
     offline_fallback: bool = True
 
 
-async def match_template(tx: Tx, name: str) -> WorkerTemplate:
+async def match_template(tx: Tx, name: str, tier: Tier) -> WorkerTemplate:
     """Return the active template that a name means: that name, else a structure type's most used template,
     else the most used whose name contains it. Raises WorkerTemplateNotFound, which lists near names.
+
+    Where a name is not exact, a template that the tier allows goes before one that it does not.
     """
     found = await queries.find_template(tx, name)
     if found is None and name:
-        found = await queries.find_similar_template(tx, name)
+        found = await queries.find_similar_template(tx, name, tier)
     if found is None:
         raise await _not_found(tx, name)
     return found

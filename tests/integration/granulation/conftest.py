@@ -9,6 +9,12 @@ from aifactory.granulation.llm import ModelCalls
 from aifactory.resources.interface import Endpoint
 
 
+@pytest.fixture(scope="module", autouse=True)
+async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
+    """Keep one event loop for all tests of a module: its worker processes, slow to start, are used again."""
+    yield  # noqa: PT022  a fixture that returned would let go of the loop
+
+
 @pytest.fixture
 async def provider() -> AsyncIterator[ScriptedProvider]:
     async with scripted_provider() as provider:

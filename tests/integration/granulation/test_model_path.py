@@ -36,6 +36,17 @@ async def made(ground: Ground, kind: str, source: str | None = None, **parameter
     return (await ground.ended([execution_id], 60))[execution_id]
 
 
+async def made_of_all(ground: Ground, source: str | None = None, **given: Any) -> dict[str, ExecutionView]:
+    """Make a tree of each kind at once; return what became of them by kind."""
+    works = {
+        kind: Work(structure_type=kind, parameters={**TOPIC, **given}, source=source)
+        for kind in ("course", "quiz", "flashcards", "document")
+    }
+    ids = {kind: await ground.submit(work) for kind, work in works.items()}
+    ended = await ground.ended(list(ids.values()), 60)
+    return {kind: ended[execution_id] for kind, execution_id in ids.items()}
+
+
 async def kinds_of_jobs(ground: Ground, view: ExecutionView) -> dict[str, list[str]]:
     """Return the states of an execution's jobs by kind, in order."""
     async with ground.database.begin() as tx:
@@ -51,19 +62,18 @@ async def assert_books_agree(ground: Ground) -> None:
     assert (await audit(ground.database)).differences == []
 
 
-@pytest.mark.parametrize("kind", ["course", "quiz", "flashcards", "document"])
-async def test_a_topic_alone_becomes_a_tree_with_its_models_named(database: Database, kind: str) -> None:
+async def test_a_topic_alone_becomes_a_tree_with_its_models_named(database: Database) -> None:
     async with simulated(database) as ground:
-        view = await made(ground, kind, validation={"threshold": 0})
-        assert view.state is ExecutionState.SUCCEEDED, view.reasons
-        assert view.result is not None
-        assert view.result["origin"] == "simulated"
-        assert view.result["models"] == ["simulated/sim-small"]
-        assert "not by a model" in view.result["notice"]
-        assert view.spent_nano > 0
-        jobs = await kinds_of_jobs(ground, view)
-        assert "read" not in jobs
-        assert jobs["outline"] == ["succeeded"]
+        for kind, view in (await made_of_all(ground, validation={"threshold": 0})).items():
+            assert view.state is ExecutionState.SUCCEEDED, (kind, view.reasons)
+            assert view.result is not None
+            assert view.result["origin"] == "simulated"
+            assert view.result["models"] == ["simulated/sim-small"]
+            assert "not by a model" in view.result["notice"]
+            assert view.spent_nano > 0
+            jobs = await kinds_of_jobs(ground, view)
+            assert "read" not in jobs, kind
+            assert jobs["outline"] == ["succeeded"], kind
     await assert_books_agree(ground)
 
 
@@ -160,7 +170,7 @@ async def test_a_repair_that_the_budget_refuses_is_left_out_and_nothing_else_is_
             Work(structure_type="quiz", parameters={**TOPIC, "validation": {"threshold": 0}}, source=TIDES)
         )
         async with ground.database.begin() as tx:  # nothing can be held from now on
-            await tx.raw.execute("UPDATE budgets SET limit_nano = 0")
+            await tx.raw.execute("UPDATE client_resource_limits SET monthly_budget_nano = 0")
         view = (await ground.ended([execution_id], 60))[execution_id]
         assert view.state is ExecutionState.SUCCEEDED, view.reasons
         jobs = await kinds_of_jobs(ground, view)
@@ -180,13 +190,37 @@ async def test_what_was_changed_between_answer_and_tree_can_be_read(database: Da
         assert all(one["before"] != one["after"] for one in patched)
 
 
-@pytest.mark.parametrize("kind", ["course", "quiz", "flashcards", "document"])
-async def test_one_level_is_an_outline_and_costs_no_failed_call(database: Database, kind: str) -> None:
+async def test_the_larger_templates_are_written_whole_and_judged(database: Database) -> None:
     async with simulated(database) as ground:
-        view = await made(ground, kind, TIDES, depth=1, validation={"threshold": 0})
-        assert view.state is ExecutionState.SUCCEEDED, view.reasons
-        jobs = await kinds_of_jobs(ground, view)
-        assert {state for states in jobs.values() for state in states} == {"succeeded"}
+        works = [
+            Work(structure_type=kind, parameters=parameters, source=TIDES, template=template)
+            for kind, parameters, template in (
+                ("course", TOPIC, "course_structure_v2"),
+                ("quiz", {}, "quiz_generator_v1"),
+            )
+        ]
+        course, quiz = [await ground.submit(work) for work in works]
+        views = await ground.ended([course, quiz], 60)
+        for view in views.values():
+            assert view.state is ExecutionState.SUCCEEDED, view.reasons
+            assert view.result is not None
+            assert (view.result["origin"], view.result["validation"]) == ("simulated", "judged")
+            assert view.result["score"] >= 75
+            found = await tree_of(ground, view)
+            assert found is not None
+            assert len({one.kind for _, node in walk(found[0]) for one in node.items}) >= 2
+        counts = {one: (view.result or {})["counts"] for one, view in views.items()}
+        assert counts[course]["activity"] >= 6  # the third level, which a small course of this size has not
+        assert (counts[quiz]["section"], counts[quiz]["item"]) == (8, 80)
+
+
+async def test_one_level_is_an_outline_and_costs_no_failed_call(database: Database) -> None:
+    async with simulated(database) as ground:
+        views = await made_of_all(ground, TIDES, depth=1, validation={"threshold": 0})
+        for kind, view in views.items():
+            assert view.state is ExecutionState.SUCCEEDED, (kind, view.reasons)
+            jobs = await kinds_of_jobs(ground, view)
+            assert {state for states in jobs.values() for state in states} == {"succeeded"}, kind
 
 
 async def test_what_no_answer_could_hold_is_refused_before_anything_is_held(database: Database) -> None:

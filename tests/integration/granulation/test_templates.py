@@ -9,11 +9,12 @@ from tests.integration.http.test_access import WORKER_TEMPLATE
 
 from aifactory.granulation import template_queries, templates
 from aifactory.granulation.parameter_schema import schema_of_type
-from aifactory.granulation.parameters import read_parameters
+from aifactory.granulation.parameters import counts_of, read_parameters
 from aifactory.granulation.specs import builtin_specs
 from aifactory.kernel.db import Database
 from aifactory.kernel.errors import Invalid
 from aifactory.kernel.page import PageRequest
+from aifactory.resources.interface import Tier
 
 pytestmark = pytest.mark.anyio
 
@@ -34,9 +35,9 @@ async def replace(world: World, name: str, headers: dict[str, str] | None = None
     return await world.ask("PUT", f"/api/templates/{name}", who, json=body)
 
 
-async def matched(database: Database, name: str) -> str:
+async def matched(database: Database, name: str, tier: Tier = Tier.ENTERPRISE) -> str:
     async with database.begin() as tx:
-        return (await templates.match_template(tx, name)).name
+        return (await templates.match_template(tx, name, tier)).name
 
 
 # Seeds.
@@ -47,7 +48,8 @@ async def test_every_seeded_template_is_complete_and_its_schema_is_the_types_own
         seeded = await template_queries.list_templates(
             tx, structure_type=None, tier=None, page=PageRequest(limit=100)
         )
-    assert {"quiz_basic_v1", "course_structure_v1"} <= {one.name for one in seeded}
+    small, large = {"quiz_basic_v1", "course_structure_v1"}, {"quiz_generator_v1", "course_structure_v2"}
+    assert small | large <= {one.name for one in seeded}
     for one in seeded:
         spec = builtin_specs()[one.structure_type]
         assert one.title, one.name
@@ -56,6 +58,25 @@ async def test_every_seeded_template_is_complete_and_its_schema_is_the_types_own
         # When Parameters change, a migration gives the stored schemas what is new.
         assert one.parameter_schema == schema_of_type(spec), one.name
         read_parameters(templates.effective_parameters(one, {}, {}), spec)
+
+
+async def test_a_larger_template_is_larger_and_stricter_than_its_sibling(world: World) -> None:
+    listed = (await world.ask("GET", "/api/templates?limit=100", world.admin)).json()["data"]
+    found = {one["name"]: one for one in listed}
+    for small, large in (
+        ("course_structure_v1", "course_structure_v2"),
+        ("quiz_basic_v1", "quiz_generator_v1"),
+    ):
+        less, more = found[small], found[large]
+        spec = builtin_specs()[more["structureType"]]
+        sizes = [counts_of(read_parameters(one["defaultParameters"], spec), spec) for one in (less, more)]
+        assert all(few < many for few, many in zip(*(one.per_level for one in sizes), strict=True))
+        assert sizes[1].nodes > 3 * sizes[0].nodes
+        for name in ("tokensMin", "tokensAvg", "tokensMax", "maxInputTokens", "expectedSeconds", "memoryMb"):
+            assert more[name] > less[name], name
+        assert more["validation"]["threshold"] == spec.bands.accept > less["validation"]["threshold"]
+        assert more["validation"]["level"] > less["validation"]["level"]
+        assert more["offlineFallback"]
 
 
 # Matching.
@@ -104,13 +125,17 @@ async def test_counting_a_use_waits_for_nobody(database: Database) -> None:
     assert await uses() == 1
 
 
-@pytest.mark.parametrize("name", ["quizz_basic_v1", "%", "quiz%v1", "' OR 1=1 --", "x" * 3000])
+@pytest.mark.parametrize(
+    "name", ["quizz_basic_v1", "course_structure_v9", "%", "quiz%v1", "' OR 1=1 --", "x" * 3000]
+)
 async def test_a_name_that_means_nothing_is_a_404_with_near_names(world: World, name: str) -> None:
     answer = await world.ask("GET", f"/api/templates/{name}", world.ours.key)
     problem = assert_problem(answer, 404, "worker_template_not_found")
     assert problem["nearNames"]
     if name.startswith("quizz"):
         assert problem["nearNames"][0] == "quiz_basic_v1"
+    if name.startswith("course"):
+        assert set(problem["nearNames"][:2]) == {"course_structure_v1", "course_structure_v2"}
 
 
 # Reading.
@@ -124,8 +149,11 @@ async def test_the_list_shows_what_the_caller_may_use_and_what_it_costs(world: W
     assert (found["quiz_basic_v1"]["allowed"], found["quiz_basic_v1"]["requiredTier"]) == (True, None)
     for one in listed:
         assert 0 < one["estimatedCostUsd"] <= one["worstCostUsd"]
-    (operators,) = (await world.ask("GET", "/api/templates?tier=premium", world.admin)).json()["data"]
-    assert operators["allowed"]
+    operators = (await world.ask("GET", "/api/templates?tier=premium", world.admin)).json()["data"]
+    assert {one["name"]: one["allowed"] for one in operators} == {
+        "premium_quiz": True,
+        "course_structure_v2": True,
+    }
 
 
 async def test_the_list_is_filtered_and_paged(world: World) -> None:
@@ -133,7 +161,7 @@ async def test_the_list_is_filtered_and_paged(world: World) -> None:
         page = (await world.ask("GET", f"/api/templates?{query}", world.ours.key)).json()
         return [one["name"] for one in page["data"]]
 
-    assert await names("type=course") == ["course_structure_v1"]
+    assert sorted(await names("type=course")) == ["course_structure_v1", "course_structure_v2"]
     assert "course_structure_v1" in await names("tier=standard")
     assert "course_structure_v1" not in await names("tier=basic")
     assert await names("type=nonsense") == []
@@ -255,7 +283,7 @@ async def test_a_templates_own_schema_restricts_what_a_client_may_ask(world: Wor
         validation={"threshold": 80},
     )
     async with world.database.begin() as tx:
-        found = await templates.match_template(tx, "my_quiz")
+        found = await templates.match_template(tx, "my_quiz", Tier.BASIC)
     merged = templates.effective_parameters(found, {"validation": {"level": 2}}, {"topic": "x"})
     assert merged["validation"] == {"enabled": True, "level": 2, "threshold": 80}
     assert (merged["depth"], merged["topic"]) == (1, "x")

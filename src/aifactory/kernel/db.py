@@ -20,11 +20,13 @@ from aifactory.kernel.errors import Unavailable
 log = structlog.get_logger()
 
 ANSWER_SECONDS = 10.0  #: longer than any statement may take: the server hangs, or the network has gone silent
-# A stopped process can't hold its locks for longer than this.
+# A stopped process can't hold its locks for longer than the time limits. The hot rows are in memory or on a
+# disk without arms: at the price for one with arms, a thousand probes look dearer than reading it all.
 _SERVER_SETTINGS = {
     "application_name": "aifactory",
     "idle_in_transaction_session_timeout": "2000",
     "statement_timeout": "5000",
+    "random_page_cost": "1.1",
     "jit": "off",
 }
 CONNECTION_FAULTS = (
@@ -61,10 +63,12 @@ class Tx:
         connection: AsyncConnection,
         raw: "asyncpg.Connection[Any]",
         now: datetime,
+        clock_offset: timedelta,
         on_tell: Tell,
     ) -> None:
         self.raw = raw
         self.now = now
+        self._clock_offset = clock_offset
         self._on_tell = on_tell
         self._connection = connection
         self._session: AsyncSession | None = None
@@ -78,6 +82,11 @@ class Tx:
             self._session = AsyncSession(bind=self._connection, expire_on_commit=False, autoflush=True)
         return self._session
 
+    async def read_clock(self) -> None:
+        """Let the transaction happen now, after it has waited and before it has decided anything."""
+        now: datetime = await self.raw.fetchval("SELECT clock_timestamp()")
+        self.now = now + self._clock_offset
+
     def after_commit(self, action: Callable[[], None]) -> None:
         """Call ``action`` once the transaction is durable; never if it is not."""
         self._after_commit.append(action)
@@ -86,6 +95,10 @@ class Tx:
         """Send a notice about these keys once the transaction is durable; none for no keys."""
         if keys:
             self.after_commit(lambda: self._on_tell(topic, keys))
+
+    def announce(self, topic: str) -> None:
+        """Send a notice that is about no key, but for everyone, once the transaction is durable."""
+        self.after_commit(lambda: self._on_tell(topic, ()))
 
     @contextlib.asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
@@ -212,7 +225,13 @@ class Database:
     async def _run(self, connection: AsyncConnection, raw: "asyncpg.Connection[Any]") -> Tx:
         await raw.execute("BEGIN")
         now: datetime = await raw.fetchval("SELECT clock_timestamp()")
-        return Tx(connection=connection, raw=raw, now=now + self.clock_offset, on_tell=self.on_tell)
+        return Tx(
+            connection=connection,
+            raw=raw,
+            now=now + self.clock_offset,
+            clock_offset=self.clock_offset,
+            on_tell=self.on_tell,
+        )
 
     async def _roll_back(self, raw: "asyncpg.Connection[Any]") -> None:
         with anyio.move_on_after(2, shield=True):

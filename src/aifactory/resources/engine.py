@@ -51,6 +51,7 @@ class Engine:
         grace_seconds: float,
         stranded_after: timedelta = STRANDED_AFTER,
         environ: Mapping[str, str] | None = None,
+        retain: Callable[[], Awaitable[int]] | None = None,
     ) -> None:
         environ = os.environ if environ is None else environ
         self.database = database
@@ -67,6 +68,7 @@ class Engine:
             known_tokens=lambda: self.runner.tokens,
             stranded_after=stranded_after,
             environ=environ,
+            retain=retain,
         )
         self.lease.taken = self.runner.cancel_all
         self.lease.loops = self._say_loops

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from aifactory.kernel.db import Database, Tx
-from aifactory.kernel.ids import DataId, ExecutionId, JobId, text_id
+from aifactory.kernel.ids import ClientId, DataId, ExecutionId, JobId, text_id
 from aifactory.resources import events, storage
 from aifactory.resources.events import LockedExecution
 from aifactory.resources.gates import Lane
@@ -26,12 +26,13 @@ from aifactory.resources.interface import (
 )
 from aifactory.resources.job_ends import Ended
 from aifactory.resources.lease import Lease
-from aifactory.resources.queries import circuits, queue, starts
+from aifactory.resources.queries import books as book_queries
+from aifactory.resources.queries import circuits, queue, quotas, starts, turns
 from aifactory.resources.queries import events as event_queries
 from aifactory.resources.queries.tick import Claimed
-from aifactory.resources.records import PoolChange
+from aifactory.resources.records import UnitChanges
 from aifactory.resources.reports import Reports
-from aifactory.resources.settlement import LOST, Settled, settle_group
+from aifactory.resources.settlement import LOST, Settled, settle_free
 
 log = structlog.get_logger()
 
@@ -96,23 +97,31 @@ class Runner:
     async def launch(self, claimed: list[Claimed], tasks: anyio.abc.TaskGroup) -> None:
         """Mark claimed jobs as running and run them; on a database fault they are lost, not forgotten."""
         self._starting += claimed
-        try:
-            jobs = await self._start(claimed)
-        except Exception:
-            log.exception("runner.start_failed", jobs=len(claimed))
-            for one in claimed:
-                self._put(Ended(job_id=JobId(one.start.head.job_id), token=one.token, outcome=LOST))
-            jobs = []
-        finally:
-            self._starting = [one for one in self._starting if one not in claimed]
-        for one, job in jobs:
-            run = _Run(job_id=job.id, lane=one.start.lane, scope=anyio.CancelScope())
-            self._running[one.token] = run
-            tasks.start_soon(self._run, one, job, run)
+        patient = False
+        while claimed:
+            jobs: list[tuple[Claimed, Job]] = []
+            begun = claimed
+            try:
+                begun, jobs = await self._start(claimed, patient=patient)
+            except Exception:
+                log.exception("runner.start_failed", jobs=len(claimed))
+                for one in claimed:
+                    self._put(Ended(job_id=JobId(one.start.head.job_id), token=one.token, outcome=LOST))
+            finally:
+                done = {one.token for one in begun}
+                self._starting = [one for one in self._starting if one.token not in done]
+            for one, job in jobs:
+                run = _Run(job_id=job.id, lane=one.start.lane, scope=anyio.CancelScope())
+                self._running[one.token] = run
+                tasks.start_soon(self._run, one, job, run)
+            claimed, patient = [one for one in claimed if one.token not in done], True
 
-    async def _start(self, claimed: list[Claimed]) -> list[tuple[Claimed, Job]]:
-        """Write the start of claimed jobs; drop those that were cancelled since."""
+    async def _start(
+        self, claimed: list[Claimed], *, patient: bool
+    ) -> tuple[list[Claimed], list[tuple[Claimed, Job]]]:
+        """Write the start of claimed jobs whose executions are free; drop those that were cancelled since."""
         async with self.database.begin() as tx:
+            claimed = await _take(tx, claimed, patient=patient)
             job_ids = [JobId(one.start.head.job_id) for one in claimed]
             executions = await starts.lock_executions(tx, job_ids)
             rows = await starts.start_jobs(tx, job_ids, [one.token for one in claimed])
@@ -125,17 +134,21 @@ class Runner:
             data = await _load_data(tx, rows)
             called = {one.start.hop.provider for one in wanted if not one.start.lane.local}
             endpoints = await circuits.load_endpoints(tx, called)
-        return [(one, _job(one, started[one.start.head.job_id], data, endpoints)) for one in wanted]
+        return claimed, [(one, _job(one, started[one.start.head.job_id], data, endpoints)) for one in wanted]
 
     async def _drop(self, tx: Tx, dropped: list[Claimed]) -> None:
         """Undo claims; for one that was taken back, that is done already."""
-        held = await queue.find_tokens(tx, [one.token for one in dropped])
-        changes: dict[str, PoolChange] = {}
-        for one in (one for one in dropped if one.token in held):
-            for pool in (one.start.hop.pool, *one.start.lane.further_pools):
-                changes.setdefault(pool, PoolChange()).units += one.start.head.units
-        await queue.change_pools(tx, changes)
-        await queue.end_runs(tx, list(held))
+        if not dropped:
+            return
+        runs = await book_queries.load_runs(tx, [JobId(one.start.head.job_id) for one in dropped])
+        clients = {one.token: ClientId(one.start.lane.client_id) for one in dropped}
+        changes, held = UnitChanges(), [run for run in runs.values() if run.token in clients]
+        for run in held:
+            changes.drop(clients[run.token], run)
+        await queue.change_pools(tx, changes.pools)
+        await queue.end_runs(tx, [run.token for run in held])
+        await queue.correct_usage(tx, changes.usage)
+        await quotas.correct(tx, changes.quotas)
 
     async def _run(self, one: Claimed, job: Job, run: _Run) -> None:
         """Run a job; one that is stopped here is lost, and so tried again, unless nobody wants it."""
@@ -232,15 +245,24 @@ class Runner:
     async def settle_ended(self) -> None:
         """Settle everything that has ended by now, in groups; what can't be settled now is kept."""
         async with self._settling:
-            waiting = len(self._ended)
+            waiting, passed = len(self._ended), list[Ended]()
             while waiting > 0:
                 group = self._ended[: min(waiting, SETTLE_TOGETHER)]
-                waiting -= len(group)
-                settled, again = await settle_group(self.database, group, self.workers)
-                self._ended[: len(group)] = []
+                settled, again, passed = await settle_free(
+                    self.database, group, self.workers, patient=bool(passed)
+                )
+                waiting -= len(group) - len(passed)
+                self._ended[: len(group)] = passed
                 self._ended += again
                 for one in settled:
                     self.on_settled(one)
+
+
+async def _take(tx: Tx, claimed: list[Claimed], *, patient: bool) -> list[Claimed]:
+    """Lock what is free of the executions of claimed jobs, at least one."""
+    job_ids = [JobId(one.start.head.job_id) for one in claimed]
+    free = await turns.take_free(tx, job_ids, patient=patient)
+    return [one for one in claimed if one.start.head.job_id in free]
 
 
 async def _tell_starts(tx: Tx, executions: dict[ExecutionId, LockedExecution], rows: list[Any]) -> None:

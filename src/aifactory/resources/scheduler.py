@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import anyio
+import asyncpg
 import msgspec
 import structlog
 
@@ -15,11 +16,13 @@ from aifactory.resources.gates import Decision, Snapshot
 from aifactory.resources.lease import Lease
 from aifactory.resources.queries import snapshot as snapshots
 from aifactory.resources.queries import tick as queries
+from aifactory.resources.queries import turns
 from aifactory.resources.queries.tick import Claimed
 
 log = structlog.get_logger()
 
 REFUSED_TOO_LONG_SECONDS = 6.0
+LONGEST_WAIT_SECONDS = 0.25
 LONGEST_DECISION = timedelta(seconds=4)
 DEEPER_LOADS = 6
 SHORTEST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.25, 2.0
@@ -48,6 +51,10 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
         return min(poll, max(0.001, (self.next_wake - self.now).total_seconds()))
 
 
+class _Refused(Exception):
+    """Another process was deciding all the time."""
+
+
 class Scheduler:
     """Claims jobs for one process, one transaction a tick; none whose key is not in its ``environ``."""
 
@@ -61,29 +68,41 @@ class Scheduler:
         """Decide once. Claims at most the free slots given; nothing if this process is fenced."""
         if not self.lease.may_start or slots + local_slots == 0:
             return Tick()
-        async with self.database.begin() as tx:
-            if await queries.at_rest(tx):
-                await queries.note_tick(tx)
-                done = Tick(at_rest=True, next_wake=await queries.next_due(tx), now=tx.now)
-            elif not await queries.try_decider_lock(tx):
-                done = Tick(refused=True)
-            else:
-                done = await self._decide(tx, slots=slots, local_slots=local_slots, idle=idle)
-        await self._mind_a_stopped_decider(refused=done.refused)
+        asked = anyio.current_time()
+        try:
+            async with self.database.begin() as tx:
+                if await queries.at_rest(tx):
+                    await queries.note_tick(tx)
+                    done = Tick(at_rest=True, next_wake=await queries.next_due(tx), now=tx.now)
+                else:
+                    await self._become_decider(tx)
+                    done = await self._decide(tx, slots=slots, local_slots=local_slots, idle=idle)
+        except _Refused:
+            done = Tick(refused=True)
+        await self._mind_a_stopped_decider(refused_since=asked if done.refused else None)
         return done
+
+    async def _become_decider(self, tx: Tx) -> None:
+        """Take the decider lock, or wait in line for it: deciders take turns, nobody asks all the time."""
+        if await queries.try_decider_lock(tx):
+            return
+        try:
+            await turns.wait_for_decider_lock(tx, LONGEST_WAIT_SECONDS)
+        except asyncpg.LockNotAvailableError as error:
+            raise _Refused from error
+        await tx.read_clock()
 
     async def _decide(self, tx: Tx, *, slots: int, local_slots: int, idle: bool) -> Tick:
         pools = await queries.lock_pools(tx)
-        enabled, start_seq = await queries.read_control(tx)
+        control = await queries.read_control(tx)
         promoted = await queries.promote_due(tx)
-        depth = _depth(slots + local_slots, await queries.count_lanes(tx))
+        depth = _depth(slots + local_slots, control.lanes)
         lanes = await snapshots.load_lanes(tx, depth=depth)
         snapshot = await snapshots.load_snapshot(
             tx,
             lanes=lanes,
             pools=pools,
-            enabled=enabled,
-            start_seq=start_seq,
+            control=control,
             slots=slots,
             local_slots=local_slots,
             idle=idle,
@@ -110,14 +129,11 @@ class Scheduler:
             decision = policy.plan(snapshot, tx.now)
         return snapshot, decision
 
-    async def _mind_a_stopped_decider(self, *, refused: bool) -> None:
+    async def _mind_a_stopped_decider(self, *, refused_since: float | None) -> None:
         """A process that holds the lock for seconds has stopped in the middle: end its backend."""
-        if not refused:
-            self._refused_since = None
-            return
         now = anyio.current_time()
-        if self._refused_since is None:
-            self._refused_since = now
+        if refused_since is None or self._refused_since is None:
+            self._refused_since = refused_since
         elif now - self._refused_since >= REFUSED_TOO_LONG_SECONDS:
             async with self.database.begin() as tx:
                 server_now = tx.now - self.database.clock_offset

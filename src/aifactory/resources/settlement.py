@@ -21,7 +21,7 @@ from aifactory.resources.interface import (
 from aifactory.resources.job_ends import Ended, JobEnds, is_transient
 from aifactory.resources.metrics import SETTLE_SECONDS
 from aifactory.resources.queries import books as book_queries
-from aifactory.resources.queries import queue
+from aifactory.resources.queries import queue, turns
 
 log = structlog.get_logger()
 
@@ -56,6 +56,42 @@ async def settle_group(
         return [], group
     except Exception:
         log.warning("settle.group_failed", jobs=len(group), exc_info=True)
+    return await _settle_each(database, group, workers)
+
+
+async def settle_free(
+    database: Database, group: list[Ended], workers: dict[str, Worker], *, patient: bool
+) -> tuple[list[Settled], list[Ended], list[Ended]]:
+    """Settle those of a group whose executions are free; as ``settle_group``, and what was passed over.
+
+    ``patient``: wait for the first one's execution, so that nothing is passed over for ever.
+    """
+    taken = group
+    try:
+        with SETTLE_SECONDS.time():
+            async with database.begin() as tx:
+                taken = await _take(tx, group, patient=patient)
+                done = [await settle(tx, taken, workers)]
+    except DatabaseUnavailable:
+        return [], group, []
+    except Exception:
+        log.warning("settle.group_failed", jobs=len(taken), exc_info=True)
+        done, again = await _settle_each(database, taken, workers)
+    else:
+        again = []
+    tokens = {one.token for one in taken}
+    return done, again, [one for one in group if one.token not in tokens]
+
+
+async def _take(tx: Tx, group: list[Ended], *, patient: bool) -> list[Ended]:
+    """Lock what is free of a group's executions, at least one."""
+    free = await turns.take_free(tx, [one.job_id for one in group], patient=patient)
+    return [one for one in group if one.job_id in free]
+
+
+async def _settle_each(
+    database: Database, group: list[Ended], workers: dict[str, Worker]
+) -> tuple[list[Settled], list[Ended]]:
     done: list[Settled] = []
     again: list[Ended] = []
     for one in group:

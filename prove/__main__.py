@@ -1,5 +1,5 @@
-"""``python -m prove [faults speed fleet stop litellm]``: runs proofs at full size and says which promises
-were kept."""
+"""``python -m prove [faults speed fleet gates …]``: proofs at full size, and which promises were
+kept."""
 
 import argparse
 import logging
@@ -13,8 +13,9 @@ import msgspec
 import structlog
 
 from aifactory.kernel.money import usd
-from prove import faults, fleet, litellm, speed, stop
+from prove import budgets, fairness, faults, fleet, gates, ledger, litellm, plans, speed, stop
 from prove.databases import Databases, open_databases
+from prove.histories.exploring import explore
 from prove.proxy import VERSION
 
 LEAST_FINE = 0.995
@@ -29,7 +30,16 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     executions: int
     fleet_executions: int
     kills: int
+    entries: int
+    seed: int
+    trials: int
     folder: Path
+    starts: int
+    deciders: int
+    gates_folder: Path
+    rounds: int
+    minutes: float
+    queued: int
 
 
 class Proven(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +112,110 @@ async def _fleet(databases: Databases, options: Options) -> Proven:
         "differences in the audit": report.audit_differences,
     }
     return Proven(table=[("", ""), *rows.items()], broken=(*_kept(promises), *report.broken))
+
+
+async def _ledger(databases: Databases, options: Options) -> Proven:
+    async with databases.fresh() as database:
+        report = await ledger.run(database, options.entries, seed=options.seed)
+    seconds, found = report.clean.seconds, len(report.clean.differences)
+    slowest = sorted(report.clean.checks.items(), key=lambda one: -one[1])[:6]
+    promises = {
+        f"{found} differences were found where there are none": found == 0,
+        f"planted were {report.planted}, found {report.found}": report.found == report.planted,
+        f"the audit took {seconds:.0f} s, at most {ledger.MOST_SECONDS:.0f} are promised": (
+            seconds <= ledger.MOST_SECONDS
+        ),
+    }
+    rows = {
+        "entries": f"{report.entries:,}",
+        "executions": f"{report.executions:,}",
+        "megabytes": f"{report.megabytes:,}",
+        "seconds to fill": f"{report.fill_seconds:.0f}",
+        "seconds of the audit, by two connections": f"{seconds:.1f}",
+        **{f"of them {check} and what comes with it": f"{taken:.1f}" for check, taken in slowest},
+        "differences": found,
+        "planted and found": f"{len(report.planted)} and {len(report.found)}",
+    }
+    return Proven(table=[("", ""), *rows.items()], broken=_kept(promises))
+
+
+async def _budgets(databases: Databases, options: Options) -> Proven:
+    async with databases.fresh() as database:
+        report = await budgets.run(database, options.trials)
+    promises = {f"{report.differences} differences in the audit": report.differences == 0}
+    rows = {
+        "trials": report.trials,
+        "submissions at once in each": budgets.AT_ONCE,
+        "admitted": report.admitted,
+        "refused": counted(report.refused),
+        "cancelled meanwhile": report.cancelled,
+        "settled meanwhile": report.settled,
+        "cut off by a time limit": report.cut_off,
+        "differences in the audit": report.differences,
+        "violations": len(report.violations),
+    }
+    return Proven(table=[("", ""), *rows.items()], broken=(*_kept(promises), *report.violations[:20]))
+
+
+async def _gates(_: Databases, options: Options) -> Proven:
+    async with gates.open_place(options.gates_folder) as database:
+        terms = gates.Terms(starts=options.starts, deciders=options.deciders)
+        report = await gates.run(database, terms, lambda line: print(line, flush=True))
+    promises = {f"{report.starts} starts, {options.starts} were to be": report.starts >= options.starts}
+    rows = {
+        "deciders": options.deciders,
+        "starts": report.starts,
+        "killed": report.kills,
+        "connections cut": report.cuts,
+        "attempts": report.attempts,
+        "of them lost": report.lost_attempts,
+        "executions submitted": report.submitted,
+        "refused for want of money": report.refused.total(),
+        **{f"{gate} shut, at a look": f"{count / report.looks:.1f}" for gate, count in report.full.items()},
+        "jobs at once, of the cap, at the most": f"{report.fullest:.0%}",
+        "seconds": f"{report.seconds:.0f}",
+        "violations": len(report.broken),
+    }
+    return Proven(table=[("", ""), *rows.items()], broken=(*_kept(promises), *report.broken[:20]))
+
+
+async def _histories(databases: Databases, options: Options) -> Proven:
+    found = await explore(databases, first=options.seed, rounds=options.rounds, seconds=options.minutes * 60)
+    rows = {
+        "histories": found.histories,
+        "steps": found.steps,
+        "steps that died": found.cuts,
+        "processes killed": found.kills,
+        "executions": found.executions,
+        "starts": found.starts,
+        "histories that did not hold": len(found.broken),
+    }
+    return Proven(table=[("", ""), *rows.items()], broken=tuple(found.broken))
+
+
+async def _plans(databases: Databases, options: Options) -> Proven:
+    async with databases.fresh() as database:
+        report = await plans.run(database, many=options.queued, history=options.queued)
+    few, many = plans.totals(report.few), plans.totals(report.many)
+    head = ("work", "statements", "blocks: few queued", "many", "rows of large tables: few queued", "many")
+    rows = [
+        (work, statements, few[work][1], blocks, few[work][2], read)
+        for work, (statements, blocks, read) in many.items()
+    ]
+    queued = (
+        f"{report.queued:,} queued, {report.history:,} in history",
+        f"{report.fill_seconds:.0f} s to fill",
+    )
+    return Proven(table=[head, *rows, (*queued, "", "", "", "")], broken=report.broken[:20])
+
+
+async def _fairness(databases: Databases, _: Options) -> Proven:
+    async with databases.fresh() as database:
+        tables = await fairness.run(database, fairness.Terms())
+    for one in tables:
+        print(f"\n{one.title}\n\n{as_table(one.rows)}", flush=True)
+    kept = [("tables", "broken promises")] + [(one.title, len(one.broken)) for one in tables]
+    return Proven(table=kept, broken=tuple(words for one in tables for words in one.broken))
 
 
 async def _stop(databases: Databases, _: Options) -> Proven:
@@ -183,10 +297,40 @@ PROOFS = {
         needs="7 to 20 minutes, 500 MB of disk",
         run=_fleet,
     ),
+    "budgets": Proof(
+        shows="200 submissions at once on tight budgets, again and again: never over a limit, nobody denied",
+        needs="10 to 30 minutes, 500 MB of disk",
+        run=_budgets,
+    ),
+    "gates": Proof(
+        shows="a million starts by 8 deciders that are killed all the time: caps, units, slots, budgets hold",
+        needs=f"30 to 60 minutes, 6 GB of disk in {gates.PLACE}, where it goes on if it is interrupted",
+        run=_gates,
+    ),
+    "histories": Proof(
+        shows="random histories: steps interleaved statement by statement, deaths between any two statements",
+        needs="10 minutes (--minutes), 200 MB of disk",
+        run=_histories,
+    ),
+    "plans": Proof(
+        shows="what every statement of the hot paths reads with a million jobs queued and stale statistics",
+        needs="3 to 10 minutes, 4 GB of disk",
+        run=_plans,
+    ),
+    "fairness": Proof(
+        shows="who gets how much: small behind large, equal clients, tiers, the guard, queues, the reserve",
+        needs="2 to 5 minutes, 400 MB of disk",
+        run=_fairness,
+    ),
     "stop": Proof(
         shows="SIGTERM with calls in flight and 50 open streams, and the next start",
         needs="1 minute, 100 MB of disk",
         run=_stop,
+    ),
+    "ledger": Proof(
+        shows="every balance rebuilt from 10 million ledger entries, and three differences found",
+        needs="10 to 20 minutes, 20 GB of disk",
+        run=_ledger,
     ),
     "litellm": Proof(
         shows=f"the LiteLLM proxy {VERSION} between AI Factory and the simulated provider",
@@ -230,6 +374,17 @@ def main() -> int:
     parser.add_argument("--executions", type=int, default=200, help="how many `faults` runs")
     parser.add_argument("--fleet-executions", type=int, default=2000, help="how many `fleet` runs")
     parser.add_argument("--kills", type=int, default=20, help="how often `fleet` kills a process")
+    parser.add_argument("--entries", type=int, default=ledger.ENTRIES, help="how many `ledger` fills")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="where `ledger` plants, and the first of `histories`"
+    )
+    parser.add_argument("--trials", type=int, default=1000, help="how many `budgets` runs")
+    parser.add_argument("--starts", type=int, default=1_000_000, help="how many `gates` counts")
+    parser.add_argument("--deciders", type=int, default=8, help="how many `gates` runs")
+    parser.add_argument("--gates-folder", type=Path, default=gates.PLACE, help="where `gates` is kept")
+    parser.add_argument("--rounds", type=int, default=80, help="how long each of the `histories` is")
+    parser.add_argument("--minutes", type=float, default=10, help="how long `histories` looks")
+    parser.add_argument("--queued", type=int, default=1_000_000, help="how many jobs `plans` queues")
     parser.add_argument("--folder", type=Path, default=litellm.CACHE, help="where `litellm` is installed")
     asked = parser.parse_args()
     if unknown := [name for name in asked.proofs if name not in PROOFS]:
@@ -245,7 +400,16 @@ def _options(asked: argparse.Namespace) -> Options:
         executions=asked.executions,
         fleet_executions=asked.fleet_executions,
         kills=asked.kills,
+        trials=asked.trials,
+        entries=asked.entries,
+        seed=asked.seed,
         folder=asked.folder,
+        starts=asked.starts,
+        deciders=asked.deciders,
+        gates_folder=asked.gates_folder,
+        rounds=asked.rounds,
+        minutes=asked.minutes,
+        queued=asked.queued,
     )
 
 

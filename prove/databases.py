@@ -15,8 +15,8 @@ from aifactory.kernel.embedded_postgres import EmbeddedPostgres
 from aifactory.kernel.ids import new_id
 from aifactory.kernel.migrations import migrate
 
-# Nobody will miss this cluster after a power cut.
-_FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "200"}
+# Nobody will miss such a cluster after a power cut.
+FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "200"}
 
 
 class Databases(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ class Databases(msgspec.Struct, frozen=True, kw_only=True):
 async def open_databases() -> AsyncIterator[Databases]:
     """Run a server in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="aifactory-proof-") as folder:
-        server = EmbeddedPostgres(folder=Path(folder), settings=_FAST)
+        server = EmbeddedPostgres(folder=Path(folder), settings=FAST)
         url = await anyio.to_thread.run_sync(server.start)
         try:
             yield Databases(url=url, template=await _make_template(url))

@@ -100,6 +100,7 @@ async def make_client(database: Database) -> str:
         tier=Tier.ENTERPRISE,
         monthly_budget_nano=BUDGET_NANO,
         max_running=PROCESSES * 64,
+        requests_per_minute=1_000_000,
     )
     async with database.begin() as tx:
         row, limits = await clients.create_client(tx, resources=factory.resources, new=new, actor="proof")

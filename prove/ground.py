@@ -36,11 +36,15 @@ refill_per_second = 5_000_000"""
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution that a proof submits: a type, its parameters, the name of an example as its source."""
+    """One execution that a proof submits: a type, its parameters, the name of an example as its source.
+
+    ``template`` is a worker template, where it is not the type's small one.
+    """
 
     structure_type: str
     parameters: dict[str, Any]
     source: str | None = None
+    template: str | None = None
 
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +61,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
 
     async def submit(self, work: Work) -> ExecutionId:
         """Admit one execution."""
-        template = {"course": "course_structure_v1"}.get(
+        template = work.template or {"course": "course_structure_v1"}.get(
             work.structure_type, f"{work.structure_type}_basic_v1"
         )
         async with self.database.begin() as tx:

@@ -1,0 +1,1 @@
+"""Random histories of a fleet: steps interleaved statement by statement, connections and processes dying."""

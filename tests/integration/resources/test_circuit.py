@@ -8,13 +8,11 @@ import anyio
 import anyio.lowlevel
 import pytest
 from tests.fake_worker import (
-    COST_NANO,
     DOWN,
     NO_KEY,
     TWO_HOPS,
     USAGE,
     WELL,
-    WORST_NANO,
     limited,
 )
 from tests.fleet import Fleet, Process, until
@@ -261,26 +259,6 @@ async def test_a_time_limit_tells_of_a_provider_only_where_no_other_limit_does(
 # Pools: 429 and rate headers.
 
 
-async def test_traps_4_and_17_a_429_blocks_its_pool_holds_no_slot_and_charges_nothing(fleet: Fleet) -> None:
-    worker = fleet.script({"write": 1}, max_attempts=1)
-    client, process = await fleet.client(), await fleet.process(slots=1)
-    await fleet.execute("UPDATE resource_pools SET refill_per_second = 0 WHERE pool = 'test'")
-    level = (await pool(fleet))["level_micro"]
-    worker.answers = [limited(20)]
-    execution = await fleet.submit(client)
-    await process.work()
-    blocked = await pool(fleet)
-    assert (blocked["blocked_until"] - blocked["as_of"]).total_seconds() == 20
-    assert blocked["level_micro"] == level
-    assert await fleet.budget(client) == (WORST_NANO, 0, 1)
-    assert await fleet.counts() == {"resource_queue": 0, "queue_due": 1, "running_jobs": 0}
-    assert process.engine.runner.free_slots(local=False) == 1
-    await process.age(21)
-    await process.work()
-    assert (await fleet.view(execution)).state is ExecutionState.SUCCEEDED
-    assert await fleet.budget(client) == (0, COST_NANO, 0)
-
-
 async def test_while_a_pool_is_blocked_other_work_on_it_waits_until_then(fleet: Fleet) -> None:
     client, process = await fleet.client(), await fleet.process()
     fleet.worker.answers = [limited(20)]
@@ -393,24 +371,6 @@ async def test_rate_headers_lower_what_a_pool_has_and_never_raise_it(fleet: Flee
     await process.tick()
     await process.settle()
     assert (await pool(fleet))["level_micro"] == 500_000_000
-
-
-async def test_trap_18_fractions_of_units_survive_any_number_of_corrections(fleet: Fleet) -> None:
-    fleet.script({"write": 1})
-    client, process = await fleet.client(), await fleet.process()
-    fleet.worker.answers = [Outcome(usage=Usage(), signal=Signal(remaining_units=10**6))] * 20
-    await fleet.execute(
-        "UPDATE resource_pools SET level_micro = 1000 * 1000000, refill_per_second = 7 WHERE pool = 'test'"
-    )
-    before = await pool(fleet)
-    for _ in range(20):
-        process.database.clock_offset += timedelta(milliseconds=13)
-        await fleet.submit(client)
-        await process.tick()
-        await process.settle()
-    after = await pool(fleet)
-    elapsed = (after["as_of"] - before["as_of"]) // timedelta(microseconds=1)
-    assert after["level_micro"] - before["level_micro"] == 7 * elapsed
 
 
 @pytest.mark.parametrize("lie", [10**9, 10**12])

@@ -2,12 +2,10 @@
 
 import random
 from collections.abc import AsyncIterator
-from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
-from sqlalchemy import event
 from tests.fleet import Fleet, until
 
 from aifactory.factory import build_factory
@@ -234,39 +232,6 @@ async def test_waiting_for_an_end_that_has_come_returns_at_once(
         await write(fleet, execution, BUFFERED, final=True)
     with anyio.fail_after(20):
         await feeds[0].until_ended(execution, 3600)
-
-
-async def test_trap_14_no_write_sends_a_notice_in_its_transaction(
-    fleet: Fleet, feeds: tuple[EventFeed, EventFeed]
-) -> None:
-    """A NOTIFY takes a lock that every other one waits for: no write's commit must be among them."""
-    statements: list[str] = []
-    process = await fleet.process()
-    process.database.on_tell = fleet.database.on_tell
-    for database in (fleet.database, process.database):
-        keep_statements(database, statements)
-    client = await fleet.client()
-    await fleet.submit(client)
-    await process.work()
-    await fleet.cancel(await fleet.submit(client))
-    await until(lambda: feeds[0].notices.sent > 0)
-    assert any("INSERT INTO execution_events" in text for text in statements)
-    assert [text for text in statements if "notify" in text.lower()] == []
-    own = "pronamespace = 'public'::regnamespace AND prosrc ILIKE '%notify%'"
-    assert await fleet.value(f"SELECT count(*) FROM pg_proc WHERE {own}") == 0
-
-
-def keep_statements(database: Database, statements: list[str]) -> None:
-    """Keep every statement of a pool's connections."""
-    known: set[object] = set()
-
-    def keep(dbapi_connection: Any, *_: object) -> None:
-        raw = dbapi_connection.driver_connection
-        if raw not in known:
-            known.add(raw)
-            raw.add_query_logger(lambda record: statements.append(record.query))
-
-    event.listen(database.engine.sync_engine, "checkout", keep)
 
 
 async def test_readiness_sees_a_reader_that_hangs(

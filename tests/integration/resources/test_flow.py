@@ -7,7 +7,6 @@ import anyio
 import msgspec
 import pytest
 from tests.fake_worker import (
-    AGAIN,
     AGAIN_AT_ONCE,
     BROKEN,
     COST_NANO,
@@ -36,7 +35,6 @@ from aifactory.resources.interface import (
     RunningStage,
     StageResult,
     StageState,
-    Usage,
 )
 from aifactory.resources.queries import tick as tick_queries
 
@@ -99,22 +97,6 @@ async def test_an_attempt_that_cost_something_is_paid_and_its_job_tops_up_its_ho
     assert await fleet.budget(client) == (0, 3 * COST_NANO, 0)
 
 
-async def test_trap_30_a_retry_keeps_its_hold_while_it_waits(fleet: Fleet) -> None:
-    worker = fleet.script({"write": 1})
-    client, process = await fleet.client(), await fleet.process()
-
-    async def fail(job: Job) -> Outcome:
-        return AGAIN
-
-    worker.on_run = fail
-    await fleet.submit(client)
-    await process.tick()
-    await process.settle()
-    assert await fleet.counts() == {"resource_queue": 0, "queue_due": 1, "running_jobs": 0}
-    assert await fleet.value("SELECT hold_nano FROM jobs") == WORST_NANO
-    assert await fleet.job_states() == ["scheduled"]
-
-
 async def test_a_retry_without_money_for_its_top_up_fails_with_the_fault_of_the_attempt(
     fleet: Fleet,
 ) -> None:
@@ -130,42 +112,6 @@ async def test_a_retry_without_money_for_its_top_up_fails_with_the_fault_of_the_
     view = await fleet.view(execution)
     assert (view.state, view.reasons[0].code) == (ExecutionState.FAILED, "flaky")
     assert await fleet.budget(client) == (0, COST_NANO, 0)
-
-
-async def test_trap_9_a_job_that_never_ends_is_stopped_and_given_up_after_its_attempts(
-    fleet: Fleet,
-) -> None:
-    worker = fleet.script({"write": 1}, max_attempts=2, timeout_seconds=0)
-    client, process = await fleet.client(), await fleet.process()
-
-    async def hang(job: Job) -> Outcome:
-        await anyio.sleep_forever()
-        raise AssertionError
-
-    worker.on_run = hang
-    execution = await fleet.submit(client)
-    await process.work()
-    await process.age(3)
-    await process.work()
-    view = await fleet.view(execution)
-    assert (view.state, view.reasons[0].code) == (ExecutionState.FAILED, "timeout")
-    assert len(worker.ran) == 2
-    assert await fleet.ledger("unreconciled") == [WORST_NANO] * 2
-    assert await fleet.budget(client) == (0, 0, 0)
-
-
-async def test_a_call_that_costs_more_than_its_hold_is_the_operators_overrun(fleet: Fleet) -> None:
-    worker = fleet.script({"write": 1})
-    client, process = await fleet.client(), await fleet.process()
-
-    async def dear(job: Job) -> Outcome:
-        return Outcome(usage=Usage(input_units=300, output_units=900))
-
-    worker.on_run = dear
-    await fleet.submit(client)
-    await process.work()
-    assert await fleet.budget(client) == (0, WORST_NANO, 0)
-    assert await fleet.ledger("overrun") == [700_000]
 
 
 async def test_a_switched_off_model_still_settles_what_it_runs(fleet: Fleet) -> None:
@@ -537,18 +483,6 @@ async def test_what_its_last_try_met_is_said_of_work_that_expires(fleet: Fleet) 
     view = await fleet.view(execution)
     assert [reason.code for reason in view.reasons] == ["deadline", "rate_limited"]
     assert "write: HTTP 429" in view.reasons[1].message
-
-
-async def test_trap_24_waiting_long_in_the_queue_does_not_shorten_a_running_call(fleet: Fleet) -> None:
-    fleet.script({"write": 1}, timeout_seconds=30)
-    client, process = await fleet.client(), await fleet.process()
-    execution = await fleet.submit(client)
-    await process.age(100)
-    await process.tick()
-    started, deadline = (await fleet.fetch("SELECT started_at, deadline FROM running_jobs"))[0]
-    assert deadline - started == timedelta(seconds=30)
-    await process.settle()
-    assert (await fleet.view(execution)).state is ExecutionState.SUCCEEDED
 
 
 async def test_the_scheduler_switched_off_starts_nothing_anywhere_and_stays_off(fleet: Fleet) -> None:

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 from tests.fake_worker import COST_NANO, TWO_HOPS, WELL, ScriptedWorker
 from tests.fleet import Fleet, Process
-from tests.integration.resources.test_races import in_order
+from tests.locks import in_order
 
 from aifactory.kernel.db import Tx
 from aifactory.resources.interface import (

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,6 +55,7 @@ def line(kind: str, count: int, bound: int) -> Line:
         output_limit=bound,
         expected_input=1,
         expected_output=1,
+        needs={"b": 3},
     )
 
 
@@ -201,23 +203,74 @@ def test_a_hold_is_extended_on_all_budgets_or_on_none() -> None:
     history.check()
 
 
-def test_every_pool_that_a_start_drew_on_gets_back_what_the_call_did_not_use() -> None:
-    history = History(0, 0)
+def drawn(history: History) -> tuple[JobBook, Run]:
     job = open_job(history.books, history.stage, NewJob(kind="read", line="read", payload={}))
-    run = Run(job_id=job.id, token=uuid4(), attempt=1, hop=HOP, units=100, started_at=NOW)
+    run = Run(
+        job_id=job.id,
+        token=uuid4(),
+        attempt=1,
+        hop=HOP,
+        units=100,
+        needs={"b": 7},
+        has_quota=True,
+        started_at=NOW,
+    )
+    return job, run
+
+
+def test_a_settled_call_corrects_its_hops_pool_and_quota_and_no_further_pool() -> None:
+    history = History(0, 0)
+    job, run = drawn(history)
     history.books.pay(job, run, Usage(input_units=30))
-    assert {pool: one.units for pool, one in history.books.pool_changes.items()} == {"a": 70, "b": 70}
-    assert history.books.usage_units == {(job.client_id, "a"): -70}
+    units = history.books.units
+    assert {pool: (one.units, one.requests) for pool, one in units.pools.items()} == {"a": (70, 0)}
+    assert units.usage == {(job.client_id, "a"): -70}
+    assert units.quotas == {(job.client_id, "a", NOW): -70}
+
+
+def test_a_call_of_unknown_use_stays_taken_everywhere() -> None:
+    history = History(0, 0)
+    history.books.pay(*drawn(history), None)
+    assert history.books.units.pools == history.books.units.usage == history.books.units.quotas == {}
 
 
 def test_a_claim_whose_call_never_began_gives_everything_back_and_books_nothing() -> None:
     history = History(0, 0)
-    job = open_job(history.books, history.stage, NewJob(kind="read", line="read", payload={}))
+    job, run = drawn(history)
     entries = len(history.books.entries)
-    run = Run(job_id=job.id, token=uuid4(), attempt=1, hop=HOP, units=100, started_at=NOW)
     history.books.drop_run(job, run)
-    assert {pool: one.units for pool, one in history.books.pool_changes.items()} == {"a": 100, "b": 100}
+    units = history.books.units
+    given_back = {pool: (one.units, one.requests) for pool, one in units.pools.items()}
+    assert given_back == {"a": (100, 1), "b": (7, 1)}
+    assert units.usage == {(job.client_id, "a"): -100}
+    assert units.quotas == {(job.client_id, "a", NOW): -100, (job.client_id, "b", NOW): -7}
     assert len(history.books.entries) == entries
+
+
+def test_a_lines_job_may_need_less_of_a_further_pool_than_the_line_and_never_more() -> None:
+    history = History(0, 0)
+    for needs, fault in (
+        ({"b": 2}, None),
+        ({"b": 4}, "no_line"),
+        ({"c": 1}, "no_line"),
+        ({"b": -1}, "no_line"),
+    ):
+        new = NewJob(kind="write", line="write", payload={}, needs=needs)
+        job = open_job(history.books, history.stage, new)
+        assert (job.needs, job.fault and job.fault.code) == (needs, fault)
+    history.check()
+
+
+def test_a_job_outside_the_lines_that_could_never_start_is_refused_at_once() -> None:
+    history = History(10**9, 10**9)
+    extra = NewJob(kind="x", line=None, payload={}, route=ROUTE, input_bound=10, output_limit=10)
+    history.books.pools["b"] = msgspec.structs.replace(
+        history.books.pools["b"], quotas={history.execution.client_id: 50}
+    )
+    for needs, fault in (({"b": 50}, None), ({"b": 51}, "exceeds_pool"), ({"z": 1}, "exceeds_pool")):
+        new = msgspec.structs.replace(extra, needs=needs)
+        job = open_job(history.books, history.stage, new)
+        assert (job.fault and job.fault.code) == fault
 
 
 def test_ids_of_entries_are_those_of_jobs_or_of_the_execution() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.resources.snapshots import head, hop, lane, pool, provider, snapshot
 
 from aifactory.resources import policy
+from aifactory.resources.admission import Admission
 from aifactory.resources.circuit import Answer, Circuit, after, after_all
 from aifactory.resources.gates import Head, Lane
 from aifactory.resources.interface import Health
@@ -203,6 +204,6 @@ def test_the_courses_of_events_above_do_have_probes() -> None:
 @pytest.mark.parametrize("broken", ["_probe_is_out", "_provider_opens"])
 def test_a_policy_that_minds_no_circuit_is_caught(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {"_probe_is_out": lambda *_: False, "_provider_opens": lambda self, _: self.now}
-    monkeypatch.setattr(policy._Plan, broken, answers[broken])
+    monkeypatch.setattr(Admission, broken, answers[broken])
     with pytest.raises(AssertionError, match=r"two probes|it was open"):
         run_worlds(10)

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 
-from hypothesis import given
 from hypothesis import strategies as st
 
 from aifactory.resources.interface import Hop, Line, Route, Usage
@@ -35,16 +34,6 @@ def test_more_cached_than_input_units_cost_no_less_than_nothing() -> None:
 
 
 units, prices = st.integers(0, 10**7), st.integers(0, 10**13)
-
-
-@given(units, units, units, prices, prices, prices)
-def test_trap_20_a_call_within_its_bounds_never_costs_more_than_its_hold(
-    input_: int, cached: int, output: int, a: int, b: int, c: int
-) -> None:
-    usage = Usage(input_units=input_, cached_input_units=min(cached, input_), output_units=output)
-    cost = price(a, b, c).cost_of(usage)
-    assert isinstance(cost, int)  # trap 21: no float comes near money
-    assert 0 <= cost <= price(a, b, c).worst(input_, output)
 
 
 def test_the_hold_covers_the_dearest_hop_and_the_estimate_the_first() -> None:

@@ -1,14 +1,19 @@
-"""One server per test run, one migrated template, a fresh database per test: nothing is shared."""
+"""One server per process of tests, a fresh database per test; who only looks may share a world."""
 
 import asyncio
+import contextlib
+import functools
 import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
+import httpx._transports.default
+import httpx2._transports.default
 import pytest
 from sqlalchemy import make_url
 
@@ -17,6 +22,10 @@ from aifactory.kernel.embedded_postgres import EmbeddedPostgres
 from aifactory.kernel.migrations import migrate
 
 _FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "200"}
+
+# Each client would read the certificates that it trusts anew: 0.03 s of CPU, and tests make a thousand.
+for transports in (httpx._transports.default, httpx2._transports.default):
+    transports.create_ssl_context = functools.cache(transports.create_ssl_context)
 
 
 @pytest.fixture(scope="session")
@@ -61,22 +70,51 @@ def template_database(server_url: str) -> Iterator[str]:
     asyncio.run(run_sql(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
 
 
-@pytest.fixture
-async def fresh_database_url(server_url: str, template_database: str) -> AsyncIterator[str]:
-    """The URL of a migrated database that only this test has."""
-    name = f"aifactory_test_{uuid.uuid4().hex[:12]}"
-    await run_sql(server_url, f"CREATE DATABASE {name} TEMPLATE {template_database} STRATEGY FILE_COPY")
-    yield database_url(server_url, name)
-    await run_sql(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+class Clerk:
+    """Makes and drops databases, on one connection for all tests: its loop runs only while it works."""
+
+    def __init__(self, server_url: str) -> None:
+        self.server_url = server_url
+        self._loop = asyncio.new_event_loop()
+        self._connection = self._loop.run_until_complete(connect(server_url))
+
+    @contextlib.contextmanager
+    def made(self, kind: str, copy_of: str = "") -> Iterator[str]:
+        """Give the URL of a new database, and drop it at the end whoever is still connected."""
+        name = f"aifactory_{kind}_{uuid.uuid4().hex[:12]}"
+        self.run(f"CREATE DATABASE {name}" + (f" TEMPLATE {copy_of} STRATEGY FILE_COPY" if copy_of else ""))
+        yield database_url(self.server_url, name)
+        self.run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def run(self, statement: str) -> None:
+        self._loop.run_until_complete(self._connection.execute(statement))
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self._connection.close())
+        self._loop.close()
+
+
+@pytest.fixture(scope="session")
+def clerk(server_url: str) -> Iterator[Clerk]:
+    opened = Clerk(server_url)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
-async def empty_database_url(server_url: str) -> AsyncIterator[str]:
+def fresh_database_url(clerk: Clerk, template_database: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a migrated database that only this test has; the usual people are in it if it wants them."""
+    if "people" in request.fixturenames:
+        template_database, _ = request.getfixturevalue("peopled_database")
+    with clerk.made("test", copy_of=template_database) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(clerk: Clerk) -> Iterator[str]:
     """The URL of a database without any table."""
-    name = f"aifactory_empty_{uuid.uuid4().hex[:12]}"
-    await run_sql(server_url, f"CREATE DATABASE {name}")
-    yield database_url(server_url, name)
-    await run_sql(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    with clerk.made("empty") as url:
+        yield url
 
 
 @pytest.fixture
@@ -87,13 +125,18 @@ async def database(fresh_database_url: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
+async def connect(url: str) -> "asyncpg.Connection[Any]":
+    return await asyncpg.connect(
+        make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    )
+
+
 def database_url(server_url: str, name: str) -> str:
     return make_url(server_url).set(database=name).render_as_string(hide_password=False)
 
 
 async def run_sql(url: str, statement: str) -> None:
-    dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    connection = await asyncpg.connect(dsn)
+    connection = await connect(url)
     try:
         await connection.execute(statement)
     finally:

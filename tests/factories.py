@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ from typing import Any
 import httpx
 import msgspec
 from litestar import Litestar
+from tests.apps import lent_app
 from tests.fakes import FakeWorker
 
 from aifactory.accounts import clients, credentials, sessions
+from aifactory.accounts.content import Requests
 from aifactory.accounts.credentials import NewCredential
 from aifactory.accounts.models import UserRow
 from aifactory.accounts.service import AccountsBook
@@ -21,6 +23,7 @@ from aifactory.accounts.webhook_sending import WebhookSender
 from aifactory.factory import Factory
 from aifactory.granulation import queries as tree_queries
 from aifactory.granulation import steps
+from aifactory.granulation.content import Trees
 from aifactory.granulation.late_calls import LateCalls
 from aifactory.granulation.offline.brief import Brief
 from aifactory.granulation.scoring import Assessment
@@ -37,11 +40,14 @@ from aifactory.resources import provider_routes
 from aifactory.resources.engine import Engine
 from aifactory.resources.event_feed import EventFeed
 from aifactory.resources.interface import Tier
+from aifactory.resources.retention import Retention
 from aifactory.resources.service import ResourceService
 from aifactory.server import build_app
 from aifactory.settings import Settings
 
 QUIZ = "content_granulation_quiz"
+TESTS_PER_MINUTE = 1_000_000  #: tests may ask as fast as they can
+COUNTED_BY_DESIGN = {"login_attempts", "request_rates"}  #: tables that refused requests may write to
 FLOW = [{"worker": "granulation", "templateRef": "basic_things"}]
 
 
@@ -55,8 +61,17 @@ class Tenant(msgspec.Struct, kw_only=True):
     session: dict[str, str]
 
 
+class People(msgspec.Struct, kw_only=True):
+    """Two clients, an admin and a support user, all with credentials as headers."""
+
+    ours: Tenant
+    theirs: Tenant
+    admin: dict[str, str]
+    support: dict[str, str]
+
+
 class World:
-    """An app on a database, two clients, an admin and a support user, all with credentials as headers."""
+    """An app on a database, and the people who use it."""
 
     def __init__(self, database: Database, app: Litestar, engine: Engine, http: httpx.AsyncClient) -> None:
         self.database = database
@@ -69,16 +84,21 @@ class World:
         self.theirs: Tenant
         self.admin: dict[str, str]
         self.support: dict[str, str]
+        self._made: dict[str, Any] = {}
+
+    async def once(self, name: str, make: Callable[[], Awaitable[Any]]) -> Any:
+        """Make something when it is first asked for, and keep it as long as the world stands."""
+        if name not in self._made:
+            self._made[name] = await make()
+        return self._made[name]
 
     async def count_rows(self) -> dict[str, int]:
-        """Count the rows of every table that a request could write to; attempts are counted by design."""
+        """Count the rows of every table that a request could write to; but those of COUNTED_BY_DESIGN."""
         async with self.database.begin() as tx:
-            tables = await tx.raw.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-            return {
-                row["tablename"]: await tx.raw.fetchval(f'SELECT count(*) FROM "{row["tablename"]}"')
-                for row in tables
-                if row["tablename"] != "login_attempts"
-            }
+            names = await tx.raw.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+            tables = [row["tablename"] for row in names if row["tablename"] not in COUNTED_BY_DESIGN]
+            counts = [f"SELECT '{table}', count(*) FROM \"{table}\"" for table in tables]
+            return dict(await tx.raw.fetch(" UNION ALL ".join(counts)))
 
     async def ask(
         self, method: str, path: str, who: dict[str, str] | None = None, **rest: Any
@@ -90,9 +110,16 @@ class World:
 
 @contextlib.asynccontextmanager
 async def open_world(
-    database: Database, *, settings: Settings | None = None, **app_arguments: Any
+    database: Database,
+    *,
+    settings: Settings | None = None,
+    people: People | None = None,
+    **app_arguments: Any,
 ) -> AsyncIterator[World]:
-    """Build a world; its loops are built but not started, and its health says nothing of them."""
+    """Build a world; its loops are built but not started, and its health says nothing of them.
+
+    ``people`` are those that the database has already; otherwise they are made.
+    """
     workers = {"granulation": FakeWorker()}
     engine = Engine(database=database, workers=workers, slots=8, local_slots=2, grace_seconds=1)
     notices = Notices(database=database)
@@ -108,6 +135,7 @@ async def open_world(
         book=AccountsBook(resources=resources),
         engine=engine,
         granulation=Granulation(processes=1, calls=LateCalls(environ={})),
+        retention=Retention(database=database, keepers=[Requests(resources=resources), Trees()]),
         notices=notices,
         feed=feed,
         deliveries=Deliveries(
@@ -118,27 +146,41 @@ async def open_world(
         ),
     )
     health = {"providers": provider_routes.providers_check(database)}
-    app = build_app(factory, **{"health": health, **app_arguments})
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
-        world = World(database, app, engine, http)
-        world.resources = resources
-        world.factory = factory
-        world.ours = await make_tenant(world, "Ours", Tier.STANDARD)
-        world.theirs = await make_tenant(world, "Theirs", Tier.BASIC)
-        world.admin = await make_user(database, "root", Role.ADMIN)
-        world.support = await make_user(database, "helper", Role.SUPPORT)
-        yield world
+    with lent_app(lambda: build_app(factory, **{"health": health, **app_arguments})) as app:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+            world = World(database, app, engine, http)
+            world.resources = resources
+            world.factory = factory
+            people = people or await make_people(database, resources)
+            world.ours, world.theirs = people.ours, people.theirs
+            world.admin, world.support = people.admin, people.support
+            yield world
+
+
+async def make_people(database: Database, resources: ResourceService) -> People:
+    """Make who uses a world."""
+    return People(
+        ours=await make_client(database, resources, "Ours", Tier.STANDARD),
+        theirs=await make_client(database, resources, "Theirs", Tier.BASIC),
+        admin=await make_user(database, "root", Role.ADMIN),
+        support=await make_user(database, "helper", Role.SUPPORT),
+    )
 
 
 async def make_tenant(world: World, name: str, tier: Tier) -> Tenant:
+    """Make another client of a world, with a key and a user."""
+    return await make_client(world.database, world.resources, name, tier)
+
+
+async def make_client(database: Database, resources: ResourceService, name: str, tier: Tier) -> Tenant:
     """Make a client with a key and a user."""
-    async with world.database.begin() as tx:
-        new = clients.NewClient(name=name, contact="", tier=tier)
-        row, _ = await clients.create_client(tx, resources=world.resources, new=new, actor="test")
+    async with database.begin() as tx:
+        new = clients.NewClient(name=name, contact="", tier=tier, requests_per_minute=TESTS_PER_MINUTE)
+        row, _ = await clients.create_client(tx, resources=resources, new=new, actor="test")
         client_id = ClientId(row.id)
-    key_id, key = await make_key(world.database, client_id, ["read", "write"])
-    session = await make_user(world.database, name.lower(), Role.CLIENT, client_id)
+    key_id, key = await make_key(database, client_id, ["read", "write"])
+    session = await make_user(database, name.lower(), Role.CLIENT, client_id)
     return Tenant(
         client_id=client_id, id=text_id("client", client_id), key_id=key_id, key=key, session=session
     )

@@ -119,6 +119,9 @@ def test_a_document_goes_in_is_watched_and_comes_out(
     assert exported["bytes"] == len((tmp_path / "quiz.md").read_bytes()) > 1000
     [usage] = command("usage")
     assert usage["limitUsd"] == 1000
+    [report] = command("usage", "--group-by", "template,provider")
+    assert [(row["template"], row["provider"]) for row in report["data"]] == [(QUIZ, "local")]
+    assert report["totals"]["calls"] >= 3
     [templates] = command("templates")
     assert QUIZ in {one["name"] for one in templates["data"]}
 

@@ -53,7 +53,7 @@ def test_every_console_example_runs(
     given["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{given['PATH']}"
     lines = [line for body in blocks("console") for line in body.splitlines()]
     commands = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
         ran = subprocess.run(
             command,

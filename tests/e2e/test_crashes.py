@@ -16,7 +16,7 @@ from tests.e2e.running import (
     wait_until,
 )
 
-KILLS = 3
+KILLS = 2
 ORDERS = [
     (QUIZ, "tides.txt"),
     (COURSE, "balance-sheet.md"),
@@ -37,7 +37,7 @@ def progress(fetch: Callable[..., list[Any]]) -> tuple[int, int]:
     return row["settled"], row["running"]
 
 
-def test_three_kills_in_the_middle_of_work_repeat_nothing_that_was_settled(data_dir: Path) -> None:
+def test_two_kills_in_the_middle_of_work_repeat_nothing_that_was_settled(data_dir: Path) -> None:
     with Server(data_dir, local_workers=1) as server:
         key = server.secrets()["key"]
         with server.with_key(key) as client:

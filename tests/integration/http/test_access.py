@@ -1,5 +1,6 @@
 """Who may call what: every route, with every credential, on an own and on a foreign object."""
 
+import re
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ from litestar.routes import HTTPRoute
 from tests.factories import FLOW, QUIZ, World, assert_problem, make_key, make_worker, store_tree
 
 from aifactory.kernel.guard import is_automatic_options
+from aifactory.kernel.money import without_money
 
 pytestmark = pytest.mark.anyio
 
@@ -39,9 +41,21 @@ PROVIDER = {
     "baseUrl": "http://localhost:9/v1",
     "models": [{"model": "m", "inputUsdPerMillion": 0, "outputUsdPerMillion": 0}],
 }
+POOL = {"unit": "tokens", "capacity": 90000, "refillPerSecond": 1500, "priceUsdPerThousand": 0}
+QUEUE = {"policy": "fair", "sharePercent": 8, "fullAgeSeconds": 7200}
+TIER = {
+    "points": 20,
+    "weight": 20,
+    "maxRunning": 20,
+    "monthlyBudgetUsd": 500,
+    "requestsPerMinute": 120,
+    "retentionDays": 90,
+}
 PASSWORDS = {"password": "wrong", "newPassword": "a new password"}
 CREDENTIAL = {"worker": "outside", "scopes": ["execute"]}
 WEBHOOK = {"url": "https://hooks.example.com/x"}
+BUDGETS = {"monthlyUsd": None, "dailyUsd": 5, "keys": [], "templates": []}
+LIMITS = {"maxRunning": None, "requestsPerMinute": None, "quotas": []}
 OPEN = dict.fromkeys(("nobody", "worker", "theirs", "reader", "user", "support", "ours", "admin"), 200)
 
 
@@ -62,6 +76,10 @@ class Case(msgspec.Struct, kw_only=True):
 
 
 CALLERS = ("nobody", "worker", "theirs", "reader", "support", "user", "ours", "admin")
+
+
+def name_of(row: Case) -> str:
+    return f"{row.method} {row.path}"
 
 
 def case(method: str, path: str, statuses: str, body: Any = None, *, worker: int = 403) -> Case:
@@ -110,6 +128,7 @@ TABLE = [
     case("POST", "/clients", "403 403 403 403 403 201", {"name": "New"}),
     case("GET", "/clients/{client_id}", "404 200 200 200 200 200"),
     case("PATCH", "/clients/{client_id}", "403 403 403 403 403 200", {"name": "Other"}),
+    case("DELETE", "/clients/{client_id}/content", "403 403 403 403 403 200"),
     case("GET", "/clients/{client_id}/api-keys", "404 200 403 200 200 200"),
     case("POST", "/clients/{client_id}/api-keys", "403 403 403 201 403 201", {"name": "k"}),
     case("POST", "/clients/{client_id}/api-keys/{key_id}/rotate", "403 403 403 201 403 201", {}),
@@ -140,7 +159,7 @@ TABLE = [
     case("GET", "/api/execution/{execution_id}", "404 200 200 200 200 200", worker=200),
     case("GET", "/api/execution/{execution_id}/events", "404 200 200 200 200 200", worker=200),
     case("POST", "/api/execution/{execution_id}/cancel", "404 403 403 200 200 200", worker=200),
-    case("GET", "/api/cost/{execution_id}", "404 200 200 200 200 200"),
+    case("GET", "/api/cost/{execution_id}", "404 200 403 200 200 200"),
     case("POST", "/api/execution/{execution_id}/retry", "404 403 403 409 409 409"),
     case("POST", "/api/queue/enqueue", "404 403 403 404 404 404", {"requestId": "req_x"}),
     case("DELETE", "/api/queue/{execution_id}", "404 403 403 200 200 200"),
@@ -155,10 +174,34 @@ TABLE = [
     case("DELETE", "/api/data/{data_id}", "404 403 403 204 404 404"),
     case("GET", "/api/queue/status", "200 200 200 200 200 200"),
     case("GET", "/status", "200 200 200 200 200 200"),
-    case("GET", "/api/usage/{client_id}/current", "404 200 200 200 200 200"),
-    case("POST", "/api/cost/estimate", "200 200 422 200 200 422", REQUEST),
-    case("POST", "/api/resources/estimate", "200 200 422 200 200 422", REQUEST),
+    case("GET", "/api/budgets", "200 200 403 200 200 200"),
+    case("GET", "/clients/{client_id}/budgets", "404 200 403 200 200 200"),
+    case("PUT", "/clients/{client_id}/budgets", "403 403 403 403 403 200", BUDGETS),
+    case("GET", "/clients/{client_id}/limits", "404 200 403 200 200 200"),
+    case("PUT", "/clients/{client_id}/limits", "403 403 403 403 403 200", LIMITS),
+    case("GET", "/api/usage/{client_id}/current", "404 200 403 200 200 200"),
+    case("GET", "/api/usage/{client_id}", "404 200 403 200 200 200"),
+    case("GET", "/api/cost/ledger", "403 403 403 403 403 200"),
+    case("POST", "/api/cost/estimate", "200 200 403 200 200 422", REQUEST),
+    case("POST", "/api/resources/estimate", "200 200 403 200 200 422", REQUEST),
+    case("GET", "/api/resources/availability", "200 200 200 200 200 200"),
+    case("POST", "/api/resources/check", "200 200 403 200 200 422", REQUEST),
     case("GET", "/metrics", "403 403 403 403 403 200"),
+    case("GET", "/api/audit", "403 403 403 403 403 200"),
+    case("GET", "/admin/pools", "403 403 200 403 403 200"),
+    case("GET", "/admin/pools/{name}", "403 403 200 403 403 200"),
+    case("PUT", "/admin/pools/{name}", "403 403 403 403 403 200", POOL),
+    case("DELETE", "/admin/pools/{name}", "403 403 403 403 403 204"),
+    case("POST", "/admin/pools/{name}/pause", "403 403 403 403 403 200"),
+    case("POST", "/admin/pools/{name}/resume", "403 403 403 403 403 200"),
+    case("GET", "/admin/queues", "403 403 200 403 403 200"),
+    case("GET", "/admin/queues/{name}", "403 403 200 403 403 200"),
+    case("PUT", "/admin/queues/{name}", "403 403 403 403 403 200", QUEUE),
+    case("POST", "/admin/queues/{name}/pause", "403 403 403 403 403 200"),
+    case("POST", "/admin/queues/{name}/resume", "403 403 403 403 403 200"),
+    case("GET", "/admin/tiers", "403 403 403 403 403 200"),
+    case("GET", "/admin/tiers/{tier}", "403 403 403 403 403 200"),
+    case("PUT", "/admin/tiers/{tier}", "403 403 403 403 403 200", TIER),
     case("GET", "/admin/providers", "403 403 200 403 403 200"),
     case("GET", "/admin/providers/{name}", "403 403 200 403 403 200"),
     case("PUT", "/admin/providers/{name}", "403 403 403 403 403 200", PROVIDER),
@@ -201,6 +244,17 @@ async def credentials(world: World) -> dict[str, dict[str, str]]:
     }
 
 
+async def make_object(world: World, path: str, who: dict[str, str], **body: Any) -> str:
+    """Make an object, once in a world; return its id."""
+
+    async def make() -> Any:
+        answer = await world.ask("POST", path, who, **body)
+        return answer.json()["id"]
+
+    made: str = await world.once(path, make)
+    return made
+
+
 async def fill_path(world: World, path: str) -> str:
     """Put objects of ours into a path."""
     values = {
@@ -209,50 +263,89 @@ async def fill_path(world: World, path: str) -> str:
         "name": "quiz_basic_v1" if path.startswith("/api/templates") else QUIZ,
         "structure_type": "quiz",
         "digest": "0",
+        "tier": "standard",
     }
+    if path.startswith("/admin/pools"):
+        values["name"] = "default"
+    if path.startswith("/admin/queues"):
+        values["name"] = "batch"
     if path.startswith("/admin/providers/{name}"):
         values["name"] = "somewhere"
         await world.ask("PUT", "/admin/providers/somewhere", world.admin, json=PROVIDER)
+    key = world.ours.key
     if "{webhook_id}" in path:
-        made = await world.ask("POST", "/api/webhooks", world.ours.key, json=WEBHOOK)
-        values["webhook_id"] = made.json()["id"]
+        values["webhook_id"] = await make_object(world, "/api/webhooks", key, json=WEBHOOK)
     if "{delivery_id}" in path:
-        made = await world.ask("POST", f"/api/webhooks/{values['webhook_id']}/test", world.ours.key)
-        values["delivery_id"] = made.json()["id"]
+        test = f"/api/webhooks/{values['webhook_id']}/test"
+        values["delivery_id"] = await make_object(world, test, key)
     if "{request_id}" in path:
-        made = await world.ask("POST", "/requests", world.ours.key, json=REQUEST)
-        values["request_id"] = made.json()["id"]
+        values["request_id"] = await make_object(world, "/requests", key, json=REQUEST)
     if "{execution_id}" in path:
-        made = await world.ask("POST", "/api/execute", world.ours.key, json=REQUEST)
-        values["execution_id"] = made.json()["id"]
+        values["execution_id"] = await make_object(world, "/api/execute", key, json=REQUEST)
     if "{data_id}" in path:
         text = {"Content-Type": "text/plain"}
-        made = await world.ask("POST", "/api/data", world.ours.key, content=b"Some words.", headers=text)
-        values["data_id"] = made.json()["id"]
+        values["data_id"] = await make_object(world, "/api/data", key, content=b"Some words.", headers=text)
     if "{user_id}" in path:
         me = await world.ask("GET", "/auth/session", world.support)
         values["user_id"] = me.json()["user"]["id"]
     if "{credential_id}" in path:
-        made = await world.ask("POST", "/api/worker-credentials", world.admin, json=CREDENTIAL)
-        values["credential_id"] = made.json()["id"]
+        made = await make_object(world, "/api/worker-credentials", world.admin, json=CREDENTIAL)
+        values["credential_id"] = made
     if "{tree_id}" in path:
-        values["tree_id"] = await store_tree(world.database, world.ours.client_id)
+        values["tree_id"] = await world.once("tree", lambda: store_tree(world.database, world.ours.client_id))
     return path.format(**values)
 
 
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.method} {row.path}")
-async def test_each_caller_gets_what_the_table_says(world: World, row: Case) -> None:
+def money_in(answer: httpx.Response) -> list[str]:
+    """The members and headers of an answer that say what something costs, in JSON and in events."""
+    members = re.findall(r'"([A-Za-z]*Usd[A-Za-z]*)":', answer.text)
+    return [*members, *(name for name in answer.headers if "usd" in name)]
+
+
+async def check_callers(world: World, row: Case) -> None:
     path = await fill_path(world, row.path)
-    callers = await credentials(world)
+    callers = await world.once("callers", lambda: credentials(world))
     found = {}
     for who in CALLERS:
         answer = await world.ask(row.method, path, callers[who], json=row.body)
         found[who] = answer.status_code
+        if who == "support" and row not in PUBLIC:
+            assert money_in(answer) == []
         if answer.status_code >= 400:
             assert_problem(answer)
         if answer.status_code == 401:
             assert answer.headers["www-authenticate"].startswith("Bearer")
     assert found == {who: getattr(row, who) for who in CALLERS}
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.method != "GET"], ids=name_of)
+async def test_each_caller_gets_what_the_table_says(world: World, row: Case) -> None:
+    await check_callers(world, row)
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.method == "GET"], ids=name_of)
+async def test_each_caller_reads_what_the_table_says(standing_world: World, row: Case) -> None:
+    await check_callers(standing_world, row)
+
+
+async def test_support_sees_work_that_has_ended_and_no_money(standing_world: World) -> None:
+    world = standing_world
+    ended = (await world.ask("POST", "/api/execute", world.ours.key, json=REQUEST)).json()["id"]
+    await world.ask("POST", f"/api/execution/{ended}/cancel", world.ours.key)
+    told = {}
+    for path in (
+        f"/api/execution/{ended}",
+        f"/api/progress/{ended}",
+        "/requests?state=cancelled",
+        "/clients",
+        "/admin/pools/compute",
+    ):
+        answers = [await world.ask("GET", path, who) for who in (world.admin, world.support)]
+        told[path] = [money_in(answer) for answer in answers]
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert without_money(answers[0].json()).keys() == answers[1].json().keys()
+    assert all(seen and not hidden for seen, hidden in told.values()), told
+    assert {"costUsd", "x-cost-usd"} <= set(told[f"/api/execution/{ended}"][0])
 
 
 async def test_every_route_is_in_the_table(world: World) -> None:
@@ -266,12 +359,12 @@ async def test_every_route_is_in_the_table(world: World) -> None:
     assert routes == {(row.method, row.path) for row in TABLE}
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in TABLE if "_id}" in row.path], ids=lambda row: f"{row.method} {row.path}"
-)
-async def test_a_foreign_object_looks_exactly_like_an_unknown_one(world: World, row: Case) -> None:
-    _, key = await make_key(world.database, world.theirs.client_id, ["read", "write", "keys"])
+@pytest.mark.parametrize("row", [row for row in TABLE if "_id}" in row.path], ids=name_of)
+async def test_a_foreign_object_looks_exactly_like_an_unknown_one(standing_world: World, row: Case) -> None:
+    world, scopes = standing_world, ["read", "write", "keys"]
+    _, key = await world.once("keys", lambda: make_key(world.database, world.theirs.client_id, scopes))
     foreign = await fill_path(world, row.path)
+    before = await world.count_rows()
     unknown = row.path.format(
         client_id="client_01k7sc0k6se3tqhf4v8nbcaaaa",
         key_id="key_01k7sc0k6se3tqhf4v8nbcaaaa",
@@ -291,9 +384,10 @@ async def test_a_foreign_object_looks_exactly_like_an_unknown_one(world: World, 
     for problem in problems:
         del problem["instance"], problem["requestId"]
     assert problems[0] == problems[1]
+    assert await world.count_rows() == before
 
 
 @pytest.mark.parametrize("text", ["x", "req_", "client_" + "z" * 26, "..%2f..", "%00", "req_'--", "9" * 5000])
-async def test_a_hostile_id_is_an_unknown_one(world: World, text: str) -> None:
+async def test_a_hostile_id_is_an_unknown_one(standing_world: World, text: str) -> None:
     for path in (f"/requests/{text}", f"/clients/{text}", f"/api/master-templates/{text}"):
-        assert_problem(await world.ask("GET", path, world.admin), 404)
+        assert_problem(await standing_world.ask("GET", path, standing_world.admin), 404)

@@ -15,6 +15,7 @@ from tests.fleet import until
 from tests.serving import serving
 
 from aifactory.kernel.db import Database
+from aifactory.kernel.money import without_money
 from aifactory.resources import event_routes
 from aifactory.resources.event_routes import StreamLimits
 
@@ -202,6 +203,8 @@ async def test_a_cancelled_execution_ends_its_streams(served: Served) -> None:
         path = f"/api/execution/{execution['id']}/cancel"
         assert (await served.http.post(path, headers=served.world.ours.key)).status_code == 200
         events = read((await answer.aread()).decode())
+    support = await served.http.get(path.replace("/cancel", "/events"), headers=served.world.support)
+    assert read(support.text) == without_money(events) != events
     assert [one["event"] for one in events][-2:] == ["execution.cancelled", "end"]
     assert events[-1]["data"]["data"]["state"] == "cancelled"
 

@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
+from aifactory.cli import run_command
 from aifactory.cli.arguments import read_labels, read_moment, read_parameters
 from aifactory.cli.remote import refuse
 from aifactory.cli.watching import line_of
@@ -81,3 +82,8 @@ def test_an_event_is_one_line() -> None:
     assert line_of(event) == "stage started · stage 1 (granulation) · 1/3 jobs"
     named = msgspec.structs.replace(event, data=msgspec.structs.replace(data, stage=1, name="quiz"))
     assert line_of(named) == "stage started · stage 2 (quiz) · 1/3 jobs"
+
+
+def test_options_that_mean_nothing_together_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["usage", "--budgets", "--csv"]) == 2
+    assert "--budgets" in capsys.readouterr().err

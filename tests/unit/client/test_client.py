@@ -1,5 +1,5 @@
 import inspect
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from aifactory.client import (
     Page,
     Request,
 )
+from aifactory.client.account import usage_csv, usage_report
 from aifactory.client.calls import checked_id
 from aifactory.client.connection import connect
 from aifactory.client.content import export, tree
@@ -52,6 +53,31 @@ def test_an_id_can_mean_no_other_path(hostile: str) -> None:
     play = Play()
     with pytest.raises(Invalid):
         play.run(status(play.session, hostile))
+
+
+def test_a_report_of_usage_is_read_to_its_last_page() -> None:
+    head = {"clientId": "client_1", "from": "2026-11-01T00:00:00Z", "to": "2026-11-03T00:00:00Z"}
+    pages = [
+        {
+            **head,
+            "data": [{"day": f"2026-11-0{day}", "calls": day}],
+            "totals": {"calls": 3},
+            "nextCursor": cursor,
+        }
+        for day, cursor in ((1, "more"), (2, None))
+    ]
+    play = Play(*(answer(200, page) for page in pages))
+    since = datetime(2026, 11, 1, 12, tzinfo=UTC)
+    found = play.run(usage_report(play.session, "client_1", group_by=("day", "model"), since=since))
+    assert [(row.day, row.calls) for row in found.data] == [(date(2026, 11, 1), 1), (date(2026, 11, 2), 2)]
+    assert found.totals.calls == 3
+    first, second = play.calls
+    assert first.path == "/api/usage/client_1"
+    assert first.query == {"groupBy": "day,model", "from": "2026-11-01T12:00:00+00:00"}
+    assert second.query == {**first.query, "cursor": "more"}
+    play = Play(answer(200, b"day,calls\r\n"))
+    assert play.run(usage_csv(play.session, "all", until=date(2026, 12, 1))) == "day,calls\r\n"
+    assert play.calls[0].query == {"groupBy": "day", "to": "2026-12-01", "format": "csv"}
 
 
 def test_the_environment_says_where_and_who_unless_the_caller_does() -> None:

@@ -3,7 +3,8 @@
 import contextlib
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any
+from decimal import Decimal
+from typing import Annotated, Any, Literal
 
 import asyncpg
 import msgspec
@@ -49,6 +50,27 @@ def test_a_pointer_leads_to_the_fault() -> None:
     assert fault(b'{"byKey": {"x": {"someName": 1}}}') == ("/byKey/*/someName", "wrong_type")
     assert fault(b"[]") == ("", "wrong_type")
     assert fault(b'{"anything": {"a": ["\\u0007"]}}') == ("/anything/a/0", "control_character")
+
+
+class Order(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    limit_usd: Decimal | None = None
+    colour: Literal["red", "blue"] | None = None
+    parts: list["Order"] = []
+
+
+def test_money_is_a_number_and_a_choice_is_told_with_what_there_is_to_choose() -> None:
+    decoder = msgspec.json.Decoder(Order)
+    for body, pointer, detail in (
+        ('{"limitUsd": "5"}', "/limitUsd", "as a number"),
+        ('{"parts": [{}, {"limitUsd": "\uff15"}]}', "/parts/1/limitUsd", "as a number"),
+        ('{"parts": [{"colour": "green"}]}', "/parts/0/colour", "one of: blue, red."),
+    ):
+        with pytest.raises(Invalid) as refused:
+            decode_strictly(body.encode(), decoder)
+        assert refused.value.errors[0].pointer == pointer
+        assert detail in refused.value.detail
+    exact = decode_strictly(b'{"limitUsd": 0.1234567890123456789, "parts": [{"limitUsd": 5}]}', decoder)
+    assert (str(exact.limit_usd), exact.parts[0].limit_usd) == ("0.1234567890123456789", 5)
 
 
 def test_an_escaped_backslash_is_no_control_character() -> None:

@@ -13,6 +13,7 @@ from litestar.types import ControllerRouterHandler
 
 import aifactory
 from aifactory.accounts import (
+    audit_routes,
     credential_routes,
     request_routes,
     routes,
@@ -30,12 +31,12 @@ from aifactory.kernel.health import HealthCheck, database_check, health_routes
 from aifactory.kernel.http import (
     MAX_BODY,
     JsonResponse,
-    RequestContext,
     Shutdown,
     StrictRequest,
     problem_response,
 )
 from aifactory.kernel.openapi import documentation_routes, openapi_config
+from aifactory.kernel.request_context import RequestContext
 from aifactory.kernel.static import StaticFiles, static_route
 from aifactory.kernel.visitors import Proxies
 from aifactory.resources.interface import Resources
@@ -44,7 +45,8 @@ from aifactory.settings import Settings
 NAME = "AI Factory"
 _DESCRIPTION = (
     "Turns clients' requests into structured, validated, costed content. Every refusal is a problem "
-    "document (`application/problem+json`) with a stable `code`; see [/docs/errors](/docs/errors)."
+    "document (`application/problem+json`) with a stable `code`; see [/docs/errors](/docs/errors). Users of "
+    "the role `support` see no money: members and headers whose names say `Usd` are left out for them."
 )
 
 Lifespan = Callable[[Litestar], contextlib.AbstractAsyncContextManager[None]]
@@ -122,6 +124,7 @@ _ACCOUNTS = [
     *template_routes.ROUTES,
     *request_routes.ROUTES,
     *webhook_routes.ROUTES,
+    *audit_routes.ROUTES,
 ]
 
 

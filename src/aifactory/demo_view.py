@@ -143,8 +143,7 @@ def first_start(address: str, secrets: FirstSecrets, *, command: str, examples: 
 
 def show_audit(out: Console, report: Report) -> None:
     """Print how much was rebuilt, and every difference."""
-    figures = sum(report.checks.values())
-    out.print(f"{report.entries} ledger entries, {figures} figures rebuilt by {len(report.checks)} checks")
+    out.print(f"{report.entries} ledger entries, {len(report.checks)} checks, {report.seconds:.1f} s")
     for found in report.differences:
         out.print(
             f"[red]{found.check}[/red] {found.object_id}: stored {found.stored}, rebuilt {found.rebuilt}"

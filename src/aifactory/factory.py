@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
@@ -10,21 +11,25 @@ import msgspec
 import structlog
 from sqlalchemy.exc import ArgumentError
 
+from aifactory.accounts.content import Requests
 from aifactory.accounts.service import AccountsBook
 from aifactory.accounts.webhook_delivery import Deliveries
 from aifactory.accounts.webhook_sending import WebhookSender
+from aifactory.granulation.content import Trees
 from aifactory.granulation.late_calls import LateCalls
 from aifactory.granulation.service import Granulation
 from aifactory.kernel.db import Database
 from aifactory.kernel.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from aifactory.kernel.ids import JobId
-from aifactory.kernel.migrations import migrate
+from aifactory.kernel.migrations import migrate, require_schema
 from aifactory.kernel.notices import Notices
 from aifactory.resources import provider_store
 from aifactory.resources.engine import Engine
 from aifactory.resources.event_feed import EventFeed
 from aifactory.resources.interface import Worker
+from aifactory.resources.off_peak import OffPeak
 from aifactory.resources.providers import BadProviders
+from aifactory.resources.retention import Retention
 from aifactory.resources.service import ResourceService
 from aifactory.settings import Settings, SettingsError
 
@@ -46,6 +51,7 @@ class Factory(msgspec.Struct, frozen=True, kw_only=True):
     book: AccountsBook
     engine: Engine
     granulation: Granulation
+    retention: Retention
     notices: Notices
     feed: EventFeed
     deliveries: Deliveries
@@ -76,15 +82,23 @@ class Factory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextlib.asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[Database]:
+async def open_database(settings: Settings, *, existing: bool = False) -> AsyncIterator[Database]:
     """Give the configured database, or an embedded one that is started, watched and stopped here; migrated.
+
+    ``existing``: it must be there with this version's schema; nothing is made or migrated.
 
     Raises SettingsError, EmbeddedPostgresError, DatabaseUnavailable or MigrationRefused, all with advice.
     """
     async with contextlib.AsyncExitStack() as stack:
         url = settings.database_url
         if url is None:
-            url = await stack.enter_async_context(_embedded(settings))
+            folder = settings.data_dir.absolute() / "postgres"
+            if existing and not (folder / "data" / "PG_VERSION").exists():
+                raise SettingsError(
+                    f"There is no database in {folder.parent}. Set AIFACTORY_DATA_DIR to the folder of the "
+                    "one that you mean, or AIFACTORY_DATABASE_URL; `aifactory serve` makes a new one."
+                )
+            url = await stack.enter_async_context(_embedded(folder))
         try:
             database = Database(url=url, pool_size=settings.pool_size)
         except (ArgumentError, ValueError) as error:
@@ -92,13 +106,13 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
                 "AIFACTORY_DATABASE_URL is no URL like postgresql://user@host/name."
             ) from error
         stack.push_async_callback(database.close)
-        await migrate(database)
+        await (require_schema if existing else migrate)(database)
         yield database
 
 
 @contextlib.asynccontextmanager
-async def _embedded(settings: Settings) -> AsyncIterator[str]:
-    server = EmbeddedPostgres(folder=settings.data_dir.absolute() / "postgres")
+async def _embedded(folder: Path) -> AsyncIterator[str]:
+    server = EmbeddedPostgres(folder=folder)
     dsn = await anyio.to_thread.run_sync(server.start)
     try:
         async with anyio.create_task_group() as tasks:
@@ -150,15 +164,21 @@ def build_factory(
         local_slots=settings.local_workers,
         grace_seconds=settings.grace_seconds,
         environ=environ,
+        retain=lambda: retention.round(),
     )
     notices = Notices(database=database)
     database.on_tell = notices.tell
     feed = EventFeed(database=database, notices=notices)
     resources = ResourceService(
-        workers=workers, wake=engine.wake, abort=engine.abort, until_ended=feed.until_ended
+        workers=workers,
+        wake=engine.wake,
+        abort=engine.abort,
+        until_ended=feed.until_ended,
+        off_peak=OffPeak(window=settings.off_peak, zone=settings.time_zone),
     )
     notices.subscribe("work", lambda _: engine.wake())
     notices.subscribe("abort", lambda keys: engine.abort([JobId(key) for key in keys or ()]))
+    retention = Retention(database=database, keepers=[Requests(resources=resources), Trees()])
     return Factory(
         settings=settings,
         database=database,
@@ -166,6 +186,7 @@ def build_factory(
         book=AccountsBook(resources=resources),
         engine=engine,
         granulation=granulation,
+        retention=retention,
         notices=notices,
         feed=feed,
         deliveries=Deliveries(

@@ -14,6 +14,7 @@ import uvicorn
 from litestar import Litestar
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from aifactory.accounts import content_routes
 from aifactory.accounts.seeds import FirstSecrets, seed_first_start
 from aifactory.accounts.webhook_delivery import Deliveries
 from aifactory.app import create_app
@@ -29,13 +30,19 @@ from aifactory.kernel.http import Shutdown, encode
 from aifactory.kernel.ids import new_id
 from aifactory.kernel.problems import PROBLEM_MEDIA_TYPE
 from aifactory.resources import (
+    availability_routes,
+    budget_routes,
     data_routes,
     estimate_routes,
     event_routes,
     execution_routes,
+    ledger_routes,
     metrics_routes,
     orchestrator_routes,
+    pool_routes,
     provider_routes,
+    queue_routes,
+    tier_routes,
     usage_routes,
 )
 from aifactory.resources import routes as resource_routes
@@ -60,11 +67,18 @@ def build_app(factory: Factory, **changes: Any) -> Litestar:
         checks["webhooks"] = loops_check(factory.deliveries)
     parts: dict[str, Any] = {
         "routes": [
+            *content_routes.ROUTES,
             *execution_routes.ROUTES,
             *resource_routes.ROUTES,
             *provider_routes.ROUTES,
             *estimate_routes.ROUTES,
+            *availability_routes.ROUTES,
             *usage_routes.ROUTES,
+            *budget_routes.ROUTES,
+            *ledger_routes.ROUTES,
+            *pool_routes.ROUTES,
+            *queue_routes.ROUTES,
+            *tier_routes.ROUTES,
             *event_routes.ROUTES,
             *data_routes.ROUTES,
             *orchestrator_routes.ROUTES,
@@ -80,6 +94,7 @@ def build_app(factory: Factory, **changes: Any) -> Litestar:
             "book": factory.book,
             "granulation": factory.granulation,
             "outlines": Outlines(),
+            "eraser": factory.retention,
             "growing_trees": GrowingTrees(),
         },
         "health": checks,

@@ -9,9 +9,11 @@ from aifactory.accounts import keys, queries
 from aifactory.accounts.interface import KeyNotFound, KeyNotLive, TooManyKeys
 from aifactory.accounts.models import ApiKeyRow, ClientRow
 from aifactory.kernel import audit, ids
+from aifactory.kernel.audit import Told
 from aifactory.kernel.db import Tx
 from aifactory.kernel.errors import NotAllowed, invalid
 from aifactory.kernel.ids import ClientId, KeyId
+from aifactory.kernel.money import usd
 from aifactory.kernel.principal import Principal
 from aifactory.resources.interface import ClientLimits, ClientNotFound, Resources, Tier
 
@@ -48,7 +50,7 @@ async def create_client(
         requests_per_minute=new.requests_per_minute,
     )
     await _set_limits(tx, resources, limits)
-    await _record_client(tx, actor, "client.created", None, limits)
+    await _record_client(tx, actor, "client.created", row, after=_shown_client(row, limits))
     return row, limits
 
 
@@ -57,12 +59,14 @@ async def change_client(
 ) -> tuple[ClientRow, ClientLimits]:
     """Change a client's name, contact, or what ``ClientLimits`` names. Raises ClientNotFound."""
     row = await get_client(tx, client_id, lock=True)
-    before = await resources.get_client(tx, client_id)
+    before = await resources.get_client(tx, client_id, lock=True)
+    shown_before = _shown_client(row, before)
     row.name = changes.get("name", row.name)
     row.contact = changes.pop("contact", row.contact)
     limits = msgspec.structs.replace(before, **changes)
     await _set_limits(tx, resources, limits)
-    await _record_client(tx, actor, "client.changed", before, limits)
+    after = _shown_client(row, limits)
+    await _record_client(tx, actor, "client.changed", row, before=shown_before, after=after)
     return row, limits
 
 
@@ -81,17 +85,25 @@ async def _set_limits(tx: Tx, resources: Resources, limits: ClientLimits) -> Non
     await resources.set_client(tx, limits)
 
 
+def _shown_client(row: ClientRow, limits: ClientLimits) -> dict[str, Any]:
+    """Return what the audit log tells of a client."""
+    told: dict[str, Any] = msgspec.to_builtins(limits)
+    nano = told.pop("monthly_budget_nano")
+    del told["client_id"]
+    return told | {"monthly_usd": None if nano is None else usd(nano), "contact": row.contact}
+
+
 async def _record_client(
-    tx: Tx, actor: str, action: str, before: ClientLimits | None, after: ClientLimits
+    tx: Tx, actor: str, action: str, row: ClientRow, *, before: Told = None, after: Told = None
 ) -> None:
     await audit.record(
         tx,
         actor=actor,
         action=action,
         object_kind="client",
-        object_id=ids.text_id("client", after.client_id),
-        before=None if before is None else msgspec.to_builtins(before),
-        after=msgspec.to_builtins(after),
+        object_id=ids.text_id("client", row.id),
+        before=before,
+        after=after,
     )
 
 
@@ -124,40 +136,51 @@ async def create_key(
         scopes=sorted(set(scopes)),
         expires_at=expires_at,
         actor=actor.label,
-        action="api_key.created",
     )
 
 
 async def rotate_key(
-    tx: Tx, *, client_id: ClientId, key_id: KeyId, overlap: timedelta, actor: Principal
+    tx: Tx,
+    *,
+    resources: Resources,
+    client_id: ClientId,
+    key_id: KeyId,
+    overlap: timedelta,
+    actor: Principal,
 ) -> tuple[ApiKeyRow, keys.ApiKey]:
-    """Make a key like this one, which itself ends after ``overlap``. Raises KeyNotFound, KeyNotLive."""
+    """Make a key like this one, which itself ends after ``overlap``; both count on the same budget.
+
+    Raises KeyNotFound, KeyNotLive.
+    """
     old = await _get_key(tx, client_id=client_id, key_id=key_id)
     if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= tx.now):
         raise KeyNotLive("This key has expired or was revoked; make a new one.")
     if actor.key_id is not None and not set(old.scopes) <= actor.scopes:
         raise NotAllowed("A key can't rotate a key that may do more than itself.")
-    expires_at = old.expires_at
+    expires_at, before = old.expires_at, _shown_key(old)
     ends = tx.now + overlap
     old.expires_at = ends if expires_at is None else min(expires_at, ends)
-    await tx.flush()
-    return await _store_key(
+    row, key = await _store_key(
         tx,
         client_id=client_id,
         name=old.name,
         scopes=list(old.scopes),
         expires_at=expires_at,
         actor=actor.label,
-        action="api_key.rotated",
     )
+    await resources.inherit_key_budget(tx, old=KeyId(old.id), new=KeyId(row.id))
+    after = _shown_key(old) | {"replaced_by": ids.text_id("key", row.id)}
+    await _record_key(tx, actor.label, "api_key.rotated", old, before=before, after=after)
+    return row, key
 
 
 async def revoke_key(tx: Tx, *, client_id: ClientId, key_id: KeyId, actor: str) -> None:
     """End a key now; ending it twice changes nothing. Raises KeyNotFound."""
     row = await _get_key(tx, client_id=client_id, key_id=key_id)
     if row.revoked_at is None:
+        before = _shown_key(row)
         row.revoked_at = tx.now
-        await _record_key(tx, actor, "api_key.revoked", row)
+        await _record_key(tx, actor, "api_key.revoked", row, before=before, after=_shown_key(row))
 
 
 async def seed_key(tx: Tx, *, client_id: ClientId, name: str) -> keys.ApiKey:
@@ -169,7 +192,6 @@ async def seed_key(tx: Tx, *, client_id: ClientId, name: str) -> keys.ApiKey:
         scopes=["read", "write"],
         expires_at=None,
         actor="system",
-        action="api_key.created",
     )
     return key
 
@@ -189,7 +211,6 @@ async def _store_key(
     scopes: list[str],
     expires_at: datetime | None,
     actor: str,
-    action: str,
 ) -> tuple[ApiKeyRow, keys.ApiKey]:
     key = keys.make_key()
     row = ApiKeyRow(
@@ -203,11 +224,24 @@ async def _store_key(
         expires_at=expires_at,
     )
     tx.session.add(row)
-    await _record_key(tx, actor, action, row)
+    await _record_key(tx, actor, "api_key.created", row, after=_shown_key(row))
     return row, key
 
 
-async def _record_key(tx: Tx, actor: str, action: str, row: ApiKeyRow) -> None:
+def _shown_key(row: ApiKeyRow) -> dict[str, Any]:
+    """Return what the audit log tells of a key: never the secret."""
+    return {
+        "client": ids.text_id("client", row.client_id),
+        "name": row.name,
+        "scopes": list(row.scopes),
+        "expires_at": row.expires_at,
+        "revoked_at": row.revoked_at,
+    }
+
+
+async def _record_key(
+    tx: Tx, actor: str, action: str, row: ApiKeyRow, *, before: Told = None, after: Told = None
+) -> None:
     await tx.flush()
     await audit.record(
         tx,
@@ -215,5 +249,6 @@ async def _record_key(tx: Tx, actor: str, action: str, row: ApiKeyRow) -> None:
         action=action,
         object_kind="api_key",
         object_id=ids.text_id("key", row.id),
-        after={"client": ids.text_id("client", row.client_id), "name": row.name, "scopes": row.scopes},
+        before=before,
+        after=after,
     )

@@ -1,13 +1,16 @@
 """The SQL of workers' credentials: no decisions."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 from sqlalchemy import func, or_, select, update
 
+from aifactory.accounts.keys import ApiKey
 from aifactory.accounts.models import WorkerCredentialRow
+from aifactory.accounts.request_limits import Counted, counting, fetch_counted
+from aifactory.kernel.allowance import WORKER_PER_MINUTE
 from aifactory.kernel.db import Tx
 from aifactory.kernel.page import PageRequest
 
@@ -15,19 +18,27 @@ Raw = asyncpg.Connection
 
 # The check of a secret: one statement each, outside a transaction.
 
-_SECRET = """
-SELECT id, worker, secret_sha256, scopes, expires_at, revoked_at, last_used_at, clock_timestamp() AS now
-FROM worker_credentials WHERE public_id = $1
-"""
+_SECRET = counting("""
+SELECT id, worker, secret_sha256, scopes, expires_at, revoked_at, last_used_at, now,
+       id AS holder, $6::integer AS per_minute,
+       $5::boolean AND secret_sha256 = $2 AND worker = $3 AND revoked_at IS NULL
+           AND (expires_at IS NULL OR expires_at > now) AS usable
+FROM worker_credentials, (SELECT clock_timestamp() + $4::interval AS now OFFSET 0) AS moment
+WHERE public_id = $1
+""")
 _USED = """
 UPDATE worker_credentials SET last_used_at = $2
 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $3)
 """
 
 
-async def find_secret(raw: "Raw[Any]", public_id: str) -> "asyncpg.Record | None":
-    """Return a credential with the database's time."""
-    return await raw.fetchrow(_SECRET, public_id)
+async def find_secret(
+    raw: "Raw[Any]", secret: ApiKey, worker: str | None, *, offset: timedelta, counts: bool
+) -> Counted | None:
+    """Return a credential with the time; a request is counted when secret and worker are right and live."""
+    return await fetch_counted(
+        raw, _SECRET, secret.public_id, secret.sha256, worker, offset, counts, WORKER_PER_MINUTE
+    )
 
 
 async def note_use(raw: "Raw[Any]", credential_id: UUID, now: datetime, before: datetime) -> None:

@@ -1,6 +1,7 @@
 """Workers' credentials, one secret each: fetch, decide, store. The caller's transaction, never a commit."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 
@@ -8,6 +9,7 @@ from aifactory.accounts import credential_queries, keys
 from aifactory.accounts.interface import CredentialNotFound, WorkerHasCredential
 from aifactory.accounts.models import WorkerCredentialRow
 from aifactory.kernel import audit, ids
+from aifactory.kernel.audit import Told
 from aifactory.kernel.db import Tx
 from aifactory.kernel.errors import invalid
 from aifactory.kernel.ids import CredentialId
@@ -36,8 +38,11 @@ async def create_credential(
         raise WorkerHasCredential(
             f"The worker {new.worker} has a secret already; send overlapMs to replace it, or delete it."
         )
+    replaced = [(row, _shown(row)) for row in live]
     _let_expire(live, new.overlap or timedelta(), tx.now)
     await tx.flush()
+    for old, before in replaced:
+        await _record(tx, actor, "worker_credential.replaced", old, before=before, after=_shown(old))
     secret = keys.make_key(keys.WORKER_SECRET)
     row = WorkerCredentialRow(
         id=ids.new_id(),
@@ -49,7 +54,8 @@ async def create_credential(
         expires_at=new.expires_at,
     )
     tx.session.add(row)
-    await _record(tx, actor, "worker_credential.rotated" if live else "worker_credential.created", row)
+    action = "worker_credential.rotated" if live else "worker_credential.created"
+    await _record(tx, actor, action, row, after=_shown(row))
     return row, secret
 
 
@@ -59,8 +65,9 @@ async def revoke_credential(tx: Tx, credential_id: CredentialId, *, actor: str) 
     if row is None:
         raise CredentialNotFound("There is no worker credential with this id.")
     if row.revoked_at is None:
+        before = _shown(row)
         row.revoked_at = tx.now
-        await _record(tx, actor, "worker_credential.revoked", row)
+        await _record(tx, actor, "worker_credential.revoked", row, before=before, after=_shown(row))
 
 
 def _check_end(expires_at: datetime | None, now: datetime) -> None:
@@ -78,7 +85,20 @@ def _let_expire(live: list[WorkerCredentialRow], overlap: timedelta, now: dateti
         row.replaced_at = row.replaced_at or now
 
 
-async def _record(tx: Tx, actor: str, action: str, row: WorkerCredentialRow) -> None:
+def _shown(row: WorkerCredentialRow) -> dict[str, Any]:
+    """Return what the audit log tells of a credential: never the secret."""
+    return {
+        "worker": row.worker,
+        "scopes": list(row.scopes),
+        "expires_at": row.expires_at,
+        "replaced_at": row.replaced_at,
+        "revoked_at": row.revoked_at,
+    }
+
+
+async def _record(
+    tx: Tx, actor: str, action: str, row: WorkerCredentialRow, *, before: Told = None, after: Told = None
+) -> None:
     await tx.flush()
     await audit.record(
         tx,
@@ -86,5 +106,6 @@ async def _record(tx: Tx, actor: str, action: str, row: WorkerCredentialRow) -> 
         action=action,
         object_kind="worker_credential",
         object_id=ids.text_id("wcred", row.id),
-        after={"worker": row.worker, "scopes": row.scopes},
+        before=before,
+        after=after,
     )

@@ -129,7 +129,11 @@ class ClientRequestRow(Row):
     run_after: Mapped[datetime | None]
     deadline: Mapped[datetime | None]
     timeout_ms: Mapped[int | None]
+    off_peak: Mapped[bool] = mapped_column(server_default="false")
     flow: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
     # ``metadata`` is taken by SQLAlchemy.
     labels: Mapped[dict[str, Any]] = mapped_column("metadata")
     created_at: Mapped[datetime]
+    executed: Mapped[bool] = mapped_column(server_default="true")
+    erased_at: Mapped[datetime | None]
+    erasure: Mapped[str | None]

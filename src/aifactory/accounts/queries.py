@@ -1,6 +1,6 @@
 """The SQL of accounts: no decisions."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -8,12 +8,14 @@ import asyncpg
 from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from aifactory.accounts.keys import ApiKey
 from aifactory.accounts.models import (
     ApiKeyRow,
     ClientRequestRow,
     ClientRow,
     MasterTemplateRow,
 )
+from aifactory.accounts.request_limits import Counted, counting, fetch_counted
 from aifactory.kernel.db import Tx
 from aifactory.kernel.page import PageRequest
 
@@ -21,20 +23,24 @@ Raw = asyncpg.Connection
 
 # The key check: one statement each, outside a transaction.
 
-_KEY = """
-SELECT id, client_id, secret_sha256, scopes, expires_at, revoked_at, last_used_at,
-       clock_timestamp() AS now
-FROM api_keys WHERE public_id = $1
-"""
+_KEY = counting("""
+SELECT id, client_id, secret_sha256, scopes, expires_at, revoked_at, last_used_at, now,
+       id AS holder, requests_per_minute AS per_minute,
+       $4::boolean AND secret_sha256 = $2 AND revoked_at IS NULL
+           AND (expires_at IS NULL OR expires_at > now) AS usable
+FROM api_keys JOIN client_request_limits USING (client_id),
+     (SELECT clock_timestamp() + $3::interval AS now OFFSET 0) AS moment
+WHERE public_id = $1
+""")
 _USED = """
 UPDATE api_keys SET last_used_at = $2
 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $3)
 """
 
 
-async def find_key(raw: "Raw[Any]", public_id: str) -> "asyncpg.Record | None":
-    """Return a key with the database's time."""
-    return await raw.fetchrow(_KEY, public_id)
+async def find_key(raw: "Raw[Any]", key: ApiKey, *, offset: timedelta, counts: bool) -> Counted | None:
+    """Return a key with the time; a request of it is counted when the secret is right and it is live."""
+    return await fetch_counted(raw, _KEY, key.public_id, key.sha256, offset, counts)
 
 
 async def note_key_used(raw: "Raw[Any]", key_id: UUID, now: datetime, before: datetime) -> None:

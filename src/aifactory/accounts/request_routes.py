@@ -38,7 +38,7 @@ from aifactory.kernel.idempotency import Answer, once
 from aifactory.kernel.ids import ClientId, RequestId, text_id
 from aifactory.kernel.page import Page, PageRequest, page_of, page_request
 from aifactory.kernel.principal import READERS, WRITERS, Principal
-from aifactory.resources.interface import ExecutionState, NewRequest, Resources
+from aifactory.resources.interface import ExecutionState, NewRequest, Resources, refuse_erased
 from aifactory.resources.interface.http import client_of
 
 AnyRequest = Request[Any, Any, Any]
@@ -104,6 +104,7 @@ async def _read_request(tx: Tx, resources: Resources, data: NewRequestInput, cal
         accuracy=data.accuracy,
         run_after=data.run_after,
         deadline=data.deadline,
+        off_peak=data.optimization.off_peak,
         metadata=data.metadata,
     )
 
@@ -201,7 +202,7 @@ async def get_request(
     request_max_body_size=MAX_SOURCE_BODY,
     creates=True,
     waits=True,
-    refusals=[402, 429],
+    refusals=[402, 410, 429],
     also={200: ("With Prefer: wait, the result.", ResultView)},
 )
 async def execute_request(
@@ -263,14 +264,17 @@ async def get_request_status(
     return request_status(row, latest.get(wanted))
 
 
-@get("/requests/{request_id:str}/result", roles=READERS, tags=["Requests"], refusals=[409])
+@get("/requests/{request_id:str}/result", roles=READERS, tags=["Requests"], refusals=[409, 410])
 async def get_request_result(
     request_id: FromPath[str],
     db: NamedDependency[Database],
     resources: NamedDependency[Resources],
     principal: NamedDependency[Principal],
 ) -> Response[ResultView]:
-    """Show how a request ended and what it brought; 409 ``not_finished`` until then."""
+    """Show how a request ended and what it brought; 409 ``not_finished`` until then.
+
+    410 ``content_erased`` when its tier keeps it no longer, or the operator has erased it.
+    """
     wanted = RequestId(path_id("req", request_id))
     async with db.begin() as tx:
         row = await service.get_request(tx, request_id=wanted, client_id=principal.visible_client())
@@ -278,6 +282,7 @@ async def get_request_result(
     if latest is None or not latest.state.final:
         state = DRAFT if latest is None else latest.state.value
         raise RequestNotFinished(f"This request is {state}; there is no result yet.", current_state=state)
+    refuse_erased(latest.erased_at, latest.erasure)
     view = result_view(row, latest)
     return JsonResponse(view, headers={"X-Cost-Usd": f"{view.cost_usd:f}"})
 

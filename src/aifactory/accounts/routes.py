@@ -17,7 +17,6 @@ from aifactory.accounts.schemas import (
     NewKeyInput,
     NewKeyView,
     RotationInput,
-    check_time_zone,
     client_changes,
     client_view,
     key_view,
@@ -30,6 +29,7 @@ from aifactory.kernel.idempotency import Answer, once
 from aifactory.kernel.ids import ClientId, KeyId, text_id
 from aifactory.kernel.page import Page, page_of, page_request
 from aifactory.kernel.principal import OPERATOR_READERS, OPERATORS, READERS, WRITERS, Principal
+from aifactory.kernel.time_zones import check_time_zone
 from aifactory.resources.interface import ClientNotFound, Resources
 
 AnyRequest = Request[Any, Any, Any]
@@ -192,6 +192,7 @@ async def rotate_key(
     key_id: FromPath[str],
     data: JSONBody[RotationInput],
     db: NamedDependency[Database],
+    resources: NamedDependency[Resources],
     principal: NamedDependency[Principal],
 ) -> Response[NewKeyView]:
     """Make a key like this one; the old one goes on working for ``overlapMs``."""
@@ -202,7 +203,12 @@ async def rotate_key(
         async def work() -> Answer:
             overlap = timedelta(milliseconds=data.overlap_ms)
             row, key = await clients.rotate_key(
-                tx, client_id=wanted, key_id=old, overlap=overlap, actor=principal
+                tx,
+                resources=resources,
+                client_id=wanted,
+                key_id=old,
+                overlap=overlap,
+                actor=principal,
             )
             shown, again = new_key_view(row, key.text), new_key_view(row, None)
             return Answer(status=201, body=encode(shown), shown_again=encode(again))

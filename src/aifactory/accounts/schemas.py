@@ -3,7 +3,6 @@
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
-from zoneinfo import available_timezones
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -12,6 +11,7 @@ from aifactory.accounts.models import ApiKeyRow, ClientRow
 from aifactory.kernel.errors import invalid
 from aifactory.kernel.ids import text_id
 from aifactory.kernel.money import NANO_PER_USD, nano, usd
+from aifactory.kernel.time_zones import check_time_zone
 from aifactory.resources.interface import ClientLimits, Tier
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S")]
@@ -109,12 +109,6 @@ def client_changes(body: ClientChanges) -> dict[str, Any]:
     if "time_zone" in changes:
         check_time_zone(changes["time_zone"])
     return changes
-
-
-def check_time_zone(name: str) -> None:
-    """Refuse a time zone that nobody knows. Raises Invalid."""
-    if name != "UTC" and name not in available_timezones():
-        raise invalid("/timeZone", "unknown_time_zone", "Use a name like Europe/Berlin, or UTC.")
 
 
 def read_usd(pointer: str, amount: Decimal) -> int:

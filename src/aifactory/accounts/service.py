@@ -15,10 +15,10 @@ from aifactory.accounts.interface import (
 )
 from aifactory.accounts.models import ClientRequestRow
 from aifactory.accounts.parameters import SourceFormat, check_parameters, read_source
+from aifactory.accounts.request_times import check_off_peak, check_times
 from aifactory.accounts.sources import find_source, reference_to, store_source
 from aifactory.kernel import ids
 from aifactory.kernel.db import Tx
-from aifactory.kernel.errors import invalid
 from aifactory.kernel.ids import ClientId, DataId, KeyId, RequestId
 from aifactory.kernel.principal import Principal
 from aifactory.resources.interface import (
@@ -35,9 +35,8 @@ from aifactory.resources.interface import (
     Submitted,
     UnstoredSource,
     Urgency,
+    refuse_erased,
 )
-
-LONGEST_AHEAD = timedelta(days=366)
 
 
 class AccountsBook:
@@ -49,6 +48,10 @@ class AccountsBook:
     async def get_template(self, tx: Tx, name: str) -> NamedTemplate:
         """Return the newest active version. Raises NotFound."""
         return await templates.get_template(tx, name)
+
+    async def owns_key(self, tx: Tx, *, client_id: ClientId, key_id: KeyId) -> bool:
+        """See ``RequestBook.owns_key``."""
+        return await queries.find_client_key(tx, client_id=client_id, key_id=key_id) is not None
 
     async def open_request(self, tx: Tx, new: NewRequest) -> NewExecution:
         """Store a request (and its source text as data) and return what is to be submitted for it."""
@@ -93,12 +96,16 @@ class AccountsBook:
 
 
 async def store_request(
-    tx: Tx, *, resources: Resources, new: NewRequest, timeout_ms: int | None = None
+    tx: Tx, *, resources: Resources, new: NewRequest, timeout_ms: int | None = None, executed: bool = True
 ) -> tuple[ClientRequestRow, NamedTemplate]:
-    """Check and store a request. Raises TemplateNotFound, DataNotFound, Invalid or TooLarge."""
-    template = await _check_request(tx, new)
+    """Check and store a request, a draft unless it is ``executed`` at once.
+
+    Raises TemplateNotFound, DataNotFound, Invalid or TooLarge.
+    """
+    template = await _check_request(tx, new, timeout_ms)
     parameters, data_id = await store_source(tx, resources, new.client_id, new.parameters)
     row = _row_of(new, template, parameters, data_id, timeout_ms=timeout_ms, now=tx.now)
+    row.executed = executed
     tx.session.add(row)
     await tx.flush()
     return row, template
@@ -108,7 +115,7 @@ async def describe_request(
     tx: Tx, *, resources: Resources, new: NewRequest, timeout_ms: int | None = None
 ) -> tuple[NamedTemplate, NewExecution]:
     """Check a request as ``store_request`` does and return what would be submitted; stores nothing."""
-    template = await _check_request(tx, new)
+    template = await _check_request(tx, new, timeout_ms)
     parameters, data_id = new.parameters, None
     source, unstored = read_source(new.parameters), None
     if source is not None and source.text is not None:
@@ -124,10 +131,12 @@ async def describe_request(
     return template, msgspec.structs.replace(described, unstored_source=unstored)
 
 
-async def _check_request(tx: Tx, new: NewRequest) -> NamedTemplate:
+async def _check_request(tx: Tx, new: NewRequest, timeout_ms: int | None) -> NamedTemplate:
     template = await _template_of(tx, new.template, new.flow)
     check_parameters(new.parameters)
-    _check_times(new.run_after, new.deadline, tx.now)
+    check_times(new.run_after, new.deadline, tx.now)
+    if new.off_peak:
+        check_off_peak(new.urgency, timeout_ms)
     return template
 
 
@@ -160,6 +169,7 @@ def _row_of(
         run_after=new.run_after,
         deadline=new.deadline,
         timeout_ms=timeout_ms,
+        off_peak=new.off_peak,
         flow=None if new.flow is None else msgspec.to_builtins(new.flow),
         labels=dict(new.metadata),
         created_at=now,
@@ -170,7 +180,9 @@ async def submit_request(
     tx: Tx, *, resources: Resources, new: NewRequest, timeout_ms: int | None, execute: bool
 ) -> tuple[ClientRequestRow, NamedTemplate, Submitted | None]:
     """Store a request and, unless it stays a draft, submit it."""
-    row, template = await store_request(tx, resources=resources, new=new, timeout_ms=timeout_ms)
+    row, template = await store_request(
+        tx, resources=resources, new=new, timeout_ms=timeout_ms, executed=execute
+    )
     if not execute:
         return row, template, None
     return row, template, await resources.submit(tx, as_execution(row, template, now=tx.now))
@@ -215,12 +227,14 @@ async def _open_stored(
     if latest is not None and not latest.state.final:
         message = "Its execution has not ended; wait for it or cancel it."
         raise RequestRunning(message, current_state=latest.state)
-    _check_times(None, row.deadline, tx.now)
+    refuse_erased(row.erased_at, row.erasure)
+    check_times(None, row.deadline, tx.now)
     template = await _template_of(tx, row.template, _own_flow(row))
     added, data_id = await store_source(tx, resources, ClientId(row.client_id), parameters)
     merged = row.parameters | added
     source = data_id if "source" in added else row.source_data_id
     new = as_execution(row, template, now=tx.now, parameters=merged, source=source, key_id=key_id)
+    row.executed = True
     return row, template, new
 
 
@@ -239,6 +253,7 @@ async def _retry(
         state = DRAFT if latest is None else latest.state.value
         message = "Only what ended without success is retried; POST /requests/{id}/execute does the rest."
         raise NothingToRetry(f"The latest execution is {state}. {message}", current_state=state)
+    refuse_erased(latest.erased_at, latest.erasure)
     parameters = await resources.input_of(tx, latest.id)
     source = read_source(parameters)
     template = await _template_of(tx, row.template, _own_flow(row))
@@ -318,15 +333,6 @@ def as_execution(
         accuracy=Accuracy(row.accuracy),
         run_after=row.run_after,
         deadline=deadline,
+        off_peak=row.off_peak,
         metadata=row.labels,
     )
-
-
-def _check_times(run_after: datetime | None, deadline: datetime | None, now: datetime) -> None:
-    if deadline is not None and deadline <= now:
-        raise invalid("/deadline", "in_the_past", "The deadline has passed already.")
-    for pointer, moment in (("/runAfter", run_after), ("/deadline", deadline)):
-        if moment is not None and moment > now + LONGEST_AHEAD:
-            raise invalid(pointer, "too_late", "At most 366 days ahead are taken.")
-    if run_after is not None and deadline is not None and run_after >= deadline:
-        raise invalid("/deadline", "before_run_after", "The deadline must be after runAfter.")

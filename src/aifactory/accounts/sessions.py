@@ -34,7 +34,7 @@ async def start_session(tx: Tx, user: UserRow) -> tuple[str, datetime]:
     await tx.flush()
     await user_queries.purge_sessions(tx, before=tx.now - EXPIRED_KEPT, limit=PURGED_TOGETHER)
     user_id = ids.text_id("user", user.id)
-    await audit.record(tx, actor=f"user:{user.id}", action="login", object_kind="user", object_id=user_id)
+    await audit.record(tx, actor=user_id, action="login", object_kind="user", object_id=user_id)
     return token, ends
 
 

@@ -6,7 +6,7 @@ from aifactory.accounts.parameters import Source, SourceFormat, format_of, read_
 from aifactory.kernel import ids
 from aifactory.kernel.db import Tx
 from aifactory.kernel.ids import ClientId, DataId
-from aifactory.resources.interface import DataNotFound, Resources
+from aifactory.resources.interface import DataNotFound, Resources, refuse_erased
 
 
 async def store_source(
@@ -39,7 +39,10 @@ def reference_to(data_id: DataId, written: SourceFormat, name: str) -> dict[str,
 async def find_source(
     tx: Tx, resources: Resources, client_id: ClientId, source: Source
 ) -> tuple[dict[str, str], DataId]:
-    """Return what a request keeps of a source that refers to stored data. Raises DataNotFound or Invalid."""
+    """Return what a request keeps of a source that refers to stored data.
+
+    Raises DataNotFound, ContentErased or Invalid.
+    """
     data_id = ids.parse_id("data", source.data_ref or "")
     found = (
         None
@@ -48,5 +51,6 @@ async def find_source(
     )
     if found is None:
         raise DataNotFound("There is no data with this reference; POST /api/data makes one.")
+    refuse_erased(found.erased_at, found.erasure)
     written = source.format or format_of(found.media_type)
     return reference_to(found.id, written, source.name or found.name), found.id

@@ -8,7 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from aifactory.accounts import queries, templates
-from aifactory.accounts.request_schemas import (
+from aifactory.accounts.template_schemas import (
     NewTemplateInput,
     PricedTemplateView,
     TemplateInput,

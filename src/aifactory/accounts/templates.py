@@ -52,7 +52,7 @@ async def create_template(
     """Store version 1. Raises TemplateExists or Invalid."""
     if await queries.find_newest_template(tx, new.name) is not None:
         raise TemplateExists("This name is taken; PUT a new version of it.")
-    return await _store(tx, resources=resources, new=new, version=1, actor=actor)
+    return await _store(tx, resources=resources, new=new, before=None, actor=actor)
 
 
 async def replace_template(
@@ -67,9 +67,10 @@ async def replace_template(
             f"The newest version is {newest.version}, not {expected}; read it again.",
             current_version=newest.version,
         )
+    before = _shown(newest)
     if not new.active:
         await queries.deactivate_template(tx, new.name)
-    return await _store(tx, resources=resources, new=new, version=newest.version + 1, actor=actor)
+    return await _store(tx, resources=resources, new=new, before=before, actor=actor)
 
 
 def read_flow(stored: list[Any]) -> tuple[FlowStage, ...]:
@@ -94,7 +95,7 @@ def _check_name(at: str, name: str) -> None:
 
 
 async def _store(
-    tx: Tx, *, resources: Resources, new: NewTemplate, version: int, actor: Principal
+    tx: Tx, *, resources: Resources, new: NewTemplate, before: dict[str, Any] | None, actor: Principal
 ) -> MasterTemplateRow:
     _check_name("/name", new.name)
     check_flow(new.flow)
@@ -110,7 +111,7 @@ async def _store(
     row = MasterTemplateRow(
         id=new_id(),
         name=new.name,
-        version=version,
+        version=1 if before is None else before["version"] + 1,
         title=new.title,
         description=new.description,
         flow=msgspec.to_builtins(new.flow),
@@ -125,9 +126,16 @@ async def _store(
         action="template.stored",
         object_kind="master_template",
         object_id=new.name,
-        after={"version": version, "active": new.active, "flow": row.flow},
+        before=before,
+        after=_shown(row),
     )
     return row
+
+
+def _shown(row: MasterTemplateRow) -> dict[str, Any]:
+    """Return what the audit log tells of a version."""
+    shown = ("version", "title", "description", "active", "flow")
+    return {name: getattr(row, name) for name in shown}
 
 
 async def _not_found(tx: Tx, name: str) -> TemplateNotFound:

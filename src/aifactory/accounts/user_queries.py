@@ -8,23 +8,31 @@ import asyncpg
 from sqlalchemy import delete, func, select, text, update
 
 from aifactory.accounts.models import SessionRow, UserRow
+from aifactory.accounts.request_limits import Counted, counting, fetch_counted
+from aifactory.kernel.allowance import OPERATOR_PER_MINUTE
 from aifactory.kernel.db import Tx
 from aifactory.kernel.page import PageRequest
 from aifactory.kernel.principal import Role
 
 # The check of a session: one statement, outside a transaction.
 
-_SESSION = """
+_SESSION = counting("""
 SELECT session.id, session.user_id, session.expires_at, session.ended_at,
-       person.role, person.client_id, person.active, clock_timestamp() AS now
+       person.role, person.client_id, person.active, now,
+       person.id AS holder, coalesce(requests_per_minute, $4::integer) AS per_minute,
+       $3::boolean AND session.ended_at IS NULL AND session.expires_at > now AND person.active AS usable
 FROM user_sessions AS session JOIN users AS person ON person.id = session.user_id
+LEFT JOIN client_request_limits AS own ON own.client_id = person.client_id,
+     (SELECT clock_timestamp() + $2::interval AS now OFFSET 0) AS moment
 WHERE session.token_sha256 = $1
-"""
+""")
 
 
-async def find_session(raw: "asyncpg.Connection[Any]", sha256: bytes) -> "asyncpg.Record | None":
-    """Return a session with its user and the database's time."""
-    return await raw.fetchrow(_SESSION, sha256)
+async def find_session(
+    raw: "asyncpg.Connection[Any]", sha256: bytes, *, offset: timedelta, counts: bool
+) -> Counted | None:
+    """Return a session with its user and the time; a live one's request is counted for the user."""
+    return await fetch_counted(raw, _SESSION, sha256, offset, counts, OPERATOR_PER_MINUTE)
 
 
 # Users.

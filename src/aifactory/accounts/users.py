@@ -11,6 +11,7 @@ from aifactory.accounts.interface import LastAdmin, LoginTaken, UserNotFound
 from aifactory.accounts.models import UserRow
 from aifactory.accounts.sessions import normal_login
 from aifactory.kernel import audit, ids
+from aifactory.kernel.audit import Told
 from aifactory.kernel.db import Tx
 from aifactory.kernel.errors import invalid
 from aifactory.kernel.ids import ClientId, SessionId, UserId
@@ -101,10 +102,12 @@ async def set_password(
     tx: Tx, user: UserRow, password_hash: str, *, actor: str, keep: SessionId | None = None
 ) -> None:
     """Store a locked user's new password and end the sessions, but one that is to be kept."""
+    before = {"password_version": user.password_version}
     user.password_hash = password_hash
     user.password_version += 1
     await user_queries.end_sessions(tx, user_id=user.id, but=keep)
-    await _record(tx, actor, "user.password_changed", user)
+    after = {"password_version": user.password_version}
+    await _record(tx, actor, "user.password_changed", user, before=before, after=after)
 
 
 def check_password_choice(pointer: str, password: str, login: str) -> None:
@@ -166,13 +169,15 @@ def _powers(shown: dict[str, Any]) -> tuple[Any, ...]:
     return shown["role"], shown["client"], shown["active"]
 
 
-async def _record(tx: Tx, actor: str, action: str, row: UserRow, **shown: dict[str, Any]) -> None:
+async def _record(
+    tx: Tx, actor: str, action: str, row: UserRow, *, before: Told = None, after: Told = None
+) -> None:
     await audit.record(
         tx,
         actor=actor,
         action=action,
         object_kind="user",
         object_id=ids.text_id("user", row.id),
-        before=shown.get("before"),
-        after=shown.get("after"),
+        before=before,
+        after=after,
     )

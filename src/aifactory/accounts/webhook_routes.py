@@ -216,6 +216,7 @@ async def get_delivery(
     roles=WRITERS,
     status_code=202,
     tags=_TAGS,
+    refusals=[410],
 )
 async def resend_delivery(
     webhook_id: FromPath[str],

@@ -26,6 +26,7 @@ MAX_WEBHOOKS = 10  #: of a client
 OLD_SECRET_SIGNS = timedelta(hours=24)
 DISABLED_AFTER = timedelta(days=5)
 DELIVERIES_KEPT = timedelta(days=30)
+ERASED_BODY = "{}"  #: the body of a delivery whose message was erased
 LEASE = timedelta(seconds=60)  #: an attempt that was not recorded by then is made again
 
 PAUSES = tuple(timedelta(seconds=seconds) for seconds in (5, 300, 1800, 7200, 18_000, 36_000, 50_400))

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from aifactory.accounts.schemas import Input, ShortText, View
 from aifactory.accounts.webhook_models import DeliveryRow, WebhookRow
-from aifactory.accounts.webhook_rules import EVENT_TYPES, DeliveryState, EventType
+from aifactory.accounts.webhook_rules import ERASED_BODY, EVENT_TYPES, DeliveryState, EventType
 from aifactory.kernel.egress import LONGEST_URL
 from aifactory.kernel.ids import text_id
 
@@ -84,6 +84,7 @@ class DeliveryView(View, frozen=True, kw_only=True):
     created_at: datetime
     delivered_at: datetime | None
     message: dict[str, Any]
+    erased: bool
 
 
 def webhook_changes(body: WebhookChanges) -> dict[str, Any]:
@@ -130,6 +131,7 @@ def delivery_view(row: DeliveryRow, attempts: Iterable[Any]) -> DeliveryView:
         created_at=row.created_at,
         delivered_at=row.delivered_at,
         message=_message.decode(row.body),
+        erased=row.body == ERASED_BODY,
     )
 
 

@@ -99,7 +99,7 @@ class WebhookSender:
             return f"no connection: {error.strerror or error}"
         if isinstance(error, aiohttp.ServerDisconnectedError):
             return "the connection was closed without an answer"
-        if isinstance(error, aiohttp.ClientError | asyncio.IncompleteReadError | OSError | ValueError):
+        if isinstance(error, aiohttp.ClientError | asyncio.IncompleteReadError | OSError | UnicodeError):
             return f"no answer that can be read: {error}"
         log.exception("webhook.send_failed", exc_info=error)
         return "a fault of ours; it will be tried again"

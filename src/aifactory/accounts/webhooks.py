@@ -3,6 +3,7 @@
 Lock order: the endpoint, then its deliveries.
 """
 
+import hashlib
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,11 +20,11 @@ from aifactory.accounts.interface import (
     WebhookNotFound,
 )
 from aifactory.accounts.webhook_models import DeliveryRow, WebhookRow
-from aifactory.accounts.webhook_rules import TEST_EVENT, Attempt, DeliveryState
+from aifactory.accounts.webhook_rules import ERASED_BODY, TEST_EVENT, Attempt, DeliveryState
 from aifactory.kernel import audit
 from aifactory.kernel.db import Tx
 from aifactory.kernel.egress import NotCallable, check_url
-from aifactory.kernel.errors import invalid
+from aifactory.kernel.errors import ContentErased, invalid
 from aifactory.kernel.http import encode
 from aifactory.kernel.ids import ClientId, new_id, parse_id, text_id
 from aifactory.resources.interface import EventMessage, Resources
@@ -63,7 +64,7 @@ async def create_webhook(tx: Tx, *, new: NewWebhook, private_allowed: bool, acto
         created_at=tx.now,
     )
     tx.session.add(row)
-    await _record(tx, actor, "webhook.created", row)
+    await _record(tx, actor, "webhook.created", row, before=None)
     return row
 
 
@@ -84,6 +85,7 @@ async def change_webhook(
 
     Switching off gives up what is on its way; switching on, and another URL, forget past failures.
     """
+    before = _shown(row)
     if "url" in changes:
         row.url = _checked(changes["url"], private_allowed)
     if "events" in changes:
@@ -96,22 +98,24 @@ async def change_webhook(
         row.disabled_reason = None
     else:
         await webhook_queries.fail_pending(tx, row.id)
-    await _record(tx, actor, "webhook.changed", row)
+    await _record(tx, actor, "webhook.changed", row, before=before)
 
 
 async def delete_webhook(tx: Tx, row: WebhookRow, *, actor: str) -> None:
     """Hide a locked endpoint and forget its secrets; its deliveries are removed in the background."""
+    before = _shown(row)
     row.deleted_at, row.active = tx.now, False
     row.secret, row.previous_secret, row.previous_secret_until = "", None, None
     await webhook_queries.fail_pending(tx, row.id)
-    await _record(tx, actor, "webhook.deleted", row)
+    await _record(tx, actor, "webhook.deleted", row, before=before)
 
 
 async def rotate_secret(tx: Tx, row: WebhookRow, *, actor: str) -> None:
     """Give a locked endpoint a fresh secret; the old one also signs for 24 h."""
+    before = _shown(row)
     row.previous_secret, row.previous_secret_until = row.secret, tx.now + webhook_rules.OLD_SECRET_SIGNS
     row.secret = webhook_rules.make_secret()
-    await _record(tx, actor, "webhook.secret_rotated", row)
+    await _record(tx, actor, "webhook.secret_rotated", row, before=before)
 
 
 def _checked(url: str, private_allowed: bool) -> str:
@@ -121,8 +125,22 @@ def _checked(url: str, private_allowed: bool) -> str:
         raise invalid("/url", "not_callable", str(error)) from error
 
 
-async def _record(tx: Tx, actor: str, action: str, row: WebhookRow) -> None:
-    """Write the audit log: the host only, because a URL may hold a secret."""
+def _shown(row: WebhookRow) -> dict[str, Any]:
+    """Return what the audit log tells: of the URL the host and a hash, because it may hold a secret."""
+    return {
+        "client": text_id("client", row.client_id),
+        "host": row.url.split("/")[2],
+        "url_sha256": hashlib.sha256(row.url.encode()).hexdigest()[:16],
+        "events": list(row.events),
+        "description": row.description,
+        "active": row.active,
+        "disabled_reason": row.disabled_reason,
+        "previous_secret_until": row.previous_secret_until,
+        "deleted_at": row.deleted_at,
+    }
+
+
+async def _record(tx: Tx, actor: str, action: str, row: WebhookRow, *, before: dict[str, Any] | None) -> None:
     await tx.flush()
     await audit.record(
         tx,
@@ -130,12 +148,8 @@ async def _record(tx: Tx, actor: str, action: str, row: WebhookRow) -> None:
         action=action,
         object_kind="webhook",
         object_id=text_id("whk", row.id),
-        after={
-            "client": text_id("client", row.client_id),
-            "host": row.url.split("/")[2],
-            "events": list(row.events),
-            "active": row.active,
-        },
+        before=before,
+        after=_shown(row),
     )
 
 
@@ -188,9 +202,11 @@ async def get_delivery(tx: Tx, row: WebhookRow, *, delivery_id: UUID, lock: bool
 async def resend(tx: Tx, row: WebhookRow, *, delivery_id: UUID) -> DeliveryRow:
     """Start a delivery of a locked endpoint anew, under the same id; one that waits is sent now.
 
-    Raises WebhookInactive, DeliveryNotFound.
+    Raises WebhookInactive, DeliveryNotFound, ContentErased.
     """
     delivery = await get_delivery(tx, row, delivery_id=delivery_id, lock=True)
+    if delivery.body == ERASED_BODY:
+        raise ContentErased("What was sent with this delivery was erased; it can't be sent again.")
     _check_active(row)
     soon = tx.now + webhook_rules.LEASE  # it may be under way: then nothing changes
     if delivery.next_attempt_at is None or delivery.next_attempt_at > soon:
@@ -231,6 +247,8 @@ async def record(tx: Tx, claimed: Claimed, attempt: Attempt, *, chance: float) -
     delivery = await webhook_queries.find_delivery(tx, webhook_id=row.id, delivery_id=claimed.id, lock=True)
     if delivery is None:
         return
+    if delivery.body == ERASED_BODY:
+        attempt = msgspec.structs.replace(attempt, excerpt="")
     await webhook_queries.insert_attempt(
         tx, delivery_id=claimed.id, number=claimed.number, began=claimed.claimed_at, attempt=attempt
     )
@@ -273,8 +291,9 @@ async def _disable_if_due(tx: Tx, row: WebhookRow, delivery: DeliveryRow, attemp
         reason = f"Nothing could be delivered for {webhook_rules.DISABLED_AFTER.days} days."
     else:
         return
+    before = _shown(row)
     row.active, row.disabled_reason = False, reason
-    await _record(tx, "system", "webhook.disabled", row)
+    await _record(tx, "system", "webhook.disabled", row, before=before)
     await webhook_queries.fail_pending(tx, row.id)
     log.warning("webhook.disabled", webhook=text_id("whk", row.id), reason=reason)
 

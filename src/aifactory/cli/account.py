@@ -1,37 +1,66 @@
 """Commands about the account: usage, templates, keys."""
 
+import sys
 from decimal import Decimal
+from typing import Annotated, Any
 
 import cyclopts
+from rich.markup import escape
 from rich.table import Table
 
 from aifactory.cli.arguments import read_moment
 from aifactory.cli.remote import ask
-from aifactory.cli.shell import OK, Json, Url, err, out, write_json
-from aifactory.client import AIFactory, Page, Template, Usage
+from aifactory.cli.shell import OK, USAGE, Flag, Json, Url, err, out, tell_error, write_json
+from aifactory.client import AIFactory, Budgets, Page, Template, Usage, UsageReport, UsageRow
 
 keys = cyclopts.App(name="keys", help="List, make and revoke API keys.")
 
 
-def usage_command(*, client: str | None = None, url: Url = None, as_json: Json = False) -> int:
-    """Show the budget and the work of this month.
+def usage_command(
+    *,
+    client: str | None = None,
+    group_by: str | None = None,
+    since: Annotated[str | None, cyclopts.Parameter(name="--from")] = None,
+    until: Annotated[str | None, cyclopts.Parameter(name="--to")] = None,
+    csv: Flag = False,
+    budgets: Flag = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> int:
+    """Show the budget and the work of this month; or, with any of the next four, what was used and when.
 
     Parameters
     ----------
     client
-        A client's id; by default one's own.
-    url
-        The server; by default AIFACTORY_URL.
-    as_json
-        Print JSON.
+        A client's id; by default one's own; the operator's all is every client.
+    group_by
+        Some of day, model, template, provider, client, like day,model.
+    since
+        The first day, like 2026-12-01 (UTC); by default the first of the month.
+    until
+        The day after the last one.
+    csv
+        Print CSV.
+    budgets
+        Show every budget of the periods that run now: month, day, by key, by template.
     """
+    if budgets and (csv or group_by or since or until):
+        tell_error("--budgets shows what is left now; leave --csv, --group-by, --from and --to out.")
+        return USAGE
+    period: dict[str, Any] = {"group_by": (group_by or "day").split(","), "since": since, "until": until}
 
     def work(factory: AIFactory) -> int:
-        found = factory.usage(client)
-        if as_json:
-            write_json(found)
+        if budgets:
+            every = factory.budgets(client)
+            write_json(every) if as_json else _show_budgets(every)
+        elif csv:
+            sys.stdout.write(factory.usage_csv(client, **period))
+        elif group_by or since or until:
+            report = factory.usage_report(client, **period)
+            write_json(report) if as_json else _show_report(report)
         else:
-            _show_usage(found)
+            found = factory.usage(client)
+            write_json(found) if as_json else _show_usage(found)
         return OK
 
     return ask(work, url=url, as_json=as_json)
@@ -55,6 +84,37 @@ def _show_usage(found: Usage) -> None:
     out.print(f"until {found.period_end:%Y-%m-%d %H:%M} UTC (a month in {found.time_zone})", markup=False)
 
 
+def _show_budgets(found: Budgets) -> None:
+    table = Table(box=None)
+    table.add_column("budget", overflow="fold")
+    for name in ("limit", "spent", "held", "left", "until (UTC)"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in found.budgets:
+        amounts = (one.limit_usd, one.spent_usd, one.held_usd, one.left_usd)
+        until = f"{one.period_end:%Y-%m-%d %H:%M}"
+        table.add_row(escape(one.scope_key or one.scope), *(f"${amount:f}" for amount in amounts), until)
+    out.print(table)
+
+
+def _show_report(found: UsageReport) -> None:
+    table = Table(box=None)
+    names = ["client_id" if name == "client" else name for name in found.group_by]
+    for name in found.group_by:
+        table.add_column(name, overflow="fold")
+    for name in ("calls", "failed", "input", "cached", "output", "cost"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in found.data:
+        table.add_row(*(escape(str(getattr(row, name, ""))) for name in names), *_sums(row))
+    table.add_row("in all", *[""] * (len(names) - 1), *_sums(found.totals))
+    out.print(table)
+    out.print(f"{found.since:%Y-%m-%d} to {found.until:%Y-%m-%d} (not included), days in UTC", markup=False)
+
+
+def _sums(row: UsageRow) -> list[str]:
+    counts = (row.calls, row.failed_calls, row.input_units, row.cached_input_units, row.output_units)
+    return [*(f"{count:,}" for count in counts), f"${row.cost_usd:f}"]
+
+
 def templates_command(name: str | None = None, *, url: Url = None, as_json: Json = False) -> int:
     """List what can be asked for, with its price at one's tier, or show one of them.
 
@@ -62,10 +122,6 @@ def templates_command(name: str | None = None, *, url: Url = None, as_json: Json
     ----------
     name
         A template to show.
-    url
-        The server; by default AIFACTORY_URL.
-    as_json
-        Print JSON.
     """
 
     def work(factory: AIFactory) -> int:
@@ -117,10 +173,6 @@ def list_command(*, client: str | None = None, url: Url = None, as_json: Json = 
     ----------
     client
         A client's id; by default one's own.
-    url
-        The server; by default AIFACTORY_URL.
-    as_json
-        Print JSON.
     """
 
     def work(factory: AIFactory) -> int:
@@ -165,10 +217,6 @@ def create_command(
         Until when it works.
     client
         A client's id; by default one's own.
-    url
-        The server; by default AIFACTORY_URL.
-    as_json
-        Print JSON.
     """
 
     def work(factory: AIFactory) -> int:
@@ -197,10 +245,6 @@ def revoke_command(id: str, *, client: str | None = None, url: Url = None, as_js
         A key, like key_….
     client
         A client's id; by default one's own.
-    url
-        The server; by default AIFACTORY_URL.
-    as_json
-        Print JSON.
     """
 
     def work(factory: AIFactory) -> int:

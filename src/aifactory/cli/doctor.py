@@ -41,15 +41,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 def doctor_command(*, url: Url = None, as_json: Json = False) -> int:
     """Check Python, the database, the model providers, the server and the key, and say what to do.
 
-    Nothing is started and nothing is changed. The exit code is 0 when nothing is wrong.
-
-    Parameters
-    ----------
-    url
-        The server; by default AIFACTORY_URL.
-    as_json
-        Print JSON.
-    """
+    Nothing is started and nothing is changed. The exit code is 0 when nothing is wrong."""
     findings = []
     for finding in examine(os.environ, url):
         findings.append(finding)

@@ -9,7 +9,7 @@ import msgspec
 
 import aifactory
 from aifactory.cli.examples import as_typed, example_folder
-from aifactory.cli.shell import FAILED, OK, Json, call, out, read_environment, write_json
+from aifactory.cli.shell import FAILED, OK, Flag, Json, call, out, read_environment, write_json
 
 if TYPE_CHECKING:
     from aifactory.accounts.seeds import FirstSecrets
@@ -71,20 +71,26 @@ def seed_command() -> int:
     return call(run, read_environment())[0]
 
 
-def audit_command(*, as_json: Json = False) -> int:
+def audit_command(*, invariants: Flag = False, as_json: Json = False) -> int:
     """Rebuild every balance and counter from the ledger and the rows, and print the differences.
 
     Parameters
     ----------
+    invariants
+        Print what is checked, as SQL for psql, and check nothing.
     as_json
         Print the result as JSON.
     """
     from aifactory import demo_view
     from aifactory.factory import open_database
-    from aifactory.resources.audit import audit
+    from aifactory.resources.audit import audit, invariants_script
+
+    if invariants:
+        sys.stdout.write(invariants_script() + "\n")
+        return OK
 
     async def run(settings: "Settings") -> "Report":
-        async with open_database(settings) as database:
+        async with open_database(settings, existing=True) as database:
             return await audit(database)
 
     code, report = call(run, read_environment())

@@ -23,8 +23,9 @@ class _Console(Console):
 
 out = _Console(highlight=False)
 err = _Console(stderr=True, highlight=False)
-Json = Annotated[bool, Parameter(name="--json", negative=())]
-Url = Annotated[str | None, Parameter(name="--url")]
+Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON.")]
+Url = Annotated[str | None, Parameter(name="--url", help="The server; by default AIFACTORY_URL.")]
+Flag = Annotated[bool, Parameter(negative=())]
 
 
 def write_json(value: Any) -> None:

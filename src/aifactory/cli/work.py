@@ -1,16 +1,17 @@
 """Commands about requests: submit, watch, cancel, retry, result, export."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from aifactory.cli.arguments import read_labels, read_moment, read_parameters
 from aifactory.cli.remote import ask
-from aifactory.cli.shell import FAILED, OK, Json, Url, err, out, write_json
+from aifactory.cli.shell import FAILED, OK, Flag, Json, Url, err, out, write_json
 from aifactory.cli.watching import tell_still_running, watch
-from aifactory.client import AIFactory, Execution, Request, Source, Text
+from aifactory.client import AIFactory, Execution, Request, Source, Text, WaitTimedOut
 from aifactory.client.models import GOOD_STATES, StageOutput
 
 Pairs = Annotated[list[str] | None, Parameter(negative=())]
@@ -22,6 +23,16 @@ def _refuse_options(_: object, value: Path) -> None:
         raise ValueError(f"There is no option {value}.")
 
 
+def _read_wait(_: object, tokens: Sequence[Token]) -> bool | int:
+    """Return True for ``--wait`` alone, or its whole seconds."""
+    if tokens[0].implicit_value is True:
+        return True
+    if not (tokens[0].value.isascii() and tokens[0].value.isdigit()):
+        raise ValueError("it takes whole seconds, or nothing; name the file before it.")
+    return int(tokens[0].value[:9])
+
+
+Wait = Annotated[bool | int, Parameter(negative=(), converter=_read_wait, metavar="[SECONDS]")]
 SourceFile = Annotated[Path, Parameter(allow_leading_hyphen=True, validator=_refuse_options)]
 
 
@@ -36,9 +47,9 @@ def submit_command(
     accuracy: Literal["normal", "high"] | None = None,
     deadline: str | None = None,
     run_after: str | None = None,
-    wait: bool = False,
-    watch: bool = False,
-    dry_run: bool = False,
+    wait: Wait = False,
+    watch: Flag = False,
+    dry_run: Flag = False,
     idempotency_key: str | None = None,
     url: Url = None,
     as_json: Json = False,
@@ -66,17 +77,13 @@ def submit_command(
     run_after
         When it may start, told like a deadline.
     wait
-        Wait for the end and show the result.
+        Wait for the end, or at most so many seconds, and show the result; what has not ended goes on.
     watch
         Show the progress until the end.
     dry_run
         Check and price it; nothing is stored.
     idempotency_key
         The same key again gives the same request again.
-    url
-        The server; by default AIFACTORY_URL.
-    as_json
-        Print JSON.
     """
 
     def work(factory: AIFactory) -> int:
@@ -98,7 +105,8 @@ def submit_command(
             if not (dry_run or as_json):
                 out.print(f"next: aifactory watch {made.id}", soft_wrap=True)
             return OK
-        return _follow(factory, made, live=watch, as_json=as_json)
+        seconds = None if wait is True or watch else wait
+        return _follow(factory, made, live=watch, seconds=seconds, as_json=as_json)
 
     return ask(work, url=url, as_json=as_json)
 
@@ -122,7 +130,7 @@ def _show_request(made: Request, *, as_json: bool) -> None:
         out.print(f"{made.id} {made.state}{start}{cost}", soft_wrap=True)
 
 
-def _follow(factory: AIFactory, made: Request, *, live: bool, as_json: bool) -> int:
+def _follow(factory: AIFactory, made: Request, *, live: bool, seconds: float | None, as_json: bool) -> int:
     if live:
         if not as_json:
             _show_request(made, as_json=False)
@@ -131,7 +139,11 @@ def _follow(factory: AIFactory, made: Request, *, live: bool, as_json: bool) -> 
             _show_result(factory, made.id, as_json=False)
         return code
     try:
-        factory.wait(made.execution_id or made.id)
+        factory.wait(made.execution_id or made.id, timeout=seconds)
+    except WaitTimedOut:
+        tell_still_running(made.id)
+        _show_request(made, as_json=as_json)
+        return FAILED
     except KeyboardInterrupt:
         tell_still_running(made.id)
         raise
@@ -175,10 +187,6 @@ def list_command(
         Only those in a state: queued, running, succeeded, partial, failed, cancelled or expired.
     limit
         How many, at most 100.
-    url
-        The server; by default AIFACTORY_URL.
-    as_json
-        Print JSON.
     """
 
     def work(factory: AIFactory) -> int:
@@ -202,8 +210,6 @@ def watch_command(id: str, *, url: Url = None, as_json: Json = False) -> int:
     ----------
     id
         A request or an execution.
-    url
-        The server; by default AIFACTORY_URL.
     as_json
         Print each event as a line of JSON.
     """
@@ -224,10 +230,6 @@ def cancel_command(id: str, *, url: Url = None, as_json: Json = False) -> int:
     ----------
     id
         A request or an execution.
-    url
-        The server; by default AIFACTORY_URL.
-    as_json
-        Print JSON.
     """
 
     def work(factory: AIFactory) -> int:
@@ -246,10 +248,6 @@ def retry_command(id: str, *, url: Url = None, as_json: Json = False) -> int:
     ----------
     id
         A request or an execution.
-    url
-        The server; by default AIFACTORY_URL.
-    as_json
-        Print JSON.
     """
 
     def work(factory: AIFactory) -> int:
@@ -273,10 +271,6 @@ def result_command(id: str, *, url: Url = None, as_json: Json = False) -> int:
     ----------
     id
         A request or an execution.
-    url
-        The server; by default AIFACTORY_URL.
-    as_json
-        Print JSON.
     """
     return ask(lambda factory: _show_result(factory, id, as_json=as_json), url=url, as_json=as_json)
 
@@ -302,8 +296,6 @@ def export_command(
         Of a pipeline: the stage's name.
     output
         The file to write; by default it is printed.
-    url
-        The server; by default AIFACTORY_URL.
     as_json
         Say as JSON what was written.
     """

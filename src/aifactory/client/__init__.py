@@ -3,6 +3,8 @@
 from aifactory.client.asynchronous import AsyncAIFactory
 from aifactory.client.catalogue import (
     ApiKey,
+    Budget,
+    Budgets,
     Caller,
     Checked,
     Estimate,
@@ -14,6 +16,8 @@ from aifactory.client.catalogue import (
     Template,
     Tree,
     Usage,
+    UsageReport,
+    UsageRow,
     Violation,
     Webhook,
 )
@@ -55,7 +59,9 @@ __all__ = [
     "ApiKey",
     "AsyncAIFactory",
     "AuthError",
+    "Budget",
     "BudgetError",
+    "Budgets",
     "Caller",
     "Checked",
     "Conflict",
@@ -89,6 +95,8 @@ __all__ = [
     "Text",
     "Tree",
     "Usage",
+    "UsageReport",
+    "UsageRow",
     "Violation",
     "WaitTimedOut",
     "Webhook",

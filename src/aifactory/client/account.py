@@ -1,12 +1,24 @@
 """The server's health, templates, usage, keys and webhooks."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+
+import msgspec
 
 from aifactory.client.calls import checked_id, create, delete, get, given, moment
-from aifactory.client.catalogue import ApiKey, Caller, Health, Template, Usage, Webhook
+from aifactory.client.catalogue import (
+    ApiKey,
+    Budgets,
+    Caller,
+    Health,
+    Template,
+    Usage,
+    UsageReport,
+    UsageRow,
+    Webhook,
+)
 from aifactory.client.errors import Invalid
-from aifactory.client.exchange import Plan, Session, exchange, fetch
+from aifactory.client.exchange import Call, Plan, Session, exchange, fetch
 from aifactory.client.models import Page
 
 
@@ -36,6 +48,69 @@ def usage(session: Session, client_id: str | None = None) -> Plan[Usage]:
     """Return the budget and the work of this period: one's own, or a client's that the operator names."""
     wanted = yield from _client(session, client_id)
     return (yield from fetch(session, get(f"/api/usage/{wanted}/current"), Usage))
+
+
+def budgets(session: Session, client_id: str | None = None) -> Plan[Budgets]:
+    """Return every budget of the periods that run now: one's own, or a client's that the operator names."""
+    wanted = yield from _client(session, client_id)
+    return (yield from fetch(session, get(f"/clients/{wanted}/budgets"), Budgets))
+
+
+def usage_report(
+    session: Session,
+    client_id: str | None = None,
+    *,
+    group_by: Sequence[str] = ("day",),
+    since: date | str | None = None,
+    until: date | str | None = None,
+) -> Plan[UsageReport]:
+    """Return what was used in whole days of UTC, ``until`` not included; by default this month's.
+
+    ``group_by`` takes some of day, model, template, provider, client. The operator's ``client_id="all"`` is
+    every client.
+    """
+    wanted, cursor = (yield from _client(session, client_id)), None
+    rows: list[UsageRow] = []
+    while True:
+        call = _report_call(wanted, group_by, since, until, cursor=cursor)
+        page = yield from fetch(session, call, UsageReport)
+        rows += page.data
+        cursor = page.next_cursor
+        if cursor is None:
+            return msgspec.structs.replace(page, data=rows)
+
+
+def usage_csv(
+    session: Session,
+    client_id: str | None = None,
+    *,
+    group_by: Sequence[str] = ("day",),
+    since: date | str | None = None,
+    until: date | str | None = None,
+) -> Plan[str]:
+    """Return the same as CSV."""
+    wanted = yield from _client(session, client_id)
+    call = _report_call(wanted, group_by, since, until, format="csv")
+    return (yield from exchange(session, call)).body.decode()
+
+
+def _report_call(
+    client_id: str,
+    group_by: Sequence[str],
+    since: date | str | None,
+    until: date | str | None,
+    **rest: str | None,
+) -> Call:
+    first, end = _time(since), _time(until)
+    path = f"/api/usage/{client_id}"
+    return get(path, group_by=",".join(group_by), **{"from": first, "to": end}, **rest)
+
+
+def _time(value: date | str | None) -> str | None:
+    """Return a day as it is and a time as UTC."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return str(value) if value is not None else None
 
 
 def _client(session: Session, client_id: str | None) -> Plan[str]:

@@ -1,6 +1,6 @@
 """More of what the server gives: content, templates and estimates, the account."""
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -184,7 +184,7 @@ class BudgetNow(View, frozen=True, kw_only=True):
     limit_usd: Decimal
     spent_usd: Decimal
     held_usd: Decimal
-    free_usd: Decimal
+    left_usd: Decimal
     resets_at: datetime
 
 
@@ -254,6 +254,56 @@ class Usage(View, frozen=True, kw_only=True):
     left_usd: Decimal
     unfinished_executions: int = 0
     running_jobs: int = 0
+
+
+class UsageRow(View, frozen=True, kw_only=True):
+    """Sums of a group; of the first five it has those by which was grouped. ``operator_usd``: to an admin."""
+
+    day: date | None = None
+    client_id: str | None = None
+    template: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    calls: int = 0
+    failed_calls: int = 0
+    input_units: int = 0
+    cached_input_units: int = 0
+    output_units: int = 0
+    cost_usd: Decimal = Decimal(0)
+    operator_usd: Decimal | None = None
+
+
+class UsageReport(View, frozen=True, kw_only=True):
+    """Usage of whole days in UTC, ``until`` not included, ordered by its groups."""
+
+    client_id: str
+    since: datetime = msgspec.field(name="from")
+    until: datetime = msgspec.field(name="to")
+    group_by: tuple[str, ...] = ()
+    data: list[UsageRow]
+    totals: UsageRow
+    next_cursor: str | None = None
+
+
+class Budget(View, frozen=True, kw_only=True):
+    """What a client may spend in a scope (client, day, key, template) in the period that runs now."""
+
+    scope: str
+    scope_key: str | None = None
+    period_start: datetime
+    period_end: datetime
+    limit_usd: Decimal
+    held_usd: Decimal
+    spent_usd: Decimal
+    left_usd: Decimal
+
+
+class Budgets(View, frozen=True, kw_only=True):
+    """A client's budgets, its own first."""
+
+    client_id: str
+    time_zone: str = "UTC"
+    budgets: tuple[Budget, ...] = ()
 
 
 class ApiKey(View, frozen=True, kw_only=True):

@@ -2,7 +2,8 @@
 
 AppError
 ├── Unreadable (400) · NotAuthenticated (401) · NotAllowed (403) · NotFound (404)
-├── Conflict (409) · VersionChanged (412) · TooLarge (413) · Invalid (422) · TooMany (429)
+├── Conflict (409) · ContentErased (410) · VersionChanged (412) · TooLarge (413)
+├── Invalid (422) · TooMany (429)
 └── Unavailable (503)
 Domains derive their own from these; 402 lives where the money is.
 """
@@ -77,6 +78,12 @@ class Conflict(AppError):
     """The object's present state does not allow it."""
 
     code, title, status = "conflict", "The present state does not allow that", 409
+
+
+class ContentErased(AppError):
+    """It was here and its content is gone for good; ``erasedAt`` and ``erasure`` say when and why."""
+
+    code, title, status = "content_erased", "This content was erased", 410
 
 
 class VersionChanged(AppError):

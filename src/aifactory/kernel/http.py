@@ -1,26 +1,25 @@
-"""HTTP plumbing: strict bodies, answers, problem documents, request ids, security headers."""
+"""HTTP plumbing: strict bodies, waiting, answers, problem documents."""
 
 import asyncio
 import contextlib
-import logging
 import re
-import time
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import anyio
 import msgspec
 import structlog
-from litestar import Request, Response
-from litestar.datastructures import MutableScopeHeaders
-from litestar.enums import ScopeType
+from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+from litestar.utils.helpers import get_enum_string_value
 
 from aifactory.kernel import ids
+from aifactory.kernel.bodies import allowed_values
 from aifactory.kernel.db import DatabaseUnavailable
 from aifactory.kernel.errors import (
     AppError,
@@ -35,15 +34,17 @@ from aifactory.kernel.errors import (
     UnsupportedMediaType,
 )
 from aifactory.kernel.idempotency import Answer, Call, check_key
-from aifactory.kernel.metrics import count_answer
+from aifactory.kernel.money import is_money, without_money
 from aifactory.kernel.principal import Principal
 from aifactory.kernel.problems import (
+    BAD_CHOICE,
     PROBLEM_MEDIA_TYPE,
     Internal,
     as_app_error,
     camel,
     decode_strictly,
     problem_members,
+    with_choices,
 )
 
 MAX_BODY = 1024 * 1024
@@ -51,6 +52,7 @@ MAX_SOURCE_BODY = 5 * 1024 * 1024 + 512 * 1024  #: 5 MiB of source and its JSON 
 
 log = structlog.get_logger()
 _encoder = msgspec.json.Encoder(decimal_format="number")
+_exact_decoder = msgspec.json.Decoder(float_hook=Decimal)
 _T = TypeVar("_T")
 
 
@@ -59,8 +61,27 @@ def encode(value: Any) -> bytes:
     return _encoder.encode(value)
 
 
+def encode_for(caller: Principal, value: Any) -> bytes:
+    """Return the JSON that leaves for this caller: without money if it may see none."""
+    return encode(value) if caller.sees_money else _blank(encode(value))
+
+
+def _blank(encoded: bytes) -> bytes:
+    return encode(without_money(_exact_decoder.decode(encoded))) if encoded else encoded
+
+
 class JsonResponse(Response[_T]):
-    """The app's response class: the same JSON everywhere."""
+    """The app's response class: the same JSON everywhere, and no money for who may see none."""
+
+    def to_asgi_response(self, app: Any, request: Request[Any, Any, Any], **options: Any) -> ASGIResponse:
+        """Leave out what is money, whichever route answers, if the caller may see none."""
+        caller = request.scope.get("user")
+        if isinstance(caller, Principal) and not caller.sees_money:
+            media_type = get_enum_string_value(self.media_type or MediaType.JSON)
+            self.headers = {name: value for name, value in self.headers.items() if not is_money(name)}
+            if media_type.endswith("json"):
+                self.content = cast("_T", _blank(self.render(self.content, media_type)))
+        return super().to_asgi_response(app, request, **options)
 
     def render(self, content: Any, media_type: str, enc_hook: Any = None) -> bytes:
         """Encode anything that is not text or bytes already."""
@@ -173,7 +194,7 @@ async def creation_call(request: Request[Any, Any, Any], principal: Principal) -
     """Return who creates what, with the Idempotency-Key if there is one. Raises Invalid."""
     key = check_key(request.headers.get("idempotency-key"))
     return Call(
-        scope=principal.label,
+        scope=principal.stored_name,
         route=f"{request.method} {request.scope['path']}",
         key=key,
         body=await request.body() if key else b"",
@@ -228,7 +249,7 @@ async def _as_it_is_now(answer: Answer, current: Callable[[], Awaitable[Any | No
 
 def problem_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Turn whatever was raised into a problem document."""
-    refusal = _refusal(error)
+    refusal = _refusal(request, error)
     if refusal.status == 500:
         log.error("http.failed", path=request.scope["path"], exc_info=error)
     elif refusal.status > 500:
@@ -246,12 +267,12 @@ def problem_response(request: Request[Any, Any, Any], error: Exception) -> Respo
     )
 
 
-def _refusal(error: Exception) -> AppError:
+def _refusal(request: Request[Any, Any, Any], error: Exception) -> AppError:
     known = as_app_error(error)
     if known is not None:
         return known
     if isinstance(error, ValidationException):
-        return _refuse_parameters(error)
+        return _refuse_parameters(request, error)
     if isinstance(error, HTTPException) and error.status_code < 500:
         return _refuse_http(error)
     return Internal("This was our fault; it is in our log under the requestId.")
@@ -272,7 +293,7 @@ def _refuse_http(error: HTTPException) -> AppError:
     return kind(detail, headers=dict(error.headers or {}))
 
 
-def _refuse_parameters(error: ValidationException) -> AppError:
+def _refuse_parameters(request: Request[Any, Any, Any], error: ValidationException) -> AppError:
     faults = [fault for fault in error.extra or [] if isinstance(fault, dict)]
     if any(fault.get("key") == "data" for fault in faults):
         return Unreadable("A JSON body is needed, and there is none.")
@@ -280,7 +301,7 @@ def _refuse_parameters(error: ValidationException) -> AppError:
         FieldError(
             pointer=f"/{camel(str(fault.get('key', '')))}".rstrip("/"),
             code="invalid_parameter",
-            message=str(fault.get("message", "not acceptable")).strip("'"),
+            message=_fault_of_parameter(request, fault),
         )
         for fault in faults
     )
@@ -288,87 +309,11 @@ def _refuse_parameters(error: ValidationException) -> AppError:
     return Invalid(detail or "A parameter is missing or not acceptable.", errors=errors)
 
 
-# Around every request, 404 and 500 included.
-
-_SAFE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-_CONTENT_SECURITY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-_SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Content-Security-Policy": _CONTENT_SECURITY,
-    "Cache-Control": "no-store",
-}
-
-
-class RequestContext:
-    """ASGI: gives every answer a request id and security headers, and answers HEAD as GET without a body."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on in its context."""
-        if scope["type"] != ScopeType.HTTP:
-            await self.app(scope, receive, send)
-            return
-        request_id = _request_id(scope)
-        scope["state"]["request_id"] = request_id
-        is_head, is_options = scope["method"] == "HEAD", scope["method"] == "OPTIONS"
-        if is_head:  # a copy: the server must go on knowing that it was asked for the head only
-            scope = {**scope, "method": "GET"}
-        ended, began, method = False, time.perf_counter(), str(scope["method"])
-
-        async def answer(message: Message) -> None:
-            nonlocal ended
-            if message["type"] == "http.response.start":
-                _note_answer(scope, method, message["status"], time.perf_counter() - began)
-                headers = MutableScopeHeaders(message)
-                headers["X-Request-Id"] = request_id
-                for name, value in _SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-                if is_options or message["status"] == 405:
-                    headers["Allow"] = _allow(scope, headers.get("allow", ""))
-            elif is_head and message["type"] == "http.response.body":
-                if ended:
-                    return
-                ended = True
-                message = {"type": "http.response.body", "body": b"", "more_body": False}
-            await send(message)
-
-        with structlog.contextvars.bound_contextvars(request_id=request_id, caller=None):
-            await self.app(scope, receive, answer)
-
-
-_UNREMARKABLE = 400
-
-
-def _note_answer(scope: Scope, method: str, status: int, seconds: float) -> None:
-    """Count an answer and log it: reads that went well only for who debugs."""
-    route = scope.get("path_template")
-    count_answer(route=route, method=method, status=status, seconds=seconds)
-    quiet = method in ("GET", "HEAD", "OPTIONS") and status < _UNREMARKABLE
-    log.log(
-        logging.DEBUG if quiet else logging.INFO,
-        "http.answer",
-        method=method[:16],
-        route=route,
-        status=status,
-        milliseconds=round(seconds * 1000, 1),
-    )
-
-
-def _allow(scope: Scope, given: str) -> str:
-    """List a path's methods, HEAD included; Litestar's own OPTIONS answer names one handler's only."""
-    found = scope["app"].state.methods.get(scope.get("path_template"), {})
-    methods = set(found) | {method.strip() for method in given.split(",") if method.strip()}
-    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
-
-
-def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            text = value.decode("latin-1")
-            return text if _SAFE_REQUEST_ID.fullmatch(text) else str(ids.new_id())
-    return str(ids.new_id())
+def _fault_of_parameter(request: Request[Any, Any, Any], fault: dict[str, Any]) -> str:
+    text = str(fault.get("message", "not acceptable"))
+    text = text[1:-1] if text.startswith("'") and text.endswith("'") else text
+    handler = request.scope.get("route_handler")
+    if not (text.startswith(BAD_CHOICE) and isinstance(handler, HTTPRouteHandler)):
+        return text
+    parameter = handler.parsed_fn_signature.parameters.get(str(fault.get("key")))
+    return text if parameter is None else with_choices(text, allowed_values(parameter.annotation, ""))

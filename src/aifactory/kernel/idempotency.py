@@ -3,13 +3,13 @@
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import asyncpg
 import msgspec
 
 from aifactory.kernel.db import Tx, encode_json
-from aifactory.kernel.errors import Conflict, Invalid, invalid
+from aifactory.kernel.errors import Conflict, ContentErased, Invalid, invalid
 
 KEPT = timedelta(hours=48)
 
@@ -19,7 +19,7 @@ INSERT INTO idempotency_keys (scope, route, key, body_sha256, created_at)
 VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING key
 """
 _FIND = """
-SELECT body_sha256, status, location, body FROM idempotency_keys
+SELECT body_sha256, status, location, body, erased_at FROM idempotency_keys
 WHERE scope = $1 AND route = $2 AND key = $3
 """
 _FINISH = """
@@ -30,6 +30,11 @@ _FORGET = """
 DELETE FROM idempotency_keys WHERE (scope, route, key) IN (
     SELECT scope, route, key FROM idempotency_keys WHERE created_at < $1
     ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+"""
+_ERASE = """
+UPDATE idempotency_keys SET body = NULL, erased_at = $4 WHERE (scope, route, key) IN (
+    SELECT scope, route, key FROM idempotency_keys
+    WHERE scope = ANY($1) AND created_at <= $2 AND body IS NOT NULL LIMIT $3 FOR UPDATE SKIP LOCKED)
 """
 
 
@@ -94,6 +99,14 @@ async def forget_old(tx: Tx, limit: int) -> int:
     return int((await tx.raw.execute(_FORGET, tx.now - KEPT, limit)).split()[-1])
 
 
+async def erase_answers(tx: Tx, scopes: list[str], before: datetime, limit: int) -> int:
+    """Erase at most so many answers that were given to callers up to a time; return how many.
+
+    The keys stay: what was done once is not done again. They are locked in no order, and the locked left out.
+    """
+    return int((await tx.raw.execute(_ERASE, scopes, before, limit, tx.now)).split()[-1])
+
+
 async def _take(tx: Tx, call: Call, key: str, digest: bytes) -> bool:
     await tx.raw.execute("SET LOCAL lock_timeout = '1s'")
     try:
@@ -113,4 +126,9 @@ async def _replay(tx: Tx, call: Call, digest: bytes) -> Answer:
         raise IdempotencyInProgress("The first request with this Idempotency-Key has just ended; ask again.")
     if row["body_sha256"] != digest:
         raise IdempotencyMismatch("This Idempotency-Key was used with another body; take a new one.")
+    if row["body"] is None:
+        raise ContentErased(
+            "The answer to the first request with this Idempotency-Key was erased.",
+            erased_at=row["erased_at"],
+        )
     return Answer(status=row["status"], body=row["body"].encode(), location=row["location"], replayed=True)

@@ -34,6 +34,24 @@ async def migrate(database: Database) -> str:
         await engine.dispose()
 
 
+async def require_schema(database: Database) -> None:
+    """Pass when the database has exactly the schema of this code; change nothing. Raises MigrationRefused."""
+    async with database.begin() as tx:
+        present = None
+        if await tx.raw.fetchval("SELECT to_regclass('alembic_version')") is not None:
+            present = await tx.raw.fetchval("SELECT version_num FROM alembic_version")
+    if present is None:
+        raise MigrationRefused(
+            "This database is empty: no AI Factory has used it. Check AIFACTORY_DATABASE_URL or "
+            "AIFACTORY_DATA_DIR; `aifactory serve` or `aifactory migrate` makes a new one."
+        )
+    if present != head_revision():
+        raise MigrationRefused(
+            f"The database has schema {present} and this version works with {head_revision()}. If it is "
+            "older, run `aifactory migrate` first; if it is newer, use the newer version."
+        )
+
+
 def script_folder() -> Path:
     """Return where the migrations are: in the wheel, or beside ``src``."""
     package = Path(aifactory.__file__).parent

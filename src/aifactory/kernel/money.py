@@ -1,12 +1,14 @@
 """Money: integer nano-dollars inside, exact decimal numbers outside. Never a float."""
 
+import re
 from decimal import ROUND_UP, Decimal
-from typing import NewType
+from typing import Any, NewType
 
 Nano = NewType("Nano", int)
 
 NANO_PER_USD = 1_000_000_000
 UNITS_PER_PRICE = 1_000_000
+_MONEY_NAME = re.compile(r"(?:Usd|(?:^|-)usd)(?![a-z])")
 
 
 def usd(nano: int) -> Decimal:
@@ -18,6 +20,18 @@ def usd(nano: int) -> Decimal:
 def nano(dollars: Decimal) -> Nano:
     """Return dollars as nano-dollars; an amount finer than a nano-dollar is rounded away from zero."""
     return Nano(int((dollars * NANO_PER_USD).to_integral_value(rounding=ROUND_UP)))
+
+
+def is_money(name: str) -> bool:
+    """Whether a member or a header with this name is an amount or a price: all such names say ``Usd``."""
+    return _MONEY_NAME.search(name) is not None
+
+
+def without_money(decoded: Any) -> Any:
+    """Return decoded JSON without the members that are money, at any depth."""
+    if isinstance(decoded, dict):
+        return {name: without_money(value) for name, value in decoded.items() if not is_money(name)}
+    return [without_money(value) for value in decoded] if isinstance(decoded, list) else decoded
 
 
 def format_usd(nano_dollars: int) -> str:

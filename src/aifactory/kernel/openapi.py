@@ -13,8 +13,10 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.routes import HTTPRoute
 from litestar.types import Method
 
+from aifactory.kernel.errors import VersionChanged
 from aifactory.kernel.guard import SESSION_HEADER, is_automatic_options
 from aifactory.kernel.http import encode
+from aifactory.kernel.money import is_money
 from aifactory.kernel.page import MAX_LIMIT
 from aifactory.kernel.principal import PUBLIC, Role
 from aifactory.kernel.problems import PROBLEM_MEDIA_TYPE, Problem, camel, catalogue
@@ -47,6 +49,10 @@ _SCHEMES = {
         type="http", scheme="bearer", description="A worker's secret, with X-Worker-ID."
     ),
 }
+_RATE_LIMIT = {
+    "RateLimit-Policy": 'The caller\'s API requests a minute: "requests";q=120;w=60.',
+    "RateLimit": 'What is left of them, and the seconds until all are back: "requests";r=117;t=2.',
+}
 _REFUSALS = {
     400: "The request can't be read.",
     401: "No valid credential.",
@@ -54,6 +60,7 @@ _REFUSALS = {
     403: "The credential may not do that, or a higher tier is needed.",
     404: "No such object, or another client's.",
     409: "The present state does not allow it.",
+    410: "The content was erased.",
     412: "The object has changed since it was read.",
     413: "The body is too large.",
     415: "The body is not JSON.",
@@ -93,10 +100,17 @@ def openapi_document(app: Litestar) -> dict[str, Any]:
     document: dict[str, Any] = app.openapi_schema.to_schema()
     operations = list(_operations(app, document["paths"]))
     schema_of, components = _schemas([kind for _, handler, _ in operations for kind in _bodies(handler)])
+    document["components"]["headers"] = {
+        name: {"description": text, "schema": {"type": "string"}}
+        for name, text in {**_RATE_LIMIT, "ETag": "The version of its settings, for If-Match."}.items()
+    }
     document["components"]["schemas"] = components | _enums_of_parameters(document)
     for operation, handler, route in operations:
         _describe(operation, handler, schema_of)
         _refuse(operation, handler, route)
+    _tag_versions(operations)
+    for_support = [one["responses"] for one, handler, _ in operations if Role.SUPPORT in handler.opt["roles"]]
+    _require_no_money(for_support, components)
     return document
 
 
@@ -153,6 +167,24 @@ def _with_numbers(schema: Any) -> Any:
     return [_with_numbers(value) for value in schema] if isinstance(schema, list) else schema
 
 
+def _require_no_money(answers: Any, components: dict[str, Any]) -> None:
+    """Let money be left out of the schemas of these answers: users who may see none read them too."""
+    pending, seen = [answers], set[str]()
+    while pending:
+        schema = pending.pop()
+        if isinstance(schema, list):
+            pending.extend(schema)
+        elif isinstance(schema, dict):
+            pending.extend(schema.values())
+            name = str(schema.get("$ref", "")).rpartition("/")[2]
+            if name in components and name not in seen:
+                seen.add(name)
+                found = components[name]
+                pending.append(found)
+                if "required" in found:
+                    found["required"] = [one for one in found["required"] if not is_money(one)]
+
+
 def _enums_of_parameters(document: dict[str, Any]) -> dict[str, Any]:
     """Keep Litestar's own schemas of enums, which query parameters refer to."""
     found: dict[str, Any] = document["components"].get("schemas", {})
@@ -192,7 +224,7 @@ def _refuse(operation: dict[str, Any], handler: HTTPRouteHandler, route: HTTPRou
     roles = handler.opt["roles"]
     statuses = {503} | set(handler.opt.get("refusals", ()))
     if Role.PUBLIC not in roles:
-        statuses |= {400, 401, 403, 422}
+        statuses |= {400, 401, 403, 422, 429}
     if route.path_parameters:
         statuses.add(404)
     if "requestBody" in operation:
@@ -202,6 +234,12 @@ def _refuse(operation: dict[str, Any], handler: HTTPRouteHandler, route: HTTPRou
     for status in sorted(statuses):
         operation["responses"][str(status)] = _problem(_REFUSALS[status])
     operation["responses"]["default"] = _problem("Any other refusal.")
+    if Role.PUBLIC not in roles:
+        for status, answer in operation["responses"].items():
+            if status.startswith("2") or status == "429":
+                answer["headers"] = answer.get("headers", {}) | {
+                    name: {"$ref": f"#/components/headers/{name}"} for name in _RATE_LIMIT
+                }
 
 
 def _headers(handler: HTTPRouteHandler) -> list[dict[str, Any]]:
@@ -209,6 +247,9 @@ def _headers(handler: HTTPRouteHandler) -> list[dict[str, Any]]:
     if handler.opt.get("creates"):
         text = "Makes this creation happen once; kept 48 h. A replay gives the first answer."
         wanted.append(("Idempotency-Key", text, {"type": "string", "minLength": 1, "maxLength": 255}))
+    if _guards_races(handler):
+        text = "The ETag that was read: refused with 412 if it has changed since."
+        wanted.append(("If-Match", text, {"type": "string"}))
     if Role.WORKER in handler.opt["roles"]:
         wanted.append(("X-Worker-ID", "The name of the worker, beside its secret.", {"type": "string"}))
     if _streamed(handler) is not None:
@@ -221,6 +262,22 @@ def _headers(handler: HTTPRouteHandler) -> list[dict[str, Any]]:
         {"name": name, "in": "header", "required": False, "description": text, "schema": schema}
         for name, text, schema in wanted
     ]
+
+
+def _guards_races(handler: HTTPRouteHandler) -> bool:
+    return VersionChanged.status in handler.opt.get("refusals", ())
+
+
+def _tag_versions(operations: list[tuple[dict[str, Any], HTTPRouteHandler, HTTPRoute]]) -> None:
+    """Say where the ETag comes from that an edit takes: from reading the same thing, and from the edit."""
+    edited = {route.path for _, handler, route in operations if _guards_races(handler)}
+    for operation, handler, route in operations:
+        if route.path in edited and handler.http_methods & {"GET", "PUT"}:
+            for status, answer in operation["responses"].items():
+                if status.startswith("2"):
+                    answer["headers"] = answer.get("headers", {}) | {
+                        "ETag": {"$ref": "#/components/headers/ETag"}
+                    }
 
 
 def _security(roles: frozenset[Role]) -> list[dict[str, list[str]]]:

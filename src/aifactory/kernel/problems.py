@@ -7,10 +7,12 @@ import asyncpg
 import msgspec
 from sqlalchemy.exc import DBAPIError
 
-from aifactory.kernel.errors import AppError, FieldError, Invalid, Unavailable, Unreadable
+from aifactory.kernel.bodies import allowed_values, money_as_text
+from aifactory.kernel.errors import AppError, FieldError, Invalid, Unavailable, Unreadable, invalid
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 LONGEST_TOLD = 1000
+BAD_CHOICE = "Invalid enum value"  #: how msgspec begins to refuse what is none of a few values
 
 _RETRY_SOON = (
     asyncpg.QueryCanceledError,
@@ -102,8 +104,8 @@ def as_app_error(error: BaseException) -> AppError | None:
     return None
 
 
-def refuse_value(message: str) -> Invalid:
-    """Return the 422 for a message of msgspec, with a JSON Pointer to the value."""
+def refuse_value(message: str, kind: Any = Any) -> Invalid:
+    """Return the 422 for a message of msgspec, with a JSON Pointer to the value in a body of this type."""
     where = _AT.search(message)
     pointer = _pointer(where["path"]) if where else ""
     text = message[: where.start()] if where else message
@@ -115,8 +117,15 @@ def refuse_value(message: str) -> Invalid:
         code = "wrong_type"
     elif text.startswith("Expected"):
         code = "out_of_range"
+    elif text.startswith(BAD_CHOICE):
+        text = with_choices(text, allowed_values(kind, pointer))
     detail = f"{pointer or 'The body'}: {_in_words(text)}"
     return Invalid(detail, errors=(FieldError(pointer=pointer, code=code, message=_in_words(text)),))
+
+
+def with_choices(text: str, values: list[str]) -> str:
+    """Return a refusal of one of a few values, with those that are taken."""
+    return f"{text}; one of: {', '.join(values)}" if values else text
 
 
 def escape(name: str) -> str:
@@ -166,12 +175,16 @@ def decode_strictly(body: bytes, decoder: "msgspec.json.Decoder[Any]") -> Any:
     try:
         if _SUSPECT_ESCAPE.search(body):
             check_text(msgspec.json.decode(body))
-        return decoder.decode(body)
+        decoded = decoder.decode(body)
+        pointer = money_as_text(decoded, body)
     except msgspec.ValidationError as error:
         _check_readable(body)  # the decoder stops at the first fault, which need not be the worst
-        raise refuse_value(str(error)) from error
+        raise refuse_value(str(error), decoder.type) from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise _unreadable(error) from error
+    if pointer is not None:
+        raise invalid(pointer, "wrong_type", f"{pointer}: Send money as a number, not as a text.")
+    return decoded
 
 
 def _check_readable(body: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Server-sent events: their frames, and a response that lets go of clients that do not read."""
+"""Server-sent events: their frames, and responses that let go of clients that do not read."""
 
 import contextlib
 from collections.abc import AsyncGenerator
@@ -30,26 +30,37 @@ def event_frame(type_: str, data: bytes, event_id: int | None = None) -> bytes:
     return head + b"event: %s\ndata: %s\n\n" % (type_.encode(), data)
 
 
-class EventStream(Stream):
-    """Streams frames until their generator ends or the client has gone."""
+class PatientStream(Stream):
+    """Streams parts until their generator ends, the client has gone or takes nothing for ``send_seconds``."""
 
-    def __init__(self, frames: AsyncGenerator[bytes, None], *, send_seconds: float = SEND_SECONDS) -> None:
-        super().__init__(
-            frames,
-            media_type=SSE_MEDIA_TYPE,
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-        )
-        self.frames = frames
+    def __init__(
+        self,
+        parts: AsyncGenerator[bytes, None],
+        *,
+        media_type: str,
+        headers: dict[str, str],
+        send_seconds: float = SEND_SECONDS,
+    ) -> None:
+        super().__init__(parts, media_type=media_type, headers=headers)
+        self.parts = parts
         self.send_seconds = send_seconds
 
     def to_asgi_response(self, app: Any, request: Request[Any, Any, Any], **_: Any) -> ASGIResponse:
         """Return what sends it."""
         return _Streaming(
-            frames=self.frames,
+            frames=self.parts,
             send_seconds=self.send_seconds,
             headers=dict(self.headers),
             media_type=self.media_type,
         )
+
+
+class EventStream(PatientStream):
+    """Streams the frames of events."""
+
+    def __init__(self, frames: AsyncGenerator[bytes, None], *, send_seconds: float = SEND_SECONDS) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(frames, media_type=SSE_MEDIA_TYPE, headers=headers, send_seconds=send_seconds)
 
 
 class _Streaming(ASGIStreamingResponse):
@@ -64,7 +75,7 @@ class _Streaming(ASGIStreamingResponse):
         async with contextlib.aclosing(self.frames):
             async for frame in self.frames:
                 if not await self._send(send, frame, more=True):
-                    log.info("sse.client_cut_off")
+                    log.info("stream.client_cut_off")
                     return
         await self._send(send, b"", more=False)
 

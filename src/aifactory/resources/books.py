@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from aifactory.kernel.ids import BudgetId, ClientId, ExecutionId, JobId, StageId
+from aifactory.kernel.ids import BudgetId, ExecutionId, JobId, StageId
 from aifactory.resources import events, flow
 from aifactory.resources.circuit import Answer
 from aifactory.resources.interface import (
@@ -37,9 +37,9 @@ from aifactory.resources.records import (
     ExecutionBook,
     JobBook,
     LineBook,
-    PoolChange,
     Run,
     StageBook,
+    UnitChanges,
 )
 
 LONGEST_ERROR = 500
@@ -69,9 +69,8 @@ class Books:
         self.attempts: list[AttemptEnd] = []
         self.ended_runs: list[Run] = []
         self.unqueued: list[JobId] = []
-        self.pool_changes: dict[str, PoolChange] = {}
+        self.units = UnitChanges()
         self.answers: list[Answer] = []
-        self.usage_units: dict[tuple[ClientId, str], int] = {}
 
     # Reading.
 
@@ -95,7 +94,7 @@ class Books:
         budgets = [self.budgets[budget_id] for budget_id in execution.budget_ids]
         for budget in budgets:
             committed = budget.held_nano + budget.held_change + budget.spent_nano + budget.spent_change
-            if committed + amount > budget.limit_nano:
+            if budget.limit_nano is not None and committed + amount > budget.limit_nano:
                 return False
         for budget in budgets:
             budget.held_change += amount
@@ -113,7 +112,8 @@ class Books:
     def pay(self, job: JobBook, run: Run, usage: Usage | None) -> int:
         """Book what an attempt used: from the job's hold, an excess on the operator, unknown as unreconciled.
 
-        Returns the client's part. The pool gets back, or gives, the difference to the estimate.
+        Returns the client's part. The pool gets back, or gives, the difference to the estimate; of a call
+        whose use is unknown the estimate stays taken.
         """
         execution = self.executions[job.execution_id]
         price = self._price_of(run)
@@ -137,30 +137,18 @@ class Books:
         execution.spent_nano += paid
         self.enter(execution, job.id, run.attempt, EntryKind.SPEND, paid, run.hop, usage, price)
         self.enter(execution, job.id, run.attempt, EntryKind.OVERRUN, cost - paid, run.hop, usage, price)
-        self._correct_units(job, run, usage.input_units + usage.output_units)
+        self.units.settle(job.client_id, run, usage.input_units + usage.output_units)
         return paid
-
-    def _correct_units(self, job: JobBook, run: Run, used: int) -> None:
-        self._return_units(job, run, run.units - used)
-        key = (job.client_id, run.hop.pool)
-        self.usage_units[key] = self.usage_units.get(key, 0) + max(1, used) - max(1, run.units)
-
-    def _return_units(self, job: JobBook, run: Run, units: int) -> None:
-        for pool in (run.hop.pool, *self.routes[job.route_id].further_pools):
-            self._change(pool).units += units
-
-    def _change(self, pool: str) -> PoolChange:
-        return self.pool_changes.setdefault(pool, PoolChange())
 
     def heed(self, run: Run, signal: Signal | None, blocked_seconds: float | None) -> None:
         """Note what an answer said about its provider and its pool, whatever becomes of its job."""
         if blocked_seconds is not None:
-            change, until = self._change(run.hop.pool), self.now + timedelta(seconds=blocked_seconds)
+            change, until = self.units.pool(run.hop.pool), self.now + timedelta(seconds=blocked_seconds)
             change.blocked_until = max(until, change.blocked_until or until)
         if signal is None:
             return
         if (signal.remaining_units, signal.remaining_requests) != (None, None):
-            self._change(run.hop.pool).note_left(signal.remaining_units, signal.remaining_requests)
+            self.units.pool(run.hop.pool).note_left(signal.remaining_units, signal.remaining_requests)
         self.answers.append(
             Answer(
                 provider=run.hop.provider,
@@ -186,9 +174,9 @@ class Books:
         )
 
     def drop_run(self, job: JobBook, run: Run) -> None:
-        """Undo a claim whose call never began: the pools get all of its units back."""
+        """Undo a claim whose call never began: everything that it took is given back."""
         self.ended_runs.append(run)
-        self._return_units(job, run, run.units)
+        self.units.drop(job.client_id, run)
 
     def waste(self, job: JobBook, run: Run, usage: Usage, unreconciled_nano: int) -> None:
         """Book the real cost of an answer that came too late: reverse what stood for it, add the waste."""

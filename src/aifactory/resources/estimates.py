@@ -25,6 +25,7 @@ from aifactory.resources.interface import (
     Worker,
 )
 from aifactory.resources.pricing import quote_lines
+from aifactory.resources.queries import budgets as budget_queries
 from aifactory.resources.queries import control
 from aifactory.resources.submission import PricedFlow
 
@@ -43,8 +44,9 @@ async def estimate(tx: Tx, new: NewExecution, workers: dict[str, Worker]) -> Est
                 raise
             found[tier] = error
     shown_tier, priced = _shown(found, client.tier)
-    level = await control.budget_now(tx, client.client_id, budgets.month_of(tx.now, client.time_zone))
-    assert level is not None  # the client was found above
+    scopes = budgets.scopes_of(tx.now, client.time_zone, key_id=new.key_id, template=new.template)
+    levels = await budget_queries.levels(tx, client.client_id, scopes)
+    level = levels[0]  # the client's own
     limits = await control.tier_budgets(tx)
     return Estimate(
         client_id=client.client_id,
@@ -59,7 +61,7 @@ async def estimate(tx: Tx, new: NewExecution, workers: dict[str, Worker]) -> Est
             spent_nano=level.spent_nano,
             period_end=level.period_end,
         ),
-        fits=shown_tier is client.tier and level.allows(priced.quote.worst_nano),
+        fits=shown_tier is client.tier and all(one.allows(priced.quote.worst_nano) for one in levels),
     )
 
 
@@ -133,17 +135,24 @@ def pool_needs(found: Estimate, pools: Sequence[tuple[PoolGate, str]], now: date
 
 
 def _need(gate: PoolGate, unit: str, lines: list[Line], found: Estimate, now: datetime) -> PoolNeed:
-    largest = max(line.input_bound + line.output_limit for line in lines)
+    draws = [_drawn(gate.pool, line) for line in lines]
+    largest = max(draws)
     obstacle = _obstacle(gate, found.client_id)
     return PoolNeed(
         gate=gate,
         unit=unit,
         jobs=sum(line.count for line in lines),
         largest_job_units=largest,
-        total_units=sum(line.count * (line.input_bound + line.output_limit) for line in lines),
+        total_units=sum(line.count * units for line, units in zip(lines, draws, strict=True)),
         available_at=None if obstacle else available_at(gate, largest, found.urgency, now),
         obstacle=obstacle,
     )
+
+
+def _drawn(pool: str, line: Line) -> int:
+    """Return what one job of a line takes from a pool at the route's first hop."""
+    own = line.input_bound + line.output_limit if line.route.hops[0].pool == pool else 0
+    return own + line.needs.get(pool, 0)
 
 
 def _obstacle(gate: PoolGate, client_id: ClientId) -> str | None:

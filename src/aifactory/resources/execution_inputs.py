@@ -43,6 +43,7 @@ async def new_request(
         accuracy=data.accuracy,
         run_after=data.run_after,
         deadline=data.deadline,
+        off_peak=data.optimization.off_peak,
         metadata=data.metadata,
     )
 

@@ -84,6 +84,7 @@ class JobEnds:
         job.losses += retries.is_uncounted(outcome.fault)
         job.crashes += one.crashed and job.started_at is not None
         if execution.finished_at is not None:
+            job.fault = retries.without_text(outcome.fault)  # the content may have been erased meanwhile
             self.books.finish_job(job, JobState.CANCELLED)
         elif outcome.fault is None:
             await self._succeed(job, outcome)
@@ -196,5 +197,6 @@ class JobEnds:
             route_id = await control.intern_route(self.tx, new.route)
             self.books.routes[route_id], self.books.route_ids[new.route] = new.route, route_id
         if new.line is None and not self.books.pools:
-            self.books.pools = await control.pool_capacities(self.tx)
+            clients = {execution.client_id for execution in self.books.executions.values()}
+            self.books.pools = await control.pool_capacities(self.tx, clients)
         return open_job(self.books, stage, new)

@@ -1,5 +1,6 @@
 """The ledger's accounts and entries: every entry moves one amount from one account to another. Pure."""
 
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -60,3 +61,30 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     hop: Hop | None = None
     usage: Usage | None = None
     price: Price | None = None
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_VERSION_7, _VARIANT = 7 << 76, 2 << 62
+
+
+def entry_id(at: datetime, number: int) -> UUID:
+    """Return an entry's public id: a UUIDv7 of its time and its number, so the order of ids is (at, number).
+
+    Milliseconds are where the version says, microseconds and the number in what is free.
+    """
+    milliseconds, microseconds = divmod((at - _EPOCH) // _MICROSECOND, 1000)
+    return UUID(int=milliseconds << 80 | _VERSION_7 | microseconds << 64 | _VARIANT | number)
+
+
+def place_of_entry(public: UUID) -> tuple[datetime, int]:
+    """Return the time and the number that ``entry_id`` was given. Raises ValueError for any other id."""
+    milliseconds, microseconds = public.int >> 80, public.int >> 64 & 0xFFF
+    try:
+        at = _EPOCH + timedelta(milliseconds=milliseconds, microseconds=microseconds)
+    except OverflowError as error:
+        raise ValueError("a time far away") from error
+    number = public.int & (1 << 62) - 1
+    if entry_id(at, number) != public:
+        raise ValueError("not an entry's id")
+    return at, number

@@ -63,8 +63,10 @@ class Maintenance:
         known_tokens: Callable[[], set[UUID]],
         environ: Mapping[str, str],
         stranded_after: timedelta = STRANDED_AFTER,
+        retain: Callable[[], Awaitable[int]] | None = None,
     ) -> None:
         self.database = database
+        self.retain = retain
         self.workers = workers
         self.lease = lease
         self.known_tokens = known_tokens
@@ -97,7 +99,7 @@ class Maintenance:
             expired=expired,
             stranded=stranded,
             closed_lanes=closed,
-            purged=await self.purge(),
+            purged=await self.purge() + await self._retain(),
             unwanted=seen.unwanted,
         )
 
@@ -134,6 +136,16 @@ class Maintenance:
                 )
             ]
         )
+
+    async def _retain(self) -> int:
+        """Erase content that is kept no longer; a fault in that must not stand in the way of the rest."""
+        try:
+            return 0 if self.retain is None else await self.retain()
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            log.exception("maintenance.retention_failed")
+            return 0
 
     async def _purge(self, delete: Callable[[Tx, int], Awaitable[int]], together: int) -> int:
         purged = 0

@@ -78,7 +78,7 @@ class Refused(Exception):
 
 def scope_of(caller: Principal) -> str:
     """Return whose handshakes a caller may see: the client's, or the operator's or worker's own."""
-    return caller.label if caller.client_id is None else f"client:{caller.client_id}"
+    return caller.stored_name if caller.client_id is None else f"client:{caller.client_id}"
 
 
 async def shake_hands(tx: Tx, *, resources: Resources, book: RequestBook, asked: Asked) -> HandshakeView:

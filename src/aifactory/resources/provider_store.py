@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from aifactory.kernel import audit
 from aifactory.kernel.db import Tx
 from aifactory.kernel.errors import FieldError, Invalid
 from aifactory.kernel.problems import camel
@@ -94,6 +95,7 @@ async def register(tx: Tx, start: AtStart) -> None:
     """
     await queries.lock_registry(tx)
     alone = not await processes.living(tx)
+    before = await _definitions(tx)
     known = {row["provider"]: row for row in await queries.lock_providers(tx)}
     if start.file is not None:
         await _register_file(tx, start.file, start, known, alone=alone)
@@ -107,9 +109,43 @@ async def register(tx: Tx, start: AtStart) -> None:
         elif source is not None and alone:
             await queries.deactivate(tx, OPENAI)
     await note_keys(tx, start.environ, alone=alone)
+    await _record_changes(tx, before, await _definitions(tx))
     rows = [row for row in await queries.list_providers(tx) if row["active"] and row["provider"] != LOCAL]
     without = [row["provider"] for row in rows if not has_key(row["api_key_variable"], start.environ)]
     log.info("providers.registered", active=[row["provider"] for row in rows], without_key=without)
+
+
+_DEFINED = ("title", "base_url", "api_key_variable", "source", "active", "profile", "structured", "streaming",
+            "connect_seconds", "first_token_seconds", "idle_seconds", "simulated")  # fmt: skip
+_MODEL_DEFINED = ("model", "pool", "active", "source", "context_tokens", "max_output_tokens", "price_source",
+                  "input_nano_per_million", "cached_nano_per_million", "output_nano_per_million")  # fmt: skip
+
+
+async def _definitions(tx: Tx) -> dict[str, dict[str, Any]]:
+    """Return what defines each provider and its models, for the audit log."""
+    models: dict[str, list[dict[str, Any]]] = {}
+    for row in await queries.list_models(tx):
+        models.setdefault(row["provider"], []).append({name: row[name] for name in _MODEL_DEFINED})
+    return {
+        row["provider"]: {name: row[name] for name in _DEFINED} | {"models": models.get(row["provider"], [])}
+        for row in await queries.list_providers(tx)
+    }
+
+
+async def _record_changes(
+    tx: Tx, before: Mapping[str, dict[str, Any]], after: Mapping[str, dict[str, Any]]
+) -> None:
+    for name, definition in after.items():
+        if definition != before.get(name):
+            await audit.record(
+                tx,
+                actor="system",
+                action="provider.registered",
+                object_kind="provider",
+                object_id=name,
+                before=before.get(name),
+                after=definition,
+            )
 
 
 async def note_keys(tx: Tx, environ: Mapping[str, str], *, alone: bool) -> None:

@@ -30,6 +30,11 @@ def may_retry(job: JobBook, fault: JobFault) -> bool:
     return job.attempt - job.losses < job.max_attempts
 
 
+def without_text(fault: JobFault | None) -> JobFault | None:
+    """Return what may be kept of a fault whose execution has ended: its code."""
+    return None if fault is None else JobFault(code=fault.code, message="", retryable=fault.retryable)
+
+
 def wait_seconds(job: JobBook, fault: JobFault, route: Route, blocked_seconds: float | None) -> float:
     """Return how long a job waits for its next attempt; ``blocked_seconds``: how long its pool does."""
     if fault.code == RATE_LIMITED:

@@ -6,7 +6,8 @@ from typing import Any
 import anyio
 
 from aifactory.kernel.db import Tx
-from aifactory.kernel.ids import ClientId, DataId, ExecutionId, JobId, RequestId, StageId
+from aifactory.kernel.errors import invalid
+from aifactory.kernel.ids import ClientId, DataId, ExecutionId, JobId, KeyId, RequestId, StageId, text_id
 from aifactory.kernel.page import Page, PageRequest
 from aifactory.resources import estimates, events, storage, submission
 from aifactory.resources.interface import (
@@ -28,7 +29,8 @@ from aifactory.resources.interface import (
     Tier,
     Worker,
 )
-from aifactory.resources.queries import control, data, progress, views
+from aifactory.resources.off_peak import OffPeak
+from aifactory.resources.queries import budgets, control, data, progress, retention, views
 from aifactory.resources.queries import events as event_queries
 from aifactory.resources.settlement import end_executions
 
@@ -44,7 +46,8 @@ async def sleep_a_little(_: ExecutionId, seconds: float) -> None:
 class ResourceService:
     """Implements ``Resources``. ``wake`` and ``abort`` reach the scheduler of this process after commit.
 
-    ``until_ended`` waits for an execution's end; without it, whoever waits looks often.
+    ``until_ended`` waits for an execution's end; without it, whoever waits looks often. ``off_peak`` is the
+    operator's window.
     """
 
     def __init__(
@@ -54,15 +57,17 @@ class ResourceService:
         wake: Callable[[], None],
         abort: Callable[[list[JobId]], None],
         until_ended: Callable[[ExecutionId, float], Awaitable[None]] = sleep_a_little,
+        off_peak: OffPeak | None = None,
     ) -> None:
         self.workers = workers
         self.wake = wake
         self.abort = abort
         self.until_ended = until_ended
+        self.off_peak = off_peak or OffPeak()
 
     async def submit(self, tx: Tx, new: NewExecution) -> Submitted:
         """See ``Resources.submit``."""
-        submitted = await submission.submit(tx, new, self.workers)
+        submitted = await submission.submit(tx, new, self.workers, self.off_peak)
         tx.after_commit(self.wake)
         tx.tell("work", (submitted.execution_id,))
         return submitted
@@ -103,6 +108,10 @@ class ResourceService:
         """See ``Resources.latest_executions``."""
         return await views.latest_executions(tx, request_ids)
 
+    async def requests_kept(self, tx: Tx, request_ids: list[RequestId]) -> set[RequestId]:
+        """See ``Resources.requests_kept``."""
+        return await retention.requests_kept(tx, request_ids)
+
     async def list_executions(
         self, tx: Tx, *, client_id: ClientId | None, state: ExecutionState | None, page: PageRequest
     ) -> Page[ExecutionView]:
@@ -131,9 +140,19 @@ class ResourceService:
     async def set_client(self, tx: Tx, limits: ClientLimits) -> None:
         """See ``Resources.set_client``."""
         await control.set_client(tx, limits)
+        own = None if limits.tier is Tier.ENTERPRISE else await control.dedicated_pool(tx, limits.client_id)
+        if own is not None:
+            message = f"Pool {own} is dedicated to this client: give it to all, or to another, first."
+            raise invalid("/tier", "dedicated_pool", message)
 
-    async def get_client(self, tx: Tx, client_id: ClientId) -> ClientLimits:
+    async def inherit_key_budget(self, tx: Tx, *, old: KeyId, new: KeyId) -> None:
+        """See ``Resources.inherit_key_budget``."""
+        await budgets.inherit_key(tx, old=text_id("key", old), new=text_id("key", new))
+
+    async def get_client(self, tx: Tx, client_id: ClientId, *, lock: bool = False) -> ClientLimits:
         """See ``Resources.get_client``."""
+        if lock:
+            await budgets.lock_client(tx, client_id)
         found = await control.find_client(tx, client_id)
         if found is None:
             raise ClientNotFound("There is no client with this id.")

@@ -7,16 +7,16 @@ import msgspec
 from aifactory.kernel.db import Tx
 from aifactory.kernel.errors import Invalid, NotFound, Unavailable, invalid
 from aifactory.kernel.ids import BudgetId, ExecutionId, StageId, new_id
-from aifactory.resources import budgets, flow_checks, storage
+from aifactory.resources import flow_checks, storage
 from aifactory.resources.books import Books
 from aifactory.resources.fan_in import FanIn
 from aifactory.resources.flow import STAGES, at_stage, check_stage_parameters, parameters_of
+from aifactory.resources.holds import take_hold
 from aifactory.resources.interface import (
     Accuracy,
     ClientLimits,
     ClientSuspended,
     DataNotFound,
-    ExceedsPool,
     ExecutionState,
     FlowStage,
     Line,
@@ -35,8 +35,10 @@ from aifactory.resources.interface import (
     Worker,
 )
 from aifactory.resources.job_ends import JobEnds
+from aifactory.resources.off_peak import OffPeak
 from aifactory.resources.openings import admit, postpone
-from aifactory.resources.pricing import Pools, Prices, pools_of, quote_lines
+from aifactory.resources.pool_checks import check_pools
+from aifactory.resources.pricing import Pools, Prices, quote_lines
 from aifactory.resources.queries import books as book_queries
 from aifactory.resources.queries import control, data
 from aifactory.resources.records import ExecutionBook, StageBook
@@ -84,7 +86,7 @@ async def read_ground(tx: Tx, new: NewExecution) -> Ground:
         inputs=await _inputs(tx, new),
         models=await control.usable_models(tx, new.client_id),
         prices=await control.prices(tx),
-        pools=await control.pool_capacities(tx),
+        pools=await control.pool_capacities(tx, [new.client_id]),
     )
 
 
@@ -101,7 +103,7 @@ async def price_on(tx: Tx, new: NewExecution, ground: Ground, workers: dict[str,
     stages, lines = await _resolve(tx, new, ground, choice, workers)
     every = [line for own in lines for line in own]
     _check_models(every, ground.prices)
-    _check_pools(every, new.urgency, ground.pools)
+    check_pools(every, new.client_id, new.urgency, ground.pools)
     estimated, worst = quote_lines(every, ground.prices)
     return PricedFlow(
         client=client,
@@ -148,18 +150,22 @@ def tier_too_low(resolved: ResolvedStage, tier: Tier) -> TierTooLow:
     )
 
 
-async def submit(tx: Tx, new: NewExecution, workers: dict[str, Worker]) -> Submitted:
+async def submit(tx: Tx, new: NewExecution, workers: dict[str, Worker], off_peak: OffPeak) -> Submitted:
     """Admit an execution or raise; see ``Resources.submit``."""
     if new.unstored_source is not None:
         raise ValueError("A source must be stored before work on it is submitted.")
     priced = await price_flow(tx, new, workers)
+    new = _put_off(tx, new, priced, off_peak) if new.off_peak else new
     if new.deadline is not None and new.deadline <= max(tx.now, new.run_after or tx.now):
         raise invalid("/deadline", "in_the_past", "The deadline must lie ahead, and after runAfter.")
     if new.source is not None:
         ends = _deadline(tx, new)
         await storage.keep(tx, client_id=new.client_id, data_id=new.source, deadline=ends)
     books = await _open_books(tx, priced)
-    execution = _execution(tx, new, priced, await _take_hold(tx, priced, books))
+    books.budgets = await take_hold(
+        tx, priced.client, key_id=new.key_id, template=new.template, amount_nano=priced.quote.worst_nano
+    )
+    execution = _execution(tx, new, priced, tuple(books.budgets))
     stages = [
         StageBook(
             id=StageId(new_id()),
@@ -258,45 +264,12 @@ def _check_models(lines: list[Line], prices: Prices) -> None:
                 )
 
 
-def _check_pools(lines: list[Line], urgency: Urgency, pools: Pools) -> None:
-    """Refuse by name a line of which one job could never start."""
-    for line in lines:
-        units = line.input_bound + line.output_limit
-        for pool in pools_of(line.route):
-            if pool not in pools:
-                raise Unavailable(f"Pool {pool} of step {line.kind} is not set up; the operator must add it.")
-            usable = pools[pool].usable(urgency)
-            if units > usable:
-                raise ExceedsPool(
-                    f"Step {line.kind} needs up to {units:,} {pools[pool].unit} and pool {pool} gives at "
-                    f"most {usable:,} at once. Make the source or the result smaller.",
-                    pool=pool,
-                    neededUnits=units,
-                    usableUnits=usable,
-                )
-
-
 async def _open_books(tx: Tx, priced: PricedFlow) -> Books:
     routes = {}
     # In one order in every process: who stores several new ones locks them one after the other.
     for route in sorted({line.route for lines in priced.lines for line in lines}, key=msgspec.json.encode):
         routes[await control.intern_route(tx, route)] = route
     return Books(now=tx.now, prices=priced.prices, routes=routes)
-
-
-async def _take_hold(tx: Tx, priced: PricedFlow, books: Books) -> tuple[BudgetId, ...]:
-    """Hold the worst case on the client's budget of this month, or raise with the figures."""
-    period = budgets.month_of(tx.now, priced.client.time_zone)
-    client_id, amount = priced.client.client_id, priced.quote.worst_nano
-    while (budget_id := await control.hold(tx, client_id, period, amount)) is None:
-        level = await control.find_budget_level(tx, client_id, period)
-        if level is None:
-            await control.open_budget(tx, client_id, period)
-        elif not level.allows(amount):  # else money came free since it was refused
-            raise budgets.refusal(level, amount)
-    for budget in await book_queries.lock_budgets(tx, [budget_id]):
-        books.budgets[budget.id] = budget
-    return (budget_id,)
 
 
 def _execution(
@@ -324,6 +297,17 @@ def _execution(
         aged_from=later or tx.now,
         deadline=_deadline(tx, new),
     )
+
+
+def _put_off(tx: Tx, new: NewExecution, priced: PricedFlow, off_peak: OffPeak) -> NewExecution:
+    """Let off-peak work run when its window is open."""
+    due_at = off_peak.due_at(
+        tx.now,
+        run_after=new.run_after,
+        deadline=new.deadline,
+        expected_seconds=sum(stage.expected_seconds or 0 for stage in priced.stages),
+    )
+    return msgspec.structs.replace(new, run_after=due_at)
 
 
 def _later(tx: Tx, new: NewExecution) -> datetime | None:

@@ -32,6 +32,7 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
 
     For a price alone the source need not be stored: ``unstored_source`` stands for it, ``source`` for its id.
     With ``hold_until`` the money is held and nothing runs: it is released in time, or expires at that moment.
+    ``off_peak`` work is put off to the operator's window, unless its deadline is too near.
     """
 
     request_id: RequestId
@@ -48,6 +49,7 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     run_after: datetime | None = None
     deadline: datetime | None = None
     hold_until: datetime | None = None
+    off_peak: bool = False
     metadata: dict[str, str] = {}
 
 
@@ -149,7 +151,7 @@ class StageView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExecutionView(msgspec.Struct, frozen=True, kw_only=True):
-    """An execution, read; money in nano-dollars."""
+    """An execution, read; money in nano-dollars. ``due_at`` is when deferred work may start."""
 
     id: ExecutionId
     request_id: RequestId
@@ -167,6 +169,9 @@ class ExecutionView(msgspec.Struct, frozen=True, kw_only=True):
     deadline: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    erased_at: datetime | None = None
+    erasure: str | None = None
+    due_at: datetime | None = None
     stages: tuple[StageView, ...] = ()
 
     @property
@@ -204,6 +209,8 @@ class StoredData(msgspec.Struct, frozen=True, kw_only=True):
     sha256: bytes
     created_at: datetime
     expires_at: datetime | None
+    erased_at: datetime | None = None
+    erasure: str | None = None
 
 
 @runtime_checkable
@@ -250,6 +257,10 @@ class Resources(Protocol):
         """Return the newest execution, with stages, of each request that has one."""
         ...
 
+    async def requests_kept(self, tx: Tx, request_ids: list[RequestId]) -> set[RequestId]:
+        """Return those requests that have an execution whose content was not erased."""
+        ...
+
     async def list_executions(
         self, tx: Tx, *, client_id: ClientId | None, state: ExecutionState | None, page: PageRequest
     ) -> Page[ExecutionView]:
@@ -282,8 +293,12 @@ class Resources(Protocol):
         """Create or replace a client's tier and limits."""
         ...
 
-    async def get_client(self, tx: Tx, client_id: ClientId) -> ClientLimits:
-        """Return a client's tier and limits."""
+    async def get_client(self, tx: Tx, client_id: ClientId, *, lock: bool = False) -> ClientLimits:
+        """Return a client's tier and limits; locked, they are this transaction's to change."""
+        ...
+
+    async def inherit_key_budget(self, tx: Tx, *, old: KeyId, new: KeyId) -> None:
+        """Let a new key count on the budget of the one that it replaces."""
         ...
 
     async def store_data(

@@ -23,6 +23,12 @@ class NamedTemplate(msgspec.Struct, frozen=True, kw_only=True):
 INLINE = "inline"  #: the template that a request with a flow of its own names
 
 
+class Optimization(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """How work may be done cheaper; ``offPeak``: if its urgency is low, it waits for the off-peak window."""
+
+    off_peak: bool = False
+
+
 class NewRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller asks for; ``parameters`` as they came, a source's text included.
 
@@ -38,6 +44,7 @@ class NewRequest(msgspec.Struct, frozen=True, kw_only=True):
     accuracy: Accuracy = Accuracy.NORMAL
     run_after: datetime | None = None
     deadline: datetime | None = None
+    off_peak: bool = False
     metadata: dict[str, str] = {}
 
 
@@ -85,6 +92,14 @@ class RequestBook(Protocol):
         The request is locked. Raises RequestNotFound, or NothingToRetry unless its latest execution ended
         and did not succeed.
         """
+        ...
+
+    async def get_template(self, tx: Tx, name: str) -> NamedTemplate:
+        """Return the newest active version of a master template. Raises NotFound."""
+        ...
+
+    async def owns_key(self, tx: Tx, *, client_id: ClientId, key_id: KeyId) -> bool:
+        """Tell whether an API key is a client's, live or not."""
         ...
 
     async def find_template_of(self, tx: Tx, *, worker: str, template_ref: str) -> str | None:

@@ -45,6 +45,12 @@ class ExceedsPool(AppError):
     code, title, status = "exceeds_pool", "One step is larger than its pool", 422
 
 
+class ExceedsQuota(AppError):
+    """One job would need more units of a pool than the client's quota gives it in a whole period."""
+
+    code, title, status = "exceeds_quota", "One step is larger than your quota", 422
+
+
 class ClientNotFound(NotFound):
     """Unknown, or not the caller's."""
 
@@ -79,6 +85,12 @@ class ExecutionNotFound(NotFound):
     """Unknown, or another client's."""
 
     code, title = "execution_not_found", "There is no such execution"
+
+
+class UnfinishedWork(Conflict):
+    """The client has ``unfinished`` executions; wait for them, or have them cancelled: cancelUnfinished."""
+
+    code, title = "unfinished_work", "The client has unfinished work"
 
 
 class AlreadyStarted(Conflict):

@@ -7,29 +7,30 @@ from uuid import UUID
 import msgspec
 
 from aifactory.kernel.db import Tx, encode_json
-from aifactory.kernel.ids import BudgetId, DataId, ExecutionId, JobId
+from aifactory.kernel.ids import ExecutionId, JobId
 from aifactory.resources.books import Books
-from aifactory.resources.interface import FlowStage, Hop, JobFault, Reason, ResolvedStage, StageInputs
+from aifactory.resources.interface import Hop
 from aifactory.resources.ledger import ACCOUNTS
 from aifactory.resources.metrics import count_books
 from aifactory.resources.pricing import Price
-from aifactory.resources.queries import circuits, control, events, queue
-from aifactory.resources.records import BudgetBook, ExecutionBook, JobBook, LineBook, Run, StageBook
-
-_EXECUTION = """
-    id, request_id, client_id, key_id, template, template_version, state, urgency, queue, accuracy, input,
-    metadata, budget_ids, estimated_nano, held_nano, free_hold_nano, spent_nano, event_seq, releases,
-    jobs_done, jobs_total, reasons, result, created_at, aged_from, deadline, started_at, finished_at"""
-_STAGE = """
-    id, execution_id, ordinal, worker, action, spec, resolved, state, phase, open_jobs, inputs, outputs,
-    reasons, started_at, finished_at"""
-_LINE = """
-    execution_id, stage_ordinal, kind, phase, count, remaining, route_id, input_bound, output_limit,
-    worst_nano"""
-_JOB = """
-    id, stage_id, execution_id, client_id, worker, kind, line, state, attempt, max_attempts, losses, crashes,
-    timeout_seconds, route_id, input_bound, output_limit, hold_nano, cost_nano, payload, data, result, error,
-    created_at, started_at, finished_at"""
+from aifactory.resources.queries import budgets, circuits, control, events, queue, quotas, rollups
+from aifactory.resources.queries.book_rows import (
+    EXECUTION,
+    JOB,
+    LINE,
+    STAGE,
+    execution_of,
+    execution_values,
+    job_of,
+    job_result,
+    job_values,
+    json_or_null,
+    line_values,
+    stage_of,
+    stage_values,
+)
+from aifactory.resources.records import JobBook, LineBook, Run
+from aifactory.resources.rollup import roll_up
 
 
 async def executions_of_jobs(tx: Tx, job_ids: list[JobId]) -> list[ExecutionId]:
@@ -43,76 +44,60 @@ async def load_books(tx: Tx, execution_ids: list[ExecutionId], job_ids: list[Job
     prices, routes = await control.prices(tx), await control.routes(tx)
     books = Books(now=tx.now, prices=prices, routes=routes)
     for row in await tx.raw.fetch(
-        f"SELECT {_EXECUTION} FROM executions WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
+        f"SELECT {EXECUTION} FROM executions WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
         execution_ids,
     ):
-        execution = _execution(row)
+        execution = execution_of(row)
         books.executions[execution.id] = execution
     for row in await tx.raw.fetch(
-        f"SELECT {_STAGE} FROM stage_executions WHERE execution_id = ANY($1)", execution_ids
+        f"SELECT {STAGE} FROM stage_executions WHERE execution_id = ANY($1)", execution_ids
     ):
-        stage = _stage(row)
+        stage = stage_of(row)
         books.stages[stage.id] = stage
     for row in await tx.raw.fetch(
-        f"SELECT {_LINE} FROM execution_lines WHERE execution_id = ANY($1)", execution_ids
+        f"SELECT {LINE} FROM execution_lines WHERE execution_id = ANY($1)", execution_ids
     ):
         line = LineBook(**dict(row))
         books.lines[line.execution_id, line.stage_ordinal, line.kind] = line
     await load_jobs(tx, books, job_ids)
-    budgets = sorted({key for execution in books.executions.values() for key in execution.budget_ids})
-    books.budgets = {budget.id: budget for budget in await lock_budgets(tx, budgets)}
+    keys = sorted({key for execution in books.executions.values() for key in execution.budget_ids})
+    books.budgets = {budget.id: budget for budget in await budgets.lock_budgets(tx, keys)}
     return books
 
 
 async def load_jobs(tx: Tx, books: Books, job_ids: list[JobId]) -> None:
     """Add jobs to books that hold their executions."""
-    for row in await tx.raw.fetch(f"SELECT {_JOB} FROM jobs WHERE id = ANY($1)", job_ids):
-        job = _job(row)
+    for row in await tx.raw.fetch(f"SELECT {JOB} FROM jobs WHERE id = ANY($1)", job_ids):
+        job = job_of(row)
         books.jobs.setdefault(job.id, job)
 
 
 async def load_open_jobs(tx: Tx, books: Books) -> None:
     """Add every job of the books' executions that is not final."""
     rows = await tx.raw.fetch(
-        f"SELECT {_JOB} FROM jobs WHERE execution_id = ANY($1) AND finished_at IS NULL",
+        f"SELECT {JOB} FROM jobs WHERE execution_id = ANY($1) AND finished_at IS NULL",
         list(books.executions),
     )
     for row in rows:
-        job = _job(row)
+        job = job_of(row)
         books.jobs.setdefault(job.id, job)
 
 
 async def ended_jobs(tx: Tx, stage_id: UUID) -> list[JobBook]:
     """Return the final jobs of a stage, oldest first."""
     rows = await tx.raw.fetch(
-        f"SELECT {_JOB} FROM jobs WHERE stage_id = $1 AND finished_at IS NOT NULL ORDER BY id", stage_id
+        f"SELECT {JOB} FROM jobs WHERE stage_id = $1 AND finished_at IS NOT NULL ORDER BY id", stage_id
     )
-    return [_job(row) for row in rows]
-
-
-async def lock_budgets(tx: Tx, budget_ids: list[BudgetId]) -> list[BudgetBook]:
-    """Lock budgets in the order of their ids and return them with the limits in force."""
-    rows = await tx.raw.fetch(
-        """
-        SELECT b.id, b.held_nano, b.spent_nano,
-               coalesce(b.limit_nano, c.monthly_budget_nano, t.monthly_budget_nano) AS limit_nano
-        FROM budgets b
-        JOIN client_resource_limits c USING (client_id)
-        JOIN tiers t USING (tier)
-        WHERE b.id = ANY($1)
-        ORDER BY b.id
-        FOR NO KEY UPDATE OF b
-        """,
-        budget_ids,
-    )
-    return [BudgetBook(**dict(row)) for row in rows]
+    return [job_of(row) for row in rows]
 
 
 async def load_runs(tx: Tx, job_ids: list[JobId]) -> dict[JobId, Run]:
     """Return the running rows of jobs."""
     rows = await tx.raw.fetch(
         """
-        SELECT r.job_id, r.token, r.attempt, r.provider, r.model, r.pool, r.units, r.started_at, a.price
+        SELECT r.job_id, r.token, r.attempt, r.provider, r.model, r.pool, r.units, r.needs, r.started_at,
+               a.price, a.token IS NOT NULL AS recorded,
+               EXISTS (SELECT FROM quotas q WHERE q.client_id = r.client_id) AS has_quota
         FROM running_jobs r LEFT JOIN job_attempts a USING (job_id, attempt, token)
         WHERE r.job_id = ANY($1)
         """,
@@ -125,8 +110,11 @@ async def load_runs(tx: Tx, job_ids: list[JobId]) -> dict[JobId, Run]:
             attempt=row["attempt"],
             hop=Hop(provider=row["provider"], model=row["model"], pool=row["pool"]),
             units=row["units"],
+            needs=row["needs"] or {},
+            has_quota=row["has_quota"],
             started_at=row["started_at"],
             price=msgspec.convert(row["price"], Price | None),
+            recorded=row["recorded"],
         )
         for row in rows
     }
@@ -172,31 +160,33 @@ async def write_books(tx: Tx, books: Books) -> None:
     await _update_facts(tx, books)
     await _insert_history(tx, books)
     await _update_budgets(tx, books)
-    await queue.change_pools(tx, books.pool_changes)
+    await queue.change_pools(tx, books.units.pools)
     await circuits.heed(tx, books.answers)
     await queue.enqueue(tx, books)
     await queue.remove(tx, books.unqueued)
     await queue.end_runs(tx, [run.token for run in books.ended_runs])
-    await queue.correct_usage(tx, books.usage_units)
+    await queue.correct_usage(tx, books.units.usage)
+    await quotas.correct(tx, books.units.quotas)
+    await rollups.add(tx, roll_up(books))
     tx.after_commit(partial(count_books, books))
 
 
 async def _insert_new(tx: Tx, books: Books) -> None:
     for execution in books.new_executions:
         await tx.raw.execute(
-            f"INSERT INTO executions ({_EXECUTION}) VALUES ({_marks(28)})", *_execution_values(execution)
+            f"INSERT INTO executions ({EXECUTION}) VALUES ({_marks(EXECUTION)})", *execution_values(execution)
         )
     await tx.execute_many(
-        f"INSERT INTO stage_executions ({_STAGE}) VALUES ({_marks(15)})",
-        [_stage_values(stage) for stage in books.new_stages],
+        f"INSERT INTO stage_executions ({STAGE}) VALUES ({_marks(STAGE)})",
+        [stage_values(stage) for stage in books.new_stages],
     )
     await tx.execute_many(
-        f"INSERT INTO execution_lines ({_LINE}) VALUES ({_marks(10)})",
-        [msgspec.structs.astuple(line) for line in books.new_lines],
+        f"INSERT INTO execution_lines ({LINE}) VALUES ({_marks(LINE)})",
+        [line_values(line) for line in books.new_lines],
     )
     await tx.execute_many(
-        f"INSERT INTO jobs ({_JOB}) VALUES ({_marks(25)})",
-        [_job_values(job) for job in books.new_jobs.values()],
+        f"INSERT INTO jobs ({JOB}) VALUES ({_marks(JOB)})",
+        [job_values(job) for job in books.new_jobs.values()],
     )
 
 
@@ -225,7 +215,7 @@ async def _update_executions(tx: Tx, books: Books, new: set[ExecutionId]) -> Non
                 e.spent_nano,
                 e.event_seq,
                 encode_json(e.reasons),
-                _json(e.result),
+                json_or_null(e.result),
                 e.started_at,
                 e.finished_at,
                 e.jobs_done,
@@ -252,7 +242,7 @@ async def _update_stages(tx: Tx, books: Books, new: set[ExecutionId]) -> None:
                 s.phase,
                 s.open_jobs,
                 encode_json(s.inputs),
-                _json(s.outputs),
+                json_or_null(s.outputs),
                 encode_json(s.reasons),
                 s.started_at,
                 s.finished_at,
@@ -294,8 +284,8 @@ async def _update_jobs(tx: Tx, books: Books) -> None:
                 j.route_id,
                 j.hold_nano,
                 j.cost_nano,
-                _result(j),
-                _json(j.fault),
+                job_result(j),
+                json_or_null(j.fault),
                 j.started_at,
                 j.finished_at,
             )
@@ -305,7 +295,25 @@ async def _update_jobs(tx: Tx, books: Books) -> None:
     )
 
 
+async def _record_untold_attempts(tx: Tx, books: Books) -> None:
+    """Record attempts that end here and whose start nobody lived to write down."""
+    ended = {end.token for end in books.attempts}
+    untold = [run.token for run in books.ended_runs if not run.recorded and run.token in ended]
+    if untold:
+        await tx.raw.execute(
+            """
+            INSERT INTO job_attempts
+                (job_id, attempt, token, process_id, provider, model, pool, started_at)
+            SELECT job_id, attempt, token, process_id, provider, model, pool, started_at FROM running_jobs
+            WHERE token = ANY($1) AND job_id = ANY($2)
+            """,
+            untold,
+            [end.job_id for end in books.attempts],
+        )
+
+
 async def _insert_history(tx: Tx, books: Books) -> None:
+    await _record_untold_attempts(tx, books)
     await tx.execute_many(
         """
         UPDATE job_attempts SET finished_at = $4, outcome = $5, usage = $6,
@@ -319,8 +327,8 @@ async def _insert_history(tx: Tx, books: Books) -> None:
                 end.token,
                 books.now,
                 end.outcome,
-                _json(end.usage),
-                _json(end.price),
+                json_or_null(end.usage),
+                json_or_null(end.price),
                 end.cost_nano,
             )
             for end in books.attempts
@@ -346,8 +354,8 @@ async def _insert_history(tx: Tx, books: Books) -> None:
                 entry.hop and entry.hop.provider,
                 entry.hop and entry.hop.model,
                 entry.hop and entry.hop.pool,
-                _json(entry.usage),
-                _json(entry.price),
+                json_or_null(entry.usage),
+                json_or_null(entry.price),
             )
             for entry in books.entries
         ],
@@ -370,64 +378,5 @@ async def _update_budgets(tx: Tx, books: Books) -> None:
     )
 
 
-def _marks(count: int) -> str:
-    return ", ".join(f"${number}" for number in range(1, count + 1))
-
-
-def _json(value: Any) -> bytes | None:
-    return None if value is None else encode_json(value)
-
-
-def _result(job: JobBook) -> bytes | None:
-    if not (job.output or job.artifacts):
-        return None
-    return encode_json({"output": job.output, "artifacts": job.artifacts})
-
-
-def _execution(row: Any) -> ExecutionBook:
-    values = dict(row)
-    values["budget_ids"] = tuple(values["budget_ids"])
-    values["reasons"] = msgspec.convert(values["reasons"], tuple[Reason, ...])
-    return msgspec.convert(values, ExecutionBook)
-
-
-def _execution_values(e: ExecutionBook) -> tuple[Any, ...]:
-    values = msgspec.structs.asdict(e)
-    for name in ("input", "metadata", "reasons"):
-        values[name] = encode_json(values[name])
-    values["result"] = _json(e.result)
-    return tuple(values[name.strip()] for name in _EXECUTION.split(","))
-
-
-def _stage(row: Any) -> StageBook:
-    values = dict(row)
-    values["spec"] = msgspec.convert(values["spec"], FlowStage)
-    values["resolved"] = msgspec.convert(values["resolved"], ResolvedStage)
-    values["inputs"] = msgspec.convert(values["inputs"], StageInputs)
-    values["reasons"] = msgspec.convert(values["reasons"], tuple[Reason, ...])
-    return msgspec.convert(values, StageBook)
-
-
-def _stage_values(s: StageBook) -> tuple[Any, ...]:
-    values = msgspec.structs.asdict(s)
-    for name in ("spec", "resolved", "inputs", "reasons"):
-        values[name] = encode_json(values[name])
-    values["outputs"] = _json(s.outputs)
-    return tuple(values[name.strip()] for name in _STAGE.split(","))
-
-
-def _job(row: Any) -> JobBook:
-    values = dict(row)
-    result, error = values.pop("result") or {}, values.pop("error")
-    values["data"] = msgspec.convert(values["data"], dict[str, DataId])
-    values["output"] = result.get("output", {})
-    values["artifacts"] = msgspec.convert(result.get("artifacts", {}), dict[str, DataId])
-    values["fault"] = None if error is None else msgspec.convert(error, JobFault)
-    return msgspec.convert(values, JobBook)
-
-
-def _job_values(j: JobBook) -> tuple[Any, ...]:
-    values = msgspec.structs.asdict(j)
-    values["payload"], values["data"] = encode_json(j.payload), encode_json(j.data)
-    values["result"], values["error"] = _result(j), _json(j.fault)
-    return tuple(values[name.strip()] for name in _JOB.split(","))
+def _marks(columns: str) -> str:
+    return ", ".join(f"${number}" for number, _ in enumerate(columns.split(","), start=1))

@@ -1,10 +1,13 @@
-"""Clients' limits, prices, routes, pools, budgets."""
+"""Clients' limits, prices, routes, pools."""
+
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID
 
 import msgspec
 
 from aifactory.kernel.db import Tx, encode_json
-from aifactory.kernel.ids import BudgetId, ClientId, new_id
-from aifactory.resources.budgets import MAX_UNFINISHED, BudgetLevel, Period
+from aifactory.kernel.ids import ClientId
 from aifactory.resources.interface import ClientLimits, Hop, Model, Route, Tier
 from aifactory.resources.pricing import Pools, PoolSize, Price, Prices
 
@@ -87,10 +90,33 @@ async def intern_route(tx: Tx, route: Route) -> int:
     return found
 
 
-async def pool_capacities(tx: Tx) -> Pools:
-    """Return what each pool can hold."""
-    rows = await tx.raw.fetch("SELECT pool, capacity, reserved_percent, unit FROM resource_pools")
-    return {row["pool"]: PoolSize(**dict(row)) for row in rows}
+async def pool_capacities(tx: Tx, client_ids: Collection[ClientId]) -> Pools:
+    """Return what each pool can hold, and the least quota of it that each of these clients has."""
+    rows = await tx.raw.fetch(
+        """
+        SELECT pool, capacity, reserved_percent, unit,
+               ARRAY(SELECT client_id FROM quotas q WHERE q.client_id = ANY($1) AND q.pool = p.pool
+                     ORDER BY client_id, period) AS clients,
+               ARRAY(SELECT units_limit FROM quotas q WHERE q.client_id = ANY($1) AND q.pool = p.pool
+                     ORDER BY client_id, period) AS limits
+        FROM resource_pools p
+        """,
+        list(client_ids),
+    )
+    return {row["pool"]: _pool_size(row) for row in rows}
+
+
+def _pool_size(row: Any) -> PoolSize:
+    quotas: dict[UUID, int] = {}
+    for client_id, limit in zip(row["clients"], row["limits"], strict=True):
+        quotas[client_id] = min(limit, quotas.get(client_id, limit))
+    return PoolSize(
+        pool=row["pool"],
+        capacity=row["capacity"],
+        reserved_percent=row["reserved_percent"],
+        unit=row["unit"],
+        quotas=quotas,
+    )
 
 
 async def find_client(tx: Tx, client_id: ClientId) -> ClientLimits | None:
@@ -113,78 +139,12 @@ async def set_client(tx: Tx, limits: ClientLimits) -> None:
     )
 
 
-async def hold(tx: Tx, client_id: ClientId, period: Period, amount_nano: int) -> BudgetId | None:
-    """Hold an amount on the client's budget of a period, if it fits; None if it does not, or no row."""
-    return await tx.raw.fetchval(  # type: ignore[no-any-return]
-        """
-        UPDATE budgets b SET held_nano = b.held_nano + $3, unfinished = b.unfinished + 1
-        FROM client_resource_limits c JOIN tiers t USING (tier)
-        WHERE b.client_id = $1 AND b.scope = 'client' AND b.scope_key = '' AND b.period_start = $2
-          AND c.client_id = b.client_id
-          AND b.spent_nano + b.held_nano + $3
-              <= coalesce(b.limit_nano, c.monthly_budget_nano, t.monthly_budget_nano)
-          AND b.unfinished < $4 - coalesce((
-              SELECT sum(old.unfinished) FROM budgets old
-              WHERE old.client_id = $1 AND old.scope = 'client' AND old.period_start < $2), 0)
-        RETURNING b.id
-        """,
-        client_id,
-        period.start,
-        amount_nano,
-        MAX_UNFINISHED,
+async def dedicated_pool(tx: Tx, client_id: ClientId) -> str | None:
+    """Return a pool that is a client's own, if it has any."""
+    pool: str | None = await tx.raw.fetchval(
+        "SELECT pool FROM resource_pools WHERE dedicated_client_id = $1 ORDER BY pool LIMIT 1", client_id
     )
-
-
-async def open_budget(tx: Tx, client_id: ClientId, period: Period) -> None:
-    """Make sure that the client's budget row of a period exists."""
-    await tx.raw.execute(
-        """
-        INSERT INTO budgets (id, client_id, scope, period_start, period_end) VALUES ($1, $2, 'client', $3, $4)
-        ON CONFLICT DO NOTHING
-        """,
-        new_id(),
-        client_id,
-        period.start,
-        period.end,
-    )
-
-
-async def find_budget_level(tx: Tx, client_id: ClientId, period: Period) -> BudgetLevel | None:
-    """Return a client's budget of a period as it stands, if it was opened."""
-    row = await tx.raw.fetchrow(
-        """
-        SELECT coalesce(b.limit_nano, c.monthly_budget_nano, t.monthly_budget_nano) AS limit_nano,
-               b.held_nano, b.spent_nano, b.period_end,
-               (SELECT sum(every.unfinished)::bigint FROM budgets every
-                WHERE every.client_id = $1 AND every.scope = 'client') AS unfinished
-        FROM budgets b JOIN client_resource_limits c USING (client_id) JOIN tiers t USING (tier)
-        WHERE b.client_id = $1 AND b.scope = 'client' AND b.scope_key = '' AND b.period_start = $2
-        """,
-        client_id,
-        period.start,
-    )
-    return None if row is None else BudgetLevel(**dict(row))
-
-
-async def budget_now(tx: Tx, client_id: ClientId, period: Period) -> BudgetLevel | None:
-    """Return a client's budget of a period, also one that nothing was held on yet; None: unknown client."""
-    row = await tx.raw.fetchrow(
-        """
-        SELECT coalesce(b.limit_nano, c.monthly_budget_nano, t.monthly_budget_nano, 0) AS limit_nano,
-               coalesce(b.held_nano, 0) AS held_nano, coalesce(b.spent_nano, 0) AS spent_nano,
-               $3::timestamptz AS period_end,
-               (SELECT coalesce(sum(every.unfinished), 0)::bigint FROM budgets every
-                WHERE every.client_id = $1 AND every.scope = 'client') AS unfinished
-        FROM client_resource_limits c JOIN tiers t USING (tier)
-        LEFT JOIN budgets b ON b.client_id = c.client_id AND b.scope = 'client' AND b.scope_key = ''
-            AND b.period_start = $2
-        WHERE c.client_id = $1
-        """,
-        client_id,
-        period.start,
-        period.end,
-    )
-    return None if row is None else BudgetLevel(**dict(row))
+    return pool
 
 
 async def tier_budgets(tx: Tx) -> dict[Tier, int | None]:

@@ -11,7 +11,7 @@ from aifactory.resources.interface import StoredData
 
 _DESCRIBED = """
     id, client_id, name, media_type, bytes AS size_bytes, stored_bytes, words, sha256, created_at,
-    expires_at"""
+    expires_at, erased_at, erasure"""
 _IN_USE = """
     EXISTS (SELECT FROM stage_executions s
             WHERE s.inputs ->> 'source' = d.id::text AND s.inputs ->> 'source' IS NOT NULL
@@ -54,11 +54,12 @@ async def insert_data(
 
 
 async def uploaded(tx: Tx, client_id: ClientId) -> tuple[int, int]:
-    """Return how many uploads of a client there are, and how many bytes they take."""
+    """Return how many uploads of a client there are, and how many bytes they take; the erased take none."""
     row: Any = await tx.raw.fetchrow(
         """
         SELECT count(*) AS uploads, coalesce(sum(stored_bytes), 0)::bigint AS stored_bytes
-        FROM data_references WHERE client_id = $1 AND kind = 'upload' AND kind <> 'step'
+        FROM data_references
+        WHERE client_id = $1 AND kind = 'upload' AND kind <> 'step' AND stored_bytes > 0
         """,
         client_id,
     )
@@ -96,7 +97,11 @@ async def list_data(tx: Tx, *, client_id: ClientId | None, page: PageRequest) ->
 async def load_blobs(tx: Tx, data_ids: list[DataId]) -> dict[DataId, Blob]:
     """Return stored bytes by id, as they are stored."""
     rows: list[Any] = await tx.raw.fetch(
-        "SELECT id, encoding, bytes, sha256, content FROM data_references WHERE id = ANY($1)", data_ids
+        """
+        SELECT id, encoding, bytes, sha256, content FROM data_references
+        WHERE id = ANY($1) AND erased_at IS NULL
+        """,
+        data_ids,
     )
     return {
         row["id"]: Blob(
@@ -117,7 +122,11 @@ async def keep_until(
     If they would expire before ``until``, they expire ``afterwards``: later, so that this writes seldom.
     """
     found = await tx.raw.fetchval(
-        "SELECT id FROM data_references WHERE id = $1 AND client_id = $2 FOR KEY SHARE", data_id, client_id
+        """
+        SELECT id FROM data_references WHERE id = $1 AND client_id = $2 AND erased_at IS NULL FOR KEY SHARE
+        """,
+        data_id,
+        client_id,
     )
     await tx.raw.execute(
         "UPDATE data_references SET expires_at = $3 WHERE id = $1 AND expires_at < $2",

@@ -15,11 +15,14 @@ from aifactory.resources.records import Event
 
 
 class FoundSubject(msgspec.Struct, frozen=True, kw_only=True):
-    """An execution whose events are wanted: how far its sequence has come, and whether it has ended."""
+    """An execution whose events are wanted: how far its sequence has come.
+
+    ``ended``: what stands for the event of its end, if it has ended and the history is there no more.
+    """
 
     subject: Subject
     newest: int
-    has_ended: bool
+    ended: StoredEvent | None
 
 
 Place = tuple[ExecutionId, int]  #: an execution and the last event that was read of it
@@ -115,7 +118,8 @@ async def find_subject(
     column = "request_id" if execution_id is None else "id"
     row = await tx.raw.fetchrow(
         f"""
-        SELECT id AS execution_id, request_id, client_id, template, event_seq, finished_at FROM executions
+        SELECT id AS execution_id, request_id, client_id, template, state, event_seq, finished_at
+        FROM executions
         WHERE {column} = $1 AND ($2::uuid IS NULL OR client_id = $2) ORDER BY id DESC LIMIT 1
         """,
         execution_id or request_id,
@@ -123,9 +127,16 @@ async def find_subject(
     )
     if row is None:
         return None
-    return FoundSubject(
-        subject=_subject(row), newest=row["event_seq"], has_ended=row["finished_at"] is not None
-    )
+    ended = None
+    if row["finished_at"] is not None:
+        ended = StoredEvent(
+            execution_id=row["execution_id"],
+            seq=row["event_seq"],
+            at=row["finished_at"],
+            type=f"execution.{row['state']}",
+            data={"state": row["state"]},
+        )
+    return FoundSubject(subject=_subject(row), newest=row["event_seq"], ended=ended)
 
 
 async def find_last(tx: Tx, execution_id: ExecutionId) -> StoredEvent | None:

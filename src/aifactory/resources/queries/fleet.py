@@ -3,8 +3,8 @@
 from typing import Any
 
 from aifactory.kernel.db import Tx
+from aifactory.resources.circuit import circuit_state
 from aifactory.resources.metrics import FleetNow
-from aifactory.resources.provider_schemas import circuit_state
 from aifactory.resources.queries import providers, tick, views
 
 COSTLIEST = 100

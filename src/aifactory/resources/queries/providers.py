@@ -40,8 +40,9 @@ async def list_models(tx: Tx, provider: str | None = None) -> list[Any]:
 
 
 async def pool_names(tx: Tx) -> set[str]:
-    """Return the names of all pools."""
-    return {row["pool"] for row in await tx.raw.fetch("SELECT pool FROM resource_pools")}
+    """Return the names of all pools, none of which is deleted before this transaction ends."""
+    rows = await tx.raw.fetch("SELECT pool FROM resource_pools ORDER BY pool FOR KEY SHARE")
+    return {row["pool"] for row in rows}
 
 
 async def insert_missing_pool(tx: Tx, name: str, pool: NewPool) -> None:

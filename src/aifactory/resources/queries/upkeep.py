@@ -12,14 +12,16 @@ from aifactory.resources.queries.queue import lane_ids
 
 FORGOTTEN_AFTER = timedelta(seconds=10)
 
-# The rest of what runs in one process's name, by its tokens, is what it knows nothing of.
+# The rest of what runs in one process's name, by its tokens, is what it knows nothing of. What is late and
+# what is empty is asked by an end of an index: with EXISTS, a plan made while there was little reads it all.
 _LOOK = """
-SELECT EXISTS (SELECT FROM executions WHERE finished_at IS NULL AND deadline <= $1) AS late,
+SELECT coalesce((SELECT min(deadline) FROM executions WHERE finished_at IS NULL) <= $1, false) AS late,
        EXISTS (SELECT FROM running_jobs r
            WHERE NOT EXISTS (SELECT FROM processes p WHERE p.id = r.process_id)
               OR (r.process_id = $2 AND r.started_at <= $3 AND r.token <> ALL($4))) AS lost,
        EXISTS (SELECT FROM lanes l
-           WHERE NOT EXISTS (SELECT FROM resource_queue q WHERE q.lane_id = l.id)) AS empty_lanes,
+           WHERE (SELECT seq FROM resource_queue q WHERE q.lane_id = l.id
+               ORDER BY aged_from, seq LIMIT 1) IS NULL) AS empty_lanes,
        EXISTS (SELECT FROM lanes) OR EXISTS (SELECT FROM queue_due) AS waiting,
        EXISTS (SELECT FROM processes WHERE id <> $2) AS has_neighbours,
        EXISTS (SELECT FROM processes WHERE id <> $2 AND lease_until > $1) AS has_living_neighbours,

@@ -33,6 +33,7 @@ class Process:
         self.engine = engine
         self.tasks = tasks
         engine._tasks = tasks
+        engine.scheduler.longest_wait_seconds = 0.05  # tests are deciders too, and then keep others out
 
     @property
     def database(self) -> Database:

@@ -225,12 +225,14 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 _AT_WORK = ("submit", "tick", "settle")
 _LETHAL = Found(actions=(*_AT_WORK, "rescue"), deaths=0.4)
+# The lock of the pools is rarely missed by chance, one history in fifty: the traps force that race.
+SEEN_SOON = tuple(twin for twin in TWINS if twin is not reads_the_level_without_its_lock)
 WHERE_FOUND = {
     counts_then_claims_without_the_lock: Found(seed=12),
-    reads_the_level_without_its_lock: Found(actions=(*_AT_WORK, "tick", "settle")),
+    reads_the_level_without_its_lock: Found(seed=104, actions=(*_AT_WORK, *_AT_WORK), deaths=0.0),
     drops_fractions: Found(seed=2),
     leaks_running_rows_at_rescue: _LETHAL,
-    accepts_stale_tokens: msgspec.structs.replace(_LETHAL, seed=33),
+    accepts_stale_tokens: msgspec.structs.replace(_LETHAL, seed=39),
     keeps_the_hold_of_a_cancelled_job: Found(seed=2),
     extends_without_looking_at_the_limit: Found(seed=3, actions=(*_AT_WORK, *("edit_client",) * 3)),
     returns_nothing_of_a_dropped_claim: Found(
@@ -238,5 +240,5 @@ WHERE_FOUND = {
     ),
     tries_again_on_what_is_left_of_the_hold: Found(seed=2),
     overwrites_the_level_at_settle: Found(seed=26, actions=(*_AT_WORK, "tick", "settle", "settle")),
-    runs_more_than_its_slots: Found(seed=4, actions=("submit", "tick", "tick")),
+    runs_more_than_its_slots: Found(seed=9, actions=("submit", "tick", "tick")),
 }

@@ -22,7 +22,7 @@ from aifactory.resources.queries.tick import Claimed
 log = structlog.get_logger()
 
 REFUSED_TOO_LONG_SECONDS = 6.0
-LONGEST_WAIT_SECONDS = 0.25
+LONGEST_WAIT_SECONDS = 2.0  # long: the server logs each one that is over as an error
 LONGEST_DECISION = timedelta(seconds=4)
 DEEPER_LOADS = 6
 SHORTEST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.25, 2.0
@@ -62,6 +62,7 @@ class Scheduler:
         self.database = database
         self.lease = lease
         self.environ = environ
+        self.longest_wait_seconds = LONGEST_WAIT_SECONDS
         self._refused_since: float | None = None
 
     async def tick(self, *, slots: int, local_slots: int, idle: bool) -> Tick:
@@ -87,7 +88,7 @@ class Scheduler:
         if await queries.try_decider_lock(tx):
             return
         try:
-            await turns.wait_for_decider_lock(tx, LONGEST_WAIT_SECONDS)
+            await turns.wait_for_decider_lock(tx, self.longest_wait_seconds)
         except asyncpg.LockNotAvailableError as error:
             raise _Refused from error
         await tx.read_clock()

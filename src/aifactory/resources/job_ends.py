@@ -13,8 +13,7 @@ from aifactory.resources import retries, storage
 from aifactory.resources.books import Books
 from aifactory.resources.interface import JobFault, JobState, NewJob, Outcome, Worker
 from aifactory.resources.openings import REFUSED, open_job
-from aifactory.resources.queries import books as book_queries
-from aifactory.resources.queries import control
+from aifactory.resources.queries import attempts, control
 from aifactory.resources.records import JobBook, Run, StageBook
 from aifactory.resources.retries import MAX_CRASHES
 
@@ -108,10 +107,10 @@ class JobEnds:
 
         What it says of its provider is as true as ever.
         """
-        if one.outcome.signal and (past := await book_queries.find_attempt(self.tx, one.job_id, one.token)):
+        if one.outcome.signal and (past := await attempts.find_attempt(self.tx, one.job_id, one.token)):
             self._heed(self.books.jobs[one.job_id], past, one.outcome)
         usage = one.outcome.usage
-        unreconciled = await book_queries.unreconciled_run(self.tx, one.job_id, one.token)
+        unreconciled = await attempts.unreconciled_run(self.tx, one.job_id, one.token)
         if usage is not None and unreconciled is not None:
             run, amount = unreconciled
             self.books.waste(self.books.jobs[one.job_id], run, usage, amount)

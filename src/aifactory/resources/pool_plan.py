@@ -48,8 +48,8 @@ class PoolPlan:
         return self.reserve_micro if kept and urgency is not Urgency.URGENT else 0
 
     def lacks(self, units: int, urgency: Urgency) -> bool:
-        """Whether a job of this urgency can't take so many units now."""
-        return self.level_micro - self.floor_micro(urgency) < units * buckets.MICRO
+        """Whether a job of this urgency can't take so many units now; none can always be taken."""
+        return units > 0 and self.level_micro - self.floor_micro(urgency) < units * buckets.MICRO
 
     def can_hold(self, units: int, urgency: Urgency) -> bool:
         """Whether the pool would come to have so many units for this urgency, if all others waited.

@@ -242,6 +242,14 @@ class UnitChanges:
             self.pool(name).requests += 1
         self._count(client_id, run, -max(1, run.units))
 
+    def pools_to_write(self) -> dict[str, PoolChange]:
+        """Return what changes in pools, also in those where only a client's usage does.
+
+        Their rows are locked by it: a tick that has read the usage writes it before it is corrected.
+        """
+        used = {pool for (_, pool), units in self.usage.items() if units}
+        return {name: change for name, change in self.pools.items() if change != PoolChange() or name in used}
+
     def _use(self, client_id: ClientId, run: Run, pool: str, units: int) -> None:
         self.pool(pool).units -= units
         if run.has_quota:

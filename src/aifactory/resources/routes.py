@@ -93,7 +93,7 @@ async def _scheduler_state(tx: Tx) -> schemas.SchedulerState:
     control, processes = await views.scheduler_state(tx)
     return schemas.SchedulerState(
         enabled=control["enabled"],
-        last_tick_at=control["last_tick_at"],
+        last_tick_at=views.last_tick_at(control, processes),
         resumed_at=control["resumed_at"],
         changed_at=control["changed_at"],
         changed_by=control["changed_by"],

@@ -9,7 +9,7 @@ import anyio.abc
 import msgspec
 import structlog
 
-from aifactory.kernel.db import Database, Tx
+from aifactory.kernel.db import Database, DatabaseUnavailable, Tx
 from aifactory.kernel.ids import ClientId, DataId, ExecutionId, JobId, text_id
 from aifactory.resources import events, storage
 from aifactory.resources.events import LockedExecution
@@ -24,22 +24,26 @@ from aifactory.resources.interface import (
     Usage,
     Worker,
 )
-from aifactory.resources.job_ends import Ended
+from aifactory.resources.job_ends import Ended, is_transient
 from aifactory.resources.lease import Lease
-from aifactory.resources.queries import books as book_queries
-from aifactory.resources.queries import circuits, queue, quotas, starts, turns
+from aifactory.resources.queries import attempts, circuits, queue, quotas, starts, turns
 from aifactory.resources.queries import events as event_queries
 from aifactory.resources.queries.tick import Claimed
 from aifactory.resources.records import UnitChanges
 from aifactory.resources.reports import Reports
-from aifactory.resources.settlement import LOST, Settled, settle_free
+from aifactory.resources.settlement import LOST, SETTLE_TOGETHER, Settled, settle_free
 
 log = structlog.get_logger()
 
-SETTLE_TOGETHER = 100
 HAND_BACK_SECONDS = 3.0
 DATA_MISSING = JobFault(
     code="data_missing", message="What this step works from is not stored any more, or damaged."
+)
+NOT_STARTED = Outcome(
+    usage=Usage(),
+    fault=JobFault(
+        code="not_started", message="This step could not be started; the operator was told.", retryable=True
+    ),
 )
 ABORTED = JobFault(code="cancelled", message="The execution ended while this step was running.")
 
@@ -99,14 +103,9 @@ class Runner:
         self._starting += claimed
         patient = False
         while claimed:
-            jobs: list[tuple[Claimed, Job]] = []
-            begun = claimed
+            begun, jobs = claimed, list[tuple[Claimed, Job]]()
             try:
-                begun, jobs = await self._start(claimed, patient=patient)
-            except Exception:
-                log.exception("runner.start_failed", jobs=len(claimed))
-                for one in claimed:
-                    self._put(Ended(job_id=JobId(one.start.head.job_id), token=one.token, outcome=LOST))
+                begun, jobs = await self._begin(claimed, patient=patient)
             finally:
                 done = {one.token for one in begun}
                 self._starting = [one for one in self._starting if one.token not in done]
@@ -115,6 +114,27 @@ class Runner:
                 self._running[one.token] = run
                 tasks.start_soon(self._run, one, job, run)
             claimed, patient = [one for one in claimed if one.token not in done], True
+
+    async def _begin(
+        self, claimed: list[Claimed], *, patient: bool
+    ) -> tuple[list[Claimed], list[tuple[Claimed, Job]]]:
+        """As ``_start``; after a fault each alone, so that only what can't be started is lost."""
+        try:
+            return await self._start(claimed, patient=patient)
+        except Exception as error:
+            log.exception("runner.start_failed", jobs=len(claimed))
+            fault = error
+        # Without an answer to the commit they may have been started: they are lost, and tried again.
+        if isinstance(fault, DatabaseUnavailable) or len(claimed) == 1:
+            for one in claimed:
+                job_id = JobId(one.start.head.job_id)
+                outcome = LOST if is_transient(fault) else NOT_STARTED
+                self._put(Ended(job_id=job_id, token=one.token, outcome=outcome))
+            return claimed, []
+        jobs: list[tuple[Claimed, Job]] = []
+        for one in claimed:
+            jobs += (await self._begin([one], patient=True))[1]
+        return claimed, jobs
 
     async def _start(
         self, claimed: list[Claimed], *, patient: bool
@@ -134,18 +154,19 @@ class Runner:
             data = await _load_data(tx, rows)
             called = {one.start.hop.provider for one in wanted if not one.start.lane.local}
             endpoints = await circuits.load_endpoints(tx, called)
-        return claimed, [(one, _job(one, started[one.start.head.job_id], data, endpoints)) for one in wanted]
+            jobs = [(one, _job(one, started[one.start.head.job_id], data, endpoints)) for one in wanted]
+        return claimed, jobs
 
     async def _drop(self, tx: Tx, dropped: list[Claimed]) -> None:
         """Undo claims; for one that was taken back, that is done already."""
         if not dropped:
             return
-        runs = await book_queries.load_runs(tx, [JobId(one.start.head.job_id) for one in dropped])
+        runs = await attempts.load_runs(tx, [JobId(one.start.head.job_id) for one in dropped])
         clients = {one.token: ClientId(one.start.lane.client_id) for one in dropped}
         changes, held = UnitChanges(), [run for run in runs.values() if run.token in clients]
         for run in held:
             changes.drop(clients[run.token], run)
-        await queue.change_pools(tx, changes.pools)
+        await queue.change_pools(tx, changes.pools_to_write())
         await queue.end_runs(tx, [run.token for run in held])
         await queue.correct_usage(tx, changes.usage)
         await quotas.correct(tx, changes.quotas)

@@ -20,12 +20,13 @@ from aifactory.resources.interface import (
 )
 from aifactory.resources.job_ends import Ended, JobEnds, is_transient
 from aifactory.resources.metrics import SETTLE_SECONDS
+from aifactory.resources.queries import attempts, queue, turns
 from aifactory.resources.queries import books as book_queries
-from aifactory.resources.queries import queue, turns
 
 log = structlog.get_logger()
 
 MAX_TRIES = 10
+SETTLE_TOGETHER = 100
 LOST = Outcome(
     fault=JobFault(code=retries.LOST, message="The process that ran this step died.", retryable=True)
 )
@@ -44,26 +45,29 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
 async def settle_group(
     database: Database, group: list[Ended], workers: dict[str, Worker]
 ) -> tuple[list[Settled], list[Ended]]:
-    """Settle a group in one transaction; if that fails, each alone, so that none stands in another's way.
+    """Settle a group to its end, part by part, those first whose executions nobody else is at.
 
     Returns what was done, and what is to be given again because the database was away or busy.
     """
-    try:
-        with SETTLE_SECONDS.time():
-            async with database.begin() as tx:
-                return [await settle(tx, group, workers)], []
-    except DatabaseUnavailable:
-        return [], group
-    except Exception:
-        log.warning("settle.group_failed", jobs=len(group), exc_info=True)
-    return await _settle_each(database, group, workers)
+    done: list[Settled] = []
+    again: list[Ended] = []
+    passed: list[Ended] = []
+    while group:
+        part, rest = group[:SETTLE_TOGETHER], group[SETTLE_TOGETHER:]
+        settled, later, passed = await settle_free(database, part, workers, patient=bool(passed))
+        done += settled
+        again += later
+        group = passed + rest
+    return done, again
 
 
 async def settle_free(
     database: Database, group: list[Ended], workers: dict[str, Worker], *, patient: bool
 ) -> tuple[list[Settled], list[Ended], list[Ended]]:
-    """Settle those of a group whose executions are free; as ``settle_group``, and what was passed over.
+    """Settle those of a group whose executions are free in one transaction; if that fails, each alone.
 
+    So none stands in another's way. Returns what was done, what is to be given again because the database was
+    away or busy, and what was passed over.
     ``patient``: wait for the first one's execution, so that nothing is passed over for ever.
     """
     taken = group
@@ -131,7 +135,7 @@ async def settle(tx: Tx, ended: list[Ended], workers: dict[str, Worker]) -> Sett
     """Settle a group of attempts. Locks their executions, then budgets; nothing else begins or commits."""
     execution_ids = await book_queries.executions_of_jobs(tx, [one.job_id for one in ended])
     books = await book_queries.load_books(tx, execution_ids, [one.job_id for one in ended])
-    runs = await book_queries.load_runs(tx, [one.job_id for one in ended])
+    runs = await attempts.load_runs(tx, [one.job_id for one in ended])
     jobs = JobEnds(tx, books, workers)
     late = 0
     for one in ended:

@@ -1,5 +1,6 @@
 """The operator's view of the fleet, the switch of its scheduler, and readiness as its loops are."""
 
+from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ from aifactory.kernel.db import Database
 from aifactory.kernel.ids import ProcessId, new_id
 from aifactory.resources.engine import Engine
 from aifactory.resources.queries import processes
+from aifactory.resources.queries.fleet import fleet_now
 from aifactory.server import loops_check
 
 pytestmark = pytest.mark.anyio
@@ -42,6 +44,20 @@ async def test_the_fleet_is_shown_process_by_process(world: World) -> None:
     assert (other["host"], other["pid"]) == ("elsewhere", 7)
     assert (other["alive"], other["mayStart"], other["stopping"]) == (True, False, True)
     assert mine["epoch"] < other["epoch"]
+
+
+async def test_who_keeps_the_fleet_up_does_not_pass_for_its_scheduler(world: World) -> None:
+    world.engine.healths["scheduler"].good_round()
+    await world.engine.lease.round()
+    ticked = (await world.ask("GET", "/admin/scheduler", world.support)).json()["lastTickAt"]
+    assert ticked is not None
+    world.database.clock_offset = timedelta(minutes=5)
+    await world.engine.maintenance.round()
+    assert (await world.ask("GET", "/admin/scheduler", world.support)).json()["lastTickAt"] == ticked
+    async with world.database.begin() as tx:
+        fleet = await fleet_now(tx)
+    assert fleet.last_tick_at is not None
+    assert fleet.now - fleet.last_tick_at > timedelta(minutes=4)
 
 
 async def test_switching_the_scheduler_is_told_to_the_fleet_and_audited(world: World) -> None:

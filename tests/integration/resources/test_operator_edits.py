@@ -8,7 +8,7 @@ import pytest
 from tests.fleet import Fleet, until
 
 from aifactory.resources.interface import Tier, Urgency
-from aifactory.resources.queries import control_edit, tick, views
+from aifactory.resources.queries import control_edit, queue, tick, views
 from aifactory.resources.terms import PoolTerms, TierTerms
 
 pytestmark = pytest.mark.anyio
@@ -108,6 +108,8 @@ async def test_depths_are_counted_by_queue_for_a_client_and_for_all(fleet: Fleet
     process = await fleet.process(slots=1)
     (claimed,) = (await process.claim()).claimed  # the urgent one, as nothing else is there to be fair to
     assert claimed.start.lane.client_id == theirs
+    async with fleet.database.begin() as tx:
+        assert await queue.close_empty_lanes(tx) == 1  # that of what runs
 
     async def depths(client_id: Any) -> dict[str, tuple[int, int, int, bool]]:
         async with fleet.database.begin() as tx:
@@ -117,7 +119,7 @@ async def test_depths_are_counted_by_queue_for_a_client_and_for_all(fleet: Fleet
             row["queue"]: (row["ready"], row["scheduled"], row["running"], row["oldest"] is not None)
             for row in rows
         }
-        return {queue: counts for queue, counts in told.items() if any(counts)}
+        return {name: counts for name, counts in told.items() if any(counts)}
 
     assert await depths(ours) == {"normal": (2, 0, 0, True), "deferred": (0, 1, 0, False)}
     assert await depths(theirs) == {"normal": (1, 0, 0, True), "immediate": (0, 0, 1, False)}

@@ -20,6 +20,7 @@ from tests.locks import Action, blocked, locked
 from aifactory.kernel import db
 from aifactory.kernel.db import Database, Tx
 from aifactory.kernel.ids import ClientId, ExecutionId
+from aifactory.resources import runner
 from aifactory.resources.audit import audit
 from aifactory.resources.interface import (
     BudgetInUse,
@@ -213,6 +214,50 @@ async def test_a_cancelled_job_that_was_claimed_but_not_started_never_runs(fleet
     assert fleet.worker.ran == []
     assert await fleet.counts() == {"resource_queue": 0, "queue_due": 0, "running_jobs": 0}
     assert await fleet.value("SELECT level_micro FROM resource_pools WHERE pool = 'test'") == 10**12
+
+
+async def test_a_job_that_can_not_be_started_stands_in_no_others_way_and_uses_up_its_tries(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, process = await fleet.client(), await fleet.process()
+    bad, good = await fleet.submit(client), await fleet.submit(client)
+    make = runner._job
+
+    def make_or_raise(one: Any, row: Any, *rest: Any) -> Job:
+        if row["execution_id"] == bad:
+            raise ValueError("this row can't be read")
+        return make(one, row, *rest)
+
+    monkeypatch.setattr(runner, "_job", make_or_raise)
+    await process.tick()
+    await process.settle()
+    assert (await fleet.view(good)).state is ExecutionState.SUCCEEDED
+    for _ in range(9):
+        await process.age(61)
+        await process.work()
+    ended = await fleet.view(bad)
+    assert ended.state is ExecutionState.FAILED
+    assert [reason.code for reason in ended.reasons] == ["not_started"]
+    assert await fleet.value("SELECT sum(spent_nano)::bigint FROM budgets") == COST_NANO
+    await assert_counters_equal_rows(fleet, bad)
+
+
+async def test_a_rescue_begins_with_what_nobody_else_is_at(fleet: Fleet) -> None:
+    dying, other = await fleet.process(), await fleet.process()
+    client = await fleet.client()
+    executions = [await fleet.submit(client) for _ in range(3)]
+    await dying.claim()
+    await other.age(16)
+
+    async def rescued_but_one() -> bool:
+        return bool(await fleet.value("SELECT count(*) FROM running_jobs") == 1)
+
+    first = f"executions WHERE id = '{executions[0]}'"
+    async with anyio.create_task_group() as tasks, locked(fleet, first):
+        tasks.start_soon(other.rescue)
+        await until(rescued_but_one, 10)
+        await blocked(fleet, 1)
+    assert await fleet.value("SELECT count(*) FROM running_jobs") == 0
 
 
 async def test_a_claim_of_a_cancelled_job_whose_process_died_is_only_undone(fleet: Fleet) -> None:

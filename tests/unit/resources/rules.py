@@ -81,7 +81,7 @@ class Rules:
         if self.over_quota(one, first, used):
             return Gate.QUOTA
         for name, units in self.taken(one, first, used):
-            if self.levels[name] - self.floor(name, one.urgency) < units * buckets.MICRO:
+            if units and self.levels[name] - self.floor(name, one.urgency) < units * buckets.MICRO:
                 return Gate.UNITS
         for name, _ in self.taken(one, first, used):
             if given.pools[name].requests_per_minute is not None and self.requests[name] < buckets.MICRO:

@@ -228,6 +228,17 @@ def test_a_settled_call_corrects_its_hops_pool_and_quota_and_no_further_pool() -
     assert units.quotas == {(job.client_id, "a", NOW): -70}
 
 
+def test_a_pool_is_locked_for_its_clients_turns_though_its_units_even_out() -> None:
+    history = History(0, 0)
+    units, (job, run) = history.books.units, drawn(history)
+    units.settle(job.client_id, run, 100)
+    assert units.pools_to_write() == {}
+    units.settle(ClientId(new_id()), run, 40)
+    units.settle(ClientId(new_id()), run, 160)
+    assert units.pools["a"].units == 0
+    assert set(units.pools_to_write()) == {"a"}
+
+
 def test_a_call_of_unknown_use_stays_taken_everywhere() -> None:
     history = History(0, 0)
     history.books.pay(*drawn(history), None)

@@ -40,6 +40,11 @@ def test_each_pool_gives_its_own_units_and_a_request_slot() -> None:
     assert decision.next_wake == NOW + SECOND
 
 
+def test_a_pool_gives_nothing_even_when_it_owes_some() -> None:
+    mail = lane(1, 0, head(1, units=10), **BOTH)
+    assert started(plan(snapshot(mail, pools=[pool("a"), pool("b", level_micro=-5 * MICRO)]), NOW)) == [1]
+
+
 def test_a_pool_that_is_both_hop_and_further_gives_the_sum() -> None:
     one = lane(1, 0, head(1, units=10, needs={"a": 5}), hops=(hop("a"),), further_pools=("a",))
     assert started(plan(snapshot(one, pools=[pool("a", level_micro=15 * MICRO)]), NOW)) == [1]

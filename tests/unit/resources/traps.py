@@ -109,7 +109,7 @@ PROOFS.append(
             "the bucket is empty after a denial",
             edited(
                 PoolPlan.lacks,
-                "return self.level_micro - self.floor_micro(urgency) < units * buckets.MICRO",
+                "return units > 0 and self.level_micro - self.floor_micro(urgency) < units * buckets.MICRO",
                 "lacks = self.level_micro < units * buckets.MICRO\n"
                 "    self.level_micro = 0 if lacks else self.level_micro\n"
                 "    return lacks",

@@ -1,19 +1,14 @@
 """Load the books of executions under their locks, and write them back."""
 
 from functools import partial
-from typing import Any
 from uuid import UUID
-
-import msgspec
 
 from aifactory.kernel.db import Tx, encode_json
 from aifactory.kernel.ids import ExecutionId, JobId
 from aifactory.resources.books import Books
-from aifactory.resources.interface import Hop
 from aifactory.resources.ledger import ACCOUNTS
 from aifactory.resources.metrics import count_books
-from aifactory.resources.pricing import Price
-from aifactory.resources.queries import budgets, circuits, control, events, queue, quotas, rollups
+from aifactory.resources.queries import attempts, budgets, circuits, control, events, queue, quotas, rollups
 from aifactory.resources.queries.book_rows import (
     EXECUTION,
     JOB,
@@ -29,7 +24,7 @@ from aifactory.resources.queries.book_rows import (
     stage_of,
     stage_values,
 )
-from aifactory.resources.records import JobBook, LineBook, Run
+from aifactory.resources.records import JobBook, LineBook
 from aifactory.resources.rollup import roll_up
 
 
@@ -91,76 +86,13 @@ async def ended_jobs(tx: Tx, stage_id: UUID) -> list[JobBook]:
     return [job_of(row) for row in rows]
 
 
-async def load_runs(tx: Tx, job_ids: list[JobId]) -> dict[JobId, Run]:
-    """Return the running rows of jobs."""
-    rows = await tx.raw.fetch(
-        """
-        SELECT r.job_id, r.token, r.attempt, r.provider, r.model, r.pool, r.units, r.needs, r.started_at,
-               a.price, a.token IS NOT NULL AS recorded,
-               EXISTS (SELECT FROM quotas q WHERE q.client_id = r.client_id) AS has_quota
-        FROM running_jobs r LEFT JOIN job_attempts a USING (job_id, attempt, token)
-        WHERE r.job_id = ANY($1)
-        """,
-        job_ids,
-    )
-    return {
-        row["job_id"]: Run(
-            job_id=row["job_id"],
-            token=row["token"],
-            attempt=row["attempt"],
-            hop=Hop(provider=row["provider"], model=row["model"], pool=row["pool"]),
-            units=row["units"],
-            needs=row["needs"] or {},
-            has_quota=row["has_quota"],
-            started_at=row["started_at"],
-            price=msgspec.convert(row["price"], Price | None),
-            recorded=row["recorded"],
-        )
-        for row in rows
-    }
-
-
-async def find_attempt(tx: Tx, job_id: JobId, token: UUID) -> Run | None:
-    """Return an attempt that ended before, by its token."""
-    row = await tx.raw.fetchrow("SELECT * FROM job_attempts WHERE job_id = $1 AND token = $2", job_id, token)
-    return None if row is None else _past_run(row)
-
-
-def _past_run(row: Any) -> Run:
-    return Run(
-        job_id=row["job_id"],
-        token=row["token"],
-        attempt=row["attempt"],
-        hop=Hop(provider=row["provider"], model=row["model"], pool=row["pool"]),
-        units=0,
-        started_at=row["started_at"],
-        price=msgspec.convert(row["price"], Price | None),
-    )
-
-
-async def unreconciled_run(tx: Tx, job_id: JobId, token: UUID) -> tuple[Run, int] | None:
-    """Return an attempt whose cost was booked as unreconciled and not yet reversed, and that amount."""
-    row = await tx.raw.fetchrow(
-        """
-        SELECT a.*, c.amount_nano FROM job_attempts a
-        JOIN cost_tracking c ON c.subject_id = a.job_id AND c.attempt = a.attempt AND c.kind = 'unreconciled'
-        WHERE a.job_id = $1 AND a.token = $2 AND NOT EXISTS (
-            SELECT FROM cost_tracking r
-            WHERE r.subject_id = a.job_id AND r.attempt = a.attempt AND r.kind = 'reconciled')
-        """,
-        job_id,
-        token,
-    )
-    return None if row is None else (_past_run(row), row["amount_nano"])
-
-
 async def write_books(tx: Tx, books: Books) -> None:
     """Write everything that was decided, in the order in which locks are taken."""
     await _insert_new(tx, books)
     await _update_facts(tx, books)
     await _insert_history(tx, books)
     await _update_budgets(tx, books)
-    await queue.change_pools(tx, books.units.pools)
+    await queue.change_pools(tx, books.units.pools_to_write())
     await circuits.heed(tx, books.answers)
     await queue.enqueue(tx, books)
     await queue.remove(tx, books.unqueued)
@@ -295,45 +227,8 @@ async def _update_jobs(tx: Tx, books: Books) -> None:
     )
 
 
-async def _record_untold_attempts(tx: Tx, books: Books) -> None:
-    """Record attempts that end here and whose start nobody lived to write down."""
-    ended = {end.token for end in books.attempts}
-    untold = [run.token for run in books.ended_runs if not run.recorded and run.token in ended]
-    if untold:
-        await tx.raw.execute(
-            """
-            INSERT INTO job_attempts
-                (job_id, attempt, token, process_id, provider, model, pool, started_at)
-            SELECT job_id, attempt, token, process_id, provider, model, pool, started_at FROM running_jobs
-            WHERE token = ANY($1) AND job_id = ANY($2)
-            """,
-            untold,
-            [end.job_id for end in books.attempts],
-        )
-
-
 async def _insert_history(tx: Tx, books: Books) -> None:
-    await _record_untold_attempts(tx, books)
-    await tx.execute_many(
-        """
-        UPDATE job_attempts SET finished_at = $4, outcome = $5, usage = $6,
-            price = coalesce($7, price), cost_nano = $8
-        WHERE job_id = $1 AND attempt = $2 AND token = $3
-        """,
-        [
-            (
-                end.job_id,
-                end.attempt,
-                end.token,
-                books.now,
-                end.outcome,
-                json_or_null(end.usage),
-                json_or_null(end.price),
-                end.cost_nano,
-            )
-            for end in books.attempts
-        ],
-    )
+    await attempts.record_ends(tx, books)
     await tx.execute_many(
         """
         INSERT INTO cost_tracking (at, client_id, execution_id, subject_id, attempt, kind, from_account,

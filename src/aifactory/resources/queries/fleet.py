@@ -21,7 +21,7 @@ async def fleet_now(tx: Tx) -> FleetNow:
         circuits={row["provider"]: circuit_state(row, tx.now) for row in reachable},
         processes=processes,
         enabled=control["enabled"],
-        last_tick_at=control["last_tick_at"],
+        last_tick_at=views.last_tick_at(control, processes),
     )
 
 

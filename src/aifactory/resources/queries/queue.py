@@ -45,7 +45,6 @@ async def change_pools(tx: Tx, changes: dict[str, PoolChange]) -> None:
                 one.requests,
             )
             for pool, one in sorted(changes.items())
-            if one != PoolChange()
         ],
     )
 

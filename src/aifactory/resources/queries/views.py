@@ -1,5 +1,6 @@
 """What people read: executions, the queue, costs, pools. Changes nothing."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -174,8 +175,10 @@ _DEPTHS = """
     WITH ready AS ({ready}),
     due AS (SELECT queue, count(*) AS jobs FROM queue_due WHERE {own} GROUP BY queue),
     running AS (
-        SELECT l.queue, count(*) AS jobs FROM running_jobs r JOIN lanes l ON l.id = r.lane_id
-        WHERE {own_run} GROUP BY l.queue)
+        SELECT queue, count(*) AS jobs FROM (
+            SELECT (SELECT e.queue FROM jobs j JOIN executions e ON e.id = j.execution_id
+                    WHERE j.id = r.job_id) AS queue  -- a lane is closed once nothing waits in it
+            FROM running_jobs r WHERE {own_run}) run GROUP BY queue)
     SELECT q.queue, q.paused, q.policy, q.share_percent, q.full_age_seconds,
            coalesce(ready.jobs, 0) AS ready, coalesce(due.jobs, 0) AS scheduled,
            coalesce(running.jobs, 0) AS running, ready.oldest
@@ -201,13 +204,24 @@ async def scheduler_state(tx: Tx) -> tuple[Any, list[Any]]:
     processes = await tx.raw.fetch(
         """
         SELECT p.*, p.lease_until > $1 AS alive, p.renewed_at > $2 AND NOT p.stopping AS may_start,
-               (SELECT count(*) FROM running_jobs r WHERE r.process_id = p.id) AS running
+               (SELECT count(*) FROM running_jobs r WHERE r.process_id = p.id) AS running,
+               p.renewed_at - (p.loops #>> '{scheduler,ageMs}')::bigint * interval '1 ms' AS scheduled_at
         FROM processes p ORDER BY p.started_at, p.id
         """,
         tx.now,
         tx.now - FENCE,
     )
     return control, processes
+
+
+def last_tick_at(control: Any, processes: list[Any]) -> datetime | None:
+    """Return when a scheduler of the fleet last had a good round, as its processes say it.
+
+    The control row alone would not tell: it is kept fresh by whoever is there, that no outage is suspected.
+    """
+    if not processes:
+        return control["last_tick_at"]  # type: ignore[no-any-return]
+    return max((row["scheduled_at"] for row in processes if row["scheduled_at"]), default=None)
 
 
 async def execution_of_request(tx: Tx, request_id: UUID) -> ExecutionId | None:

@@ -17,7 +17,7 @@ from aifactory.kernel.money import usd
 from aifactory.kernel.principal import Principal
 from aifactory.resources.interface import ClientLimits, ClientNotFound, Resources, Tier
 
-MAX_LIVE_KEYS = 50
+MAX_LIVE_KEYS = 50  # twice as many while keys that were rotated still work
 LONGEST_KEY_LIFE = timedelta(days=3653)
 
 
@@ -150,13 +150,18 @@ async def rotate_key(
 ) -> tuple[ApiKeyRow, keys.ApiKey]:
     """Make a key like this one, which itself ends after ``overlap``; both count on the same budget.
 
-    Raises KeyNotFound, KeyNotLive.
+    Raises ClientNotFound, KeyNotFound, KeyNotLive, NotAllowed, TooManyKeys.
     """
+    await get_client(tx, client_id, lock=True)
     old = await _get_key(tx, client_id=client_id, key_id=key_id)
     if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= tx.now):
         raise KeyNotLive("This key has expired or was revoked; make a new one.")
     if actor.key_id is not None and not set(old.scopes) <= actor.scopes:
         raise NotAllowed("A key can't rotate a key that may do more than itself.")
+    if await queries.count_live_keys(tx, client_id) >= 2 * MAX_LIVE_KEYS:
+        raise TooManyKeys(
+            f"A client may have {2 * MAX_LIVE_KEYS} live keys, rotated ones included; revoke one of these."
+        )
     expires_at, before = old.expires_at, _shown_key(old)
     ends = tx.now + overlap
     old.expires_at = ends if expires_at is None else min(expires_at, ends)

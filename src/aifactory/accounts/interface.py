@@ -62,7 +62,7 @@ class KeyNotFound(NotFound):
 
 
 class TooManyKeys(Conflict):
-    """A client has as many live keys as it may; revoke one."""
+    """A client may have 50 live keys, and 100 while keys that it rotated still work; revoke one."""
 
     code, title = "too_many_keys", "Too many live API keys"
 

@@ -61,7 +61,11 @@ class QuoteView(View, frozen=True, kw_only=True):
 
 
 class RequestView(View, frozen=True, kw_only=True):
-    """A request and its latest execution; ``executionId`` null: a draft."""
+    """A request and its latest execution; ``executionId`` null: a draft.
+
+    ``heldCostUsd`` is all that was held for it so far, also after its end; ``GET /api/cost/{id}`` tells what
+    it holds now.
+    """
 
     id: str
     client_id: str

@@ -120,6 +120,7 @@ async def change_client(
         row, limits = await clients.change_client(
             tx, resources=resources, client_id=wanted, changes=changes, actor=principal.label
         )
+        tx.announce("work")  # a higher cap or tier, or an end of a suspension, lets more start
         return client_view(row, limits)
 
 

@@ -64,7 +64,8 @@ class Request(View, frozen=True, kw_only=True):
     """A request with its latest execution.
 
     ``execution_id`` None: a draft. After ``submit`` with ``wait``, ``result`` and ``stages`` are there if it
-    ended in time. After ``submit`` with ``dry_run`` there is the price only, and no id.
+    ended in time. After ``submit`` with ``dry_run`` there is the price only, and no id. ``held_cost_usd`` is
+    all that was held for it so far, also after its end.
     """
 
     id: str = ""
@@ -171,7 +172,10 @@ class Stage(View, frozen=True, kw_only=True):
 
 
 class Execution(View, frozen=True, kw_only=True):
-    """One execution of a request: state, stages, progress, cost so far."""
+    """One execution of a request: state, stages, progress, cost so far.
+
+    ``held_cost_usd`` is all that was held for it so far, also after its end.
+    """
 
     id: str
     request_id: str

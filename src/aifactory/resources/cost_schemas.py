@@ -59,14 +59,14 @@ class StageCost(View, frozen=True, kw_only=True):
 class Cost(View, frozen=True, kw_only=True):
     """What an execution was estimated to cost, still holds, and really cost, by stage and call by call.
 
-    ``heldInAllUsd`` is everything that was ever held, extensions and top-ups included; never all of it at
-    once.
+    ``heldCostUsd`` is everything that was ever held, extensions and top-ups included; never all of it at
+    once. ``heldNowUsd`` is what it holds at this moment, 0 after its end.
     """
 
     execution_id: str
     state: ExecutionState
     estimated_cost_usd: Decimal
-    held_in_all_usd: Decimal
+    held_cost_usd: Decimal
     held_now_usd: Decimal
     cost_usd: Decimal
     stages: list[StageCost]
@@ -124,7 +124,7 @@ def cost_of(view: ExecutionView, rows: Iterable[Any], held_nano: int) -> Cost:
         execution_id=text_id("exec", view.id),
         state=view.state,
         estimated_cost_usd=usd(view.estimated_nano),
-        held_in_all_usd=usd(view.held_nano),
+        held_cost_usd=usd(view.held_nano),
         held_now_usd=usd(held_nano),
         cost_usd=usd(view.spent_nano),
         stages=[stage_cost_of(stage, calls) for stage in view.stages],

@@ -20,6 +20,7 @@ from aifactory.resources import estimates
 from aifactory.resources.interface import (
     Estimate,
     ExceedsPool,
+    ExceedsQuota,
     ExecutionState,
     MoneyRefused,
     NewRequest,
@@ -32,6 +33,7 @@ from aifactory.resources.queries import handshakes as queries
 from aifactory.resources.queries import tick as tick_queries
 from aifactory.resources.queries import views
 from aifactory.resources.queries.handshakes import Handshake
+from aifactory.resources.queries.quotas import quotas_of
 from aifactory.resources.submission import DEFAULT_DEADLINE
 
 HELD_FOR = timedelta(seconds=60)
@@ -118,16 +120,22 @@ async def _still_held(tx: Tx, asked: Asked, name: str) -> Handshake | None:
 async def _estimate(tx: Tx, resources: Resources, described: Any) -> Estimate:
     try:
         return await resources.estimate(tx, described)
-    except (ExceedsPool, Unavailable) as error:
+    except (ExceedsPool, ExceedsQuota, Unavailable) as error:
         raise Refused("pool", error.detail) from error
 
 
 async def _check_room(tx: Tx, found: Estimate) -> None:
     """Refuse work that could not start while it is promised."""
+    until = tx.now + HELD_FOR
+    quotas = await quotas_of(tx, found.client_id)
     for need in estimates.pool_needs(found, await tick_queries.read_pools(tx), tx.now):
-        if need.available_at is None or need.available_at > tx.now + HELD_FOR:
+        if need.available_at is None or need.available_at > until:
             why = need.obstacle or "low"
             raise Refused("pool", f"Pool {need.gate.pool} is {why}: it can't start this within a minute.")
+        for quota in quotas:
+            if quota.pool == need.gate.pool and quota.lacks(need.largest_job_units, until):
+                opens = f"it opens at {rfc3339(quota.period_end)}"
+                raise Refused("pool", f"Your {quota.period}'s quota of {quota.pool} is used up: {opens}.")
     running, most = await queries.running_and_most(tx, found.client_id)
     if running >= most:
         raise Refused("cap", f"{running} jobs of this client run, and no more may at once.")
@@ -144,7 +152,7 @@ async def _hold(
         )
     except (MoneyRefused, QueueFull) as error:
         raise Refused("budget", error.detail) from error
-    except ExceedsPool as error:
+    except (ExceedsPool, ExceedsQuota) as error:
         raise Refused("pool", error.detail) from error
     name = asked.name or text_id("exec", submitted.execution_id)
     view = _view(name, new.flow[0].worker, found, tx.now, expires_at=until)

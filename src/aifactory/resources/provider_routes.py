@@ -69,8 +69,8 @@ async def put_provider(
 ) -> Response[ProviderView]:
     """Create or replace a provider with all of its models; those left out become inactive.
 
-    ``active: false`` switches it off. Prices hold for calls that end from now on. ``If-Match`` with the ETag
-    guards against races. What is built in, or defined by the providers file, is changed there: 409.
+    ``active: false`` switches it off. Prices hold for calls that start from now on. ``If-Match`` with the
+    ETag guards against races. What is built in, or defined by the providers file, is changed there: 409.
     """
     provider = provider_of(data)
     models = await anyio.to_thread.run_sync(provider_store.price_input, name, provider)

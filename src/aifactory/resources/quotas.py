@@ -32,6 +32,10 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     period_start: datetime
     period_end: datetime
 
+    def lacks(self, units: int, until: datetime) -> bool:
+        """Whether a start of so many units would exceed it up to ``until``; what takes nothing never does."""
+        return units > 0 and self.units_used + units > self.units_limit and self.period_end > until
+
 
 def period_around(now: datetime, period: QuotaPeriod, time_zone: str) -> Period:
     """Return the day or month around ``now`` in a time zone."""

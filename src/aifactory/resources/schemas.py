@@ -101,7 +101,11 @@ class Stage(View, frozen=True, kw_only=True):
 
 
 class Execution(View, frozen=True, kw_only=True):
-    """An execution: state, stages, progress, cost so far. ``dueAt``: when deferred work may start."""
+    """An execution: state, stages, progress, cost so far. ``dueAt``: when deferred work may start.
+
+    ``heldCostUsd`` is all that was held for it so far, also after its end; ``GET /api/cost/{id}`` tells what
+    it holds now.
+    """
 
     id: str
     request_id: str

@@ -20,6 +20,7 @@ from aifactory.resources.pool_schemas import PoolInput, PoolSettings, PoolView, 
 from aifactory.resources.queries import budgets, control, control_edit, pool_uses, views
 from aifactory.resources.queries import tick as tick_queries
 from aifactory.resources.queries.control_edit import PoolWork
+from aifactory.resources.queries.pool_uses import Reach
 from aifactory.resources.queue_schemas import (
     QueueInput,
     QueueSettings,
@@ -31,7 +32,7 @@ from aifactory.resources.queue_schemas import (
     tier_view,
 )
 from aifactory.resources.schemas import QueueDepth, part_of, queue_depth_of
-from aifactory.resources.terms import check_pool_name, check_shares, check_tier
+from aifactory.resources.terms import PoolTerms, check_pool_name, check_shares, check_tier
 
 MOST_NAMED = 10
 
@@ -49,7 +50,7 @@ class PoolInUse(Conflict):
 
 
 class WorkOutgrown(Conflict):
-    """``stuckJobs`` that wait need more at once than the pool would ever have; ``force=true`` insists."""
+    """``stuckJobs`` wait that the pool would be too small for, or shut to; ``force=true`` insists."""
 
     code, title = "work_outgrown", "Work waits that would never start"
 
@@ -89,20 +90,21 @@ async def put_pool(
     check_pool_name(name)
     await control_edit.lock_control(tx)
     terms = pool_terms(asked, await _dedicated(tx, asked.dedicated_client_id))
-    work = await control_edit.pool_work(tx)  # before the pool is locked: it takes a while
-    row = await control_edit.find_pool(tx, name)
-    before = None if row is None else part_of(await _get_pool(tx, name, work), PoolSettings)
+    work = await control_edit.pool_work(tx)
+    known = {view.pool: view for view in await _pools(tx, work)}
+    before = part_of(known[name], PoolSettings) if name in known else None
     check_if_match(if_match, None if before is None else etag_of(before))
+    if before is not None and not force:
+        await _check_outgrown(
+            tx,
+            name,
+            before=_reach(before, before.dedicated_client_id),
+            after=_reach(terms, asked.dedicated_client_id),
+        )
+    row = await control_edit.find_pool(tx, name)  # locked last: reading the queue takes a while
     if row is None:
         await control_edit.insert_pool(tx, name, terms)
     else:
-        if not force:
-            await _check_outgrown(
-                tx,
-                name,
-                before=_largest(row["capacity"], row["reserved_percent"]),
-                after=_largest(terms.capacity, terms.reserved_percent),
-            )
         await control_edit.update_pool(tx, row, terms)
         if row["price_nano_per_million"] != terms.price_nano_per_million:
             await control_edit.reprice_models(tx, name, terms.price_nano_per_million)
@@ -111,22 +113,28 @@ async def put_pool(
     return view, row is None
 
 
-async def _check_outgrown(tx: Tx, name: str, *, before: tuple[int, int], after: tuple[int, int]) -> None:
-    """Raise WorkOutgrown when jobs wait that fit now and would not in the smaller pool."""
-    if all(new >= old for new, old in zip(after, before, strict=True)):
+async def _check_outgrown(tx: Tx, name: str, *, before: Reach, after: Reach) -> None:
+    """Raise WorkOutgrown when jobs wait that can start from the pool and could not when it is changed."""
+    is_as_large = after.urgent >= before.urgent and after.other >= before.other
+    if is_as_large and after.client_id in (None, before.client_id):
         return
     stuck = await pool_uses.count_outgrown(tx, name, before=before, after=after)
     if stuck:
         raise WorkOutgrown(
             f"Waiting jobs that would never start: {stuck:,}. Let them run, cancel their executions, or send "
-            "force=true: they then wait until the pool is large again or their deadline has come.",
+            "force=true: they then wait until the pool is large enough and open to them, or for their "
+            "deadline.",
             stuckJobs=stuck,
         )
 
 
-def _largest(capacity: int, reserved_percent: int) -> tuple[int, int]:
-    """Return the most units that one job can get of a pool: urgent work, and other work."""
-    return capacity, capacity - capacity * reserved_percent // 100
+def _reach(pool: PoolSettings | PoolTerms, dedicated: str | None) -> Reach:
+    capacity = pool.capacity
+    return Reach(
+        urgent=capacity,
+        other=capacity - capacity * pool.reserved_percent // 100,
+        client_id=None if dedicated is None else parse_id("client", dedicated),
+    )
 
 
 async def delete_pool(tx: Tx, name: str, *, if_match: str | None, actor: str) -> None:

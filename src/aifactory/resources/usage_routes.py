@@ -1,6 +1,6 @@
 """HTTP of usage: what a client has spent, holds and has left; what was used, by day, model and more."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -102,7 +102,7 @@ async def get_usage(
 
     ``from`` and ``to`` (not included; at most 366 days later) are days or times. ``groupBy`` takes some of
     day, model, template, provider, client, like ``day,model``. ``format=csv`` or ``Accept: text/csv`` gives
-    all rows as CSV, JSON a page of at most 1,000.
+    all rows as CSV, day by day if that is a group, JSON a page of at most 1,000.
     """
     groups = usage_schemas.read_groups(group_by)
     form = asked_format(form, request.headers.get("accept"))
@@ -159,18 +159,31 @@ def _download(db: Database, wanted: _Wanted) -> Response[Any]:
 
 
 async def _csv(db: Database, wanted: _Wanted) -> AsyncGenerator[bytes, None]:
-    """Give all rows, page by page; nothing is open while the client reads."""
+    """Give all rows, reading each day once; nothing is open while the client reads.
+
+    What is not grouped by day is added up here, and comes when the last day was read.
+    """
     yield usage_schemas.csv_head(wanted.groups, is_operator=wanted.is_operator)
-    after: Place | None = None
-    while True:
+    whole: dict[Place, dict[str, Any]] = {}
+    for day in wanted.days.each():
         async with db.begin() as tx:
-            rows = await _page(tx, wanted, after, usage_schemas.ROWS_PER_PAGE)
+            rows = await usage.group_day(tx, wanted.client_id, day, wanted.groups)
+        if Group.DAY not in wanted.groups:
+            usage_schemas.add_up(whole, rows, wanted.groups)
+            continue
+        for lines in _lines(wanted, rows):
+            yield lines
+    for lines in _lines(wanted, [row for _, row in sorted(whole.items())]):
+        yield lines
+
+
+def _lines(wanted: _Wanted, rows: list[Any]) -> Iterator[bytes]:
+    """Give rows as CSV, so many at once that others have their turn."""
+    for first in range(0, len(rows), usage_schemas.ROWS_PER_PAGE):
         yield b"".join(
-            usage_schemas.csv_row(row, wanted.groups, is_operator=wanted.is_operator) for row in rows
+            usage_schemas.csv_row(row, wanted.groups, is_operator=wanted.is_operator)
+            for row in rows[first : first + usage_schemas.ROWS_PER_PAGE]
         )
-        if len(rows) < usage_schemas.ROWS_PER_PAGE:
-            return
-        after = usage_schemas.place_of(rows[-1], wanted.groups)
 
 
 ROUTES: list[HTTPRouteHandler] = [get_current_usage, get_usage]

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -38,6 +38,10 @@ class Days(msgspec.Struct, frozen=True, kw_only=True):
 
     since: date
     until: date
+
+    def each(self) -> Iterator[date]:
+        """Give the days, one after another."""
+        return (self.since + n * _DAY for n in range((self.until - self.since).days))
 
 
 class UsageSums(View, frozen=True, kw_only=True):
@@ -149,6 +153,20 @@ Place = tuple[date | UUID | str, ...]  #: the groups of a row, after which a pag
 def place_of(row: Any, groups: Iterable[Group]) -> Place:
     """Return the place of a row."""
     return tuple(row["client_id" if group is Group.CLIENT else group.value] for group in groups)
+
+
+_SUMS = (
+    "calls", "failed_calls", "input_units", "cached_input_units", "output_units", "cost_nano",
+    "operator_nano",
+)  # fmt: skip
+
+
+def add_up(whole: dict[Place, dict[str, Any]], rows: Iterable[Any], groups: tuple[Group, ...]) -> None:
+    """Add a day's rows to those of the days before."""
+    for row in rows:
+        known = whole.setdefault(place_of(row, groups), dict(row) | dict.fromkeys(_SUMS, 0))
+        for name in _SUMS:
+            known[name] += row[name]
 
 
 def cursor_of(row: Any, groups: Iterable[Group]) -> str:

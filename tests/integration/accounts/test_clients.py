@@ -51,7 +51,10 @@ async def test_a_change_leaves_the_rest_and_null_goes_back_to_the_tier(world: Wo
     }
     assert (changed["name"], changed["tier"]) == ("Ours", "standard")
     changes = {"limits": {"maxRunning": None}, "name": "Renamed", "tier": "premium"}
+    told: list[str] = []
+    world.database.on_tell = lambda topic, _keys: told.append(topic)
     changed = (await world.ask("PATCH", path, world.admin, json=changes)).json()
+    assert told == ["work"]  # whoever schedules looks at once
     assert changed["limits"]["maxRunning"] is None
     assert changed["limits"]["monthlyBudgetUsd"] == 5
     assert (changed["name"], changed["contact"], changed["tier"]) == ("Renamed", "someone", "premium")

@@ -2,10 +2,12 @@
 
 from datetime import timedelta
 
+import anyio
 import pytest
 from tests.factories import World, assert_problem, make_key
+from tests.waiting import until_blocked
 
-from aifactory.accounts import keys, queries
+from aifactory.accounts import clients, keys, queries
 
 pytestmark = pytest.mark.anyio
 
@@ -107,6 +109,36 @@ async def test_scopes_bound_what_a_key_may_do_and_give_on(world: World) -> None:
     assert (await world.ask("POST", path, maker, json=same)).status_code == 201
     writer_id, _ = await make_key(world.database, world.ours.client_id, ["read", "write"])
     assert_problem(await world.ask("POST", f"{path}/{writer_id}/rotate", maker, json={}), 403)
+
+
+async def test_rotations_at_once_leave_at_most_twice_the_keys_that_a_client_may_have(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, path = world.ours.client_id, f"/clients/{world.ours.id}/api-keys"
+    made = [(await make_key(world.database, client, ["read"]))[0] for _ in range(3)]
+    monkeypatch.setattr(clients, "MAX_LIVE_KEYS", 4)  # with the client's first key
+    refused = await world.ask("POST", path, world.admin, json={"name": "k"})
+    assert_problem(refused, 409, "too_many_keys")
+
+    statuses: list[int] = []
+
+    async def rotate(key_id: str) -> None:
+        body = {"overlapMs": 3_600_000}
+        answer = await world.ask("POST", f"{path}/{key_id}/rotate", world.admin, json=body)
+        statuses.append(answer.status_code)
+
+    for _ in range(3):
+        await rotate(made[0])
+    assert statuses == [201] * 3
+    async with anyio.create_task_group() as tasks, world.database.begin() as tx:
+        await queries.find_client(tx, client, lock=True)
+        for key_id in made:
+            tasks.start_soon(rotate, key_id)
+        await until_blocked(world, len(made))
+    assert sorted(statuses[3:]) == [201, 409, 409]
+    world.database.clock_offset = timedelta(hours=2)
+    async with world.database.begin() as tx:
+        assert await queries.count_live_keys(tx, client) == 4
 
 
 async def test_a_key_that_has_expired_already_is_refused(world: World) -> None:

@@ -104,6 +104,8 @@ async def _final(world: World, execution: str) -> bool:
 async def test_erased_content_can_be_read_nowhere_and_every_figure_can(world: World) -> None:
     made = await story(world)
     cost = (await world.ask("GET", f"/api/cost/{made['execution']}", world.ours.key)).json()
+    shown = (await world.ask("GET", f"/api/execution/{made['execution']}", world.ours.key)).json()
+    assert cost["heldCostUsd"] == shown["heldCostUsd"] > cost["heldNowUsd"] == 0
     before = await money(world)
     assert len(before) > 6
     assert len(await places_with(world, SECRET)) >= 8

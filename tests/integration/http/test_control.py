@@ -158,6 +158,18 @@ async def test_a_pool_goes_when_nothing_names_it_and_shrinks_when_nothing_waits_
     too_small["capacity"] -= 1  # what is stuck already is no reason to refuse
     assert (await world.ask("PUT", path, world.admin, json=too_small)).status_code == 200
 
+    enterprise = {"tier": "enterprise", "limits": {"monthlyBudgetUsd": 5}}
+    for client in (world.ours, world.theirs):
+        await world.ask("PATCH", f"/clients/{client.id}", world.admin, json=enterprise)
+    assert (await world.ask("PUT", path, world.admin, json=fits)).status_code == 200
+    for client, status in ((world.ours, 200), (world.theirs, 409)):  # its own jobs are not stuck
+        answer = await world.ask("PUT", path, world.admin, json={**fits, "dedicatedClientId": client.id})
+        assert answer.status_code == status
+    assert (answer.json()["code"], answer.json()["stuckJobs"]) == ("work_outgrown", 1)
+    theirs = {**fits, "dedicatedClientId": world.theirs.id}
+    forced = await world.ask("PUT", f"{path}?force=true", world.admin, json=theirs)
+    assert forced.json()["dedicatedClientId"] == world.theirs.id
+
 
 async def test_the_price_of_local_work_is_its_pools(world: World) -> None:
     before = decoded((await world.ask("GET", "/admin/pools/compute", world.admin)).content)

@@ -1,6 +1,6 @@
 """The Orchestrator's older paths: handshake, process, and the aliases."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
@@ -166,6 +166,21 @@ async def test_what_can_not_be_had_now_is_refused_with_its_reason_and_nothing_is
     await change(world, "UPDATE resource_pools SET paused = false, capacity = 1000, level_micro = 0")
     assert await refused() == (200, False, "pool")
     await change(world, "UPDATE resource_pools SET capacity = 1000000, level_micro = 1000000000000")
+    await change(
+        world,
+        "INSERT INTO quotas VALUES ($1, 'compute', 'day', 1, 0, clock_timestamp(), 'infinity')",
+        client_id,
+    )
+    assert await refused() == (200, False, "pool")
+    await change(
+        world,
+        "UPDATE quotas SET units_limit = 10000, units_used = 10000, period_end = $1",
+        datetime(2999, 1, 1, tzinfo=UTC),
+    )
+    assert await refused() == (200, False, "pool")
+    said = (await shake(world, "used-up")).json()["detail"]
+    assert said == "Your day's quota of compute is used up: it opens at 2999-01-01T00:00:00.000Z."
+    await change(world, "DELETE FROM quotas WHERE client_id = $1", client_id)
     await change(world, "UPDATE client_resource_limits SET max_running = 0 WHERE client_id = $1", client_id)
     assert await refused() == (200, False, "cap")
     await change(

@@ -201,7 +201,15 @@ async def test_long_reports_come_in_pages_and_as_csv_that_is_no_formula(
             "template,day,calls,failedCalls,inputUnits,cachedInputUnits,outputUnits,costUsd,operatorUsd"
         )
         assert lines[0] == f"'=t,{days[0]},2,1,30,20,10,1.000000001,-0.000000001"
-        assert len(lines) == len(found)
+        assert [line.split(",")[:2] for line in lines] == [[t, day] for day in days for t in ("'=t", "u")]
+    whole = await world.ask(
+        "GET", f"/api/usage/all?from={days[0]}&groupBy=template,client&format=csv", world.admin
+    )
+    assert whole.text.splitlines()[1:] == [
+        f"'=t,{world.ours.id},6,3,90,60,30,3.000000003,-0.000000003",
+        f"u,{world.ours.id},6,3,90,60,30,3.000000003,-0.000000003",
+        f"u,{world.theirs.id},2,1,30,20,10,0.000000005,0",
+    ]
     (line, *_) = (
         await world.ask("GET", f"/api/usage/{world.ours.id}?format=csv", world.ours.key)
     ).text.split()

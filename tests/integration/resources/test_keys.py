@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.fake_worker import TWO_HOPS
 from tests.fleet import Fleet
@@ -12,7 +13,7 @@ from tests.integration.resources.test_providers import FILE, Start
 from aifactory.kernel.db import Database
 from aifactory.kernel.ids import ClientId, ProcessId, new_id
 from aifactory.resources.interface import ExecutionState
-from aifactory.resources.queries import control, processes
+from aifactory.resources.queries import control, pool_uses, processes
 
 pytestmark = pytest.mark.anyio
 
@@ -146,6 +147,27 @@ async def test_starts_at_the_same_time_add_up(start: Start) -> None:
 
 
 # Dedicated pools.
+
+
+async def test_work_is_stuck_when_the_last_pool_of_its_route_becomes_another_clients(fleet: Fleet) -> None:
+    fleet.script({"write": 1}, route=TWO_HOPS)
+    await fleet.add_spare()
+    ours, theirs = await fleet.client(), ClientId(new_id())
+    await fleet.submit(ours)
+
+    async def stuck(before: ClientId | None, after: ClientId) -> int:
+        shared = pool_uses.Reach(urgent=10**6, other=10**6, client_id=before)
+        async with fleet.database.begin() as tx:
+            return await pool_uses.count_outgrown(
+                tx, "test", before=shared, after=msgspec.structs.replace(shared, client_id=after)
+            )
+
+    assert await stuck(None, theirs) == 0  # it takes the spare one
+    await fleet.execute("UPDATE resource_pools SET dedicated_client_id = $1 WHERE pool = 'spare'", theirs)
+    assert [await stuck(None, theirs), await stuck(ours, theirs), await stuck(None, ours)] == [1, 1, 0]
+    assert await stuck(theirs, ClientId(new_id())) == 0  # it was stuck before
+    await fleet.execute("UPDATE resource_pools SET dedicated_client_id = $1 WHERE pool = 'spare'", ours)
+    assert await stuck(None, theirs) == 0
 
 
 async def test_a_pool_that_is_dedicated_to_a_client_is_offered_to_nobody_else(start: Start) -> None:

@@ -1,6 +1,7 @@
 """What uses a pool, and what waits for it that a smaller one would never start."""
 
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -15,6 +16,14 @@ class PoolUses(msgspec.Struct, frozen=True, kw_only=True):
     executions: int
     running: int
     reservations: int
+
+
+class Reach(msgspec.Struct, frozen=True, kw_only=True):
+    """The most units of a pool that one job can get, if urgent or not, and the client whose alone it is."""
+
+    urgent: int
+    other: int
+    client_id: UUID | None
 
 
 async def lock_pool(tx: Tx, pool: str) -> Any | None:
@@ -51,29 +60,40 @@ async def delete_pool(tx: Tx, pool: str) -> None:
     await tx.raw.execute("DELETE FROM resource_pools WHERE pool = $1", pool)
 
 
-async def count_outgrown(tx: Tx, pool: str, *, before: tuple[int, int], after: tuple[int, int]) -> int:
+async def count_outgrown(tx: Tx, pool: str, *, before: Reach, after: Reach) -> int:
     """Count the waiting jobs that a pool could start as it was, and never as it is to be; reads the queue.
 
-    ``before`` and ``after``: the most units for urgent work, and for other work.
+    A job that is shut out because the pool becomes another client's is none of them if it has another model
+    in a pool that is open to its client: it takes that.
     """
     found: int = await tx.raw.fetchval(
         """
-        WITH waiting AS (
-            SELECT l.route_id, l.urgency, q.units, q.needs
+        WITH routed AS MATERIALIZED (
+            SELECT id, $1 = ANY(further_pools) AS needed,
+                EXISTS (SELECT FROM jsonb_array_elements(hops) hop WHERE hop ->> 'pool' = $1) AS draws,
+                ARRAY(SELECT coalesce(p.dedicated_client_id::text, 'all')
+                      FROM jsonb_array_elements(hops) hop JOIN resource_pools p ON p.pool = hop ->> 'pool'
+                      WHERE p.pool <> $1) AS elsewhere
+            FROM routes),
+        waiting AS (
+            SELECT l.client_id, l.route_id, l.urgency, q.units, q.needs
             FROM resource_queue q JOIN lanes l ON l.id = q.lane_id
             UNION ALL
-            SELECT route_id, urgency, units, needs FROM queue_due),
+            SELECT client_id, route_id, urgency, units, needs FROM queue_due),
         draws AS (
-            SELECT w.urgency = 'urgent' AS urgent, coalesce((w.needs ->> $1)::bigint, 0) + CASE
-                WHEN EXISTS (SELECT FROM jsonb_array_elements(r.hops) hop WHERE hop ->> 'pool' = $1)
-                THEN w.units ELSE 0 END AS units
-            FROM waiting w JOIN routes r ON r.id = w.route_id)
+            SELECT w.client_id, w.urgency = 'urgent' AS urgent, coalesce((w.needs ->> $1)::bigint, 0)
+                + CASE WHEN r.draws THEN w.units ELSE 0 END AS units,
+                r.needed OR r.draws AND NOT elsewhere && ARRAY['all', w.client_id::text] AS bound
+            FROM waiting w JOIN routed r ON r.id = w.route_id
+            WHERE r.needed OR r.draws)
         SELECT count(*) FROM draws
         WHERE units <= CASE WHEN urgent THEN $2::bigint ELSE $3::bigint END
-          AND units > CASE WHEN urgent THEN $4::bigint ELSE $5::bigint END
+          AND coalesce(client_id = $4, true)
+          AND (units > CASE WHEN urgent THEN $5::bigint ELSE $6::bigint END
+               OR bound AND coalesce(client_id <> $7, false))
         """,
         pool,
-        *before,
-        *after,
+        *msgspec.structs.astuple(before),
+        *msgspec.structs.astuple(after),
     )
     return found

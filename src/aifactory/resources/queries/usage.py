@@ -1,5 +1,6 @@
 """What a client is doing now, and what it used: read from the roll-ups of days, never from history."""
 
+from datetime import date
 from typing import Any
 
 from aifactory.kernel.db import Tx
@@ -33,6 +34,19 @@ async def sum_usage(tx: Tx, client_id: ClientId | None, days: Days) -> Any:
     """Return the sums of one client, or of all."""
     return await tx.raw.fetchrow(
         f"SELECT {_SUMS} FROM daily_usage WHERE {_WANTED}", days.since, days.until, client_id
+    )
+
+
+async def group_day(tx: Tx, client_id: ClientId | None, day: date, groups: tuple[Group, ...]) -> list[Any]:
+    """Return the sums of one day by group, of one client, or of all, in the order of the groups."""
+    names = ", ".join(_COLUMNS[group][0] for group in (Group.DAY, *groups))
+    return await tx.raw.fetch(
+        f"""
+        SELECT {names}, {_SUMS} FROM daily_usage WHERE day = $1 AND ($2::uuid IS NULL OR client_id = $2)
+        GROUP BY {names} ORDER BY {names}
+        """,
+        day,
+        client_id,
     )
 
 

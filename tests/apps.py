@@ -15,6 +15,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 import aifactory.app
+from aifactory.app import _App
 
 
 class _Kept:
@@ -22,7 +23,7 @@ class _Kept:
 
     def __init__(self, given: dict[str, Any]) -> None:
         lifespan = len(given["lifespan"])
-        self.app = app = Litestar(**given)
+        self.app = app = _App(**given)
         self.asgi_handler = app.asgi_handler
         self.own_lifespan = app._lifespan_managers[lifespan:]
         places = {_place(handler) for handler in given["route_handlers"] if _is_closure(handler)}
@@ -68,7 +69,7 @@ def lent_app(build: Callable[[], Litestar]) -> Iterator[Litestar]:
         taken.append((key, kept))
         return kept.app
 
-    with mock.patch.object(aifactory.app, "Litestar", take):
+    with mock.patch.object(aifactory.app, "_App", take):
         app = build()
     try:
         yield app

@@ -3,6 +3,9 @@
 
 def main() -> None:
     """Run the command line."""
+    import gc
+
+    gc.disable()  # what is being loaded is no garbage; to look for it would take a fifth of the start
     try:
         from aifactory.cli import run_command
 

@@ -9,6 +9,8 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
+from litestar.plugins import PluginProtocol
+from litestar.plugins.core import MsgspecDIPlugin
 from litestar.types import ControllerRouterHandler
 
 import aifactory
@@ -82,7 +84,7 @@ def create_app(
         "static_files": files,
         **(dependencies or {}),
     }
-    app = Litestar(
+    app = _App(
         route_handlers=[
             *health_routes(name=NAME, version=aifactory.__version__, checks=checks),
             *_ACCOUNTS,
@@ -114,6 +116,14 @@ def create_app(
     check_roles(app)
     app.asgi_handler = RequestContext(app.asgi_handler)
     return app
+
+
+class _App(Litestar):
+    """Litestar without its support for Pydantic and attrs: nothing here is of them, and they load slowly."""
+
+    @staticmethod
+    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
+        return [*plugins, MsgspecDIPlugin()]
 
 
 _ACCOUNTS = [

@@ -12,9 +12,9 @@ import structlog
 from sqlalchemy.exc import ArgumentError
 
 from aifactory.accounts.content import Requests
+from aifactory.accounts.late_sender import LateSender
 from aifactory.accounts.service import AccountsBook
 from aifactory.accounts.webhook_delivery import Deliveries
-from aifactory.accounts.webhook_sending import WebhookSender
 from aifactory.granulation.content import Trees
 from aifactory.granulation.late_calls import LateCalls
 from aifactory.granulation.service import Granulation
@@ -193,6 +193,6 @@ def build_factory(
             database=database,
             resources=resources,
             notices=notices,
-            sender=WebhookSender(private_allowed=settings.webhooks_to_private),
+            sender=LateSender(private_allowed=settings.webhooks_to_private),
         ),
     )

@@ -5,7 +5,7 @@ import random
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.abc
@@ -13,13 +13,16 @@ import structlog
 
 from aifactory.accounts import webhook_queries, webhook_rules, webhooks
 from aifactory.accounts.webhook_rules import AT_ONCE, LEASE, Waiting
-from aifactory.accounts.webhook_sending import WebhookSender
 from aifactory.accounts.webhooks import Claimed
 from aifactory.kernel.db import Database, DatabaseUnavailable
 from aifactory.kernel.ids import text_id
 from aifactory.kernel.loop import LoopHealth, Wake, run_loop
 from aifactory.kernel.notices import Notices
 from aifactory.resources.interface import Resources
+
+if TYPE_CHECKING:
+    from aifactory.accounts.late_sender import LateSender
+    from aifactory.accounts.webhook_sending import WebhookSender
 
 log = structlog.get_logger()
 
@@ -36,7 +39,12 @@ class Deliveries:
     """One process's share of the webhooks. ``start`` is a context: leaving it stops in order."""
 
     def __init__(
-        self, *, database: Database, resources: Resources, notices: Notices, sender: WebhookSender
+        self,
+        *,
+        database: Database,
+        resources: Resources,
+        notices: Notices,
+        sender: "WebhookSender | LateSender",
     ) -> None:
         self.database = database
         self.resources = resources

@@ -1,5 +1,6 @@
 """Commands that talk to a server: one way to reach it, and one way to tell what it refuses."""
 
+import gc
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +35,7 @@ _EXITS: list[tuple[type[AIFactoryError], int]] = [
 
 def ask(work: Callable[[AIFactory], int], *, url: str | None, as_json: bool) -> int:
     """Do something with a server; a refusal becomes its words, what to do, and an exit code."""
+    gc.enable()  # everything is loaded; see aifactory.__main__
     try:
         with AIFactory(url, retries=RETRIES) as factory:
             return work(factory)

@@ -1,5 +1,6 @@
 """What the commands share: consoles, exit codes, and how refusals are told."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -61,6 +62,8 @@ def read_environment(*, quiet: bool = False) -> Any:
 def call(main: Callable[..., Coroutine[Any, Any, Any]], settings: Any, **named: Any) -> tuple[int, Any]:
     """Run a coroutine; a refusal becomes its words and an exit code."""
     import anyio
+
+    gc.enable()  # everything is loaded; see aifactory.__main__
 
     async def run() -> Any:
         return await main(settings, **named)

@@ -1,15 +1,16 @@
 """Bring a database to the schema of this code; safe when several processes start at once."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import aifactory
 from aifactory.kernel.db import CONNECTION_FAULTS, Database, DatabaseUnavailable
+
+if TYPE_CHECKING:  # nearly every start finds nothing to migrate, and Alembic takes long to load
+    from alembic.config import Config
 
 _LOCK = 0x61696661_6D696772  # "aifamigr"
 _OLDEST = 150000
@@ -60,13 +61,13 @@ def script_folder() -> Path:
 
 
 def head_revision() -> str:
-    """Return the newest revision that this code knows."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    assert revision is not None
-    return revision
+    """Return the newest revision that this code knows, from the names of the migrations' files."""
+    return max(path.name.split("_")[1] for path in (script_folder() / "versions").glob("*.py"))
 
 
-def _config() -> Config:
+def _config() -> "Config":
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(script_folder()).replace("%", "%%"))
     return config
@@ -81,22 +82,30 @@ def _upgrade(connection: Connection) -> str:
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
     connection.commit()
     try:
-        config = _config()
-        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
         present = _present_revision(connection)
-        if present is not None and present not in known:
-            raise MigrationRefused(
-                f"The database has schema {present}, which this version does not know: it is newer than "
-                "the code. Start the newer version, or restore a backup."
-            )
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-        connection.commit()
+        if present != head_revision():
+            _run_missing(connection, present)
         return head_revision()
     finally:
         connection.rollback()
         connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
         connection.commit()
+
+
+def _run_missing(connection: Connection, present: str | None) -> None:
+    from alembic import command
+    from alembic.script import ScriptDirectory
+
+    config = _config()
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if present is not None and present not in known:
+        raise MigrationRefused(
+            f"The database has schema {present}, which this version does not know: it is newer than "
+            "the code. Start the newer version, or restore a backup."
+        )
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    connection.commit()
 
 
 def _present_revision(connection: Connection) -> str | None:

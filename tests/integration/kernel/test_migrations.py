@@ -6,12 +6,19 @@ from uuid import UUID
 
 import anyio
 import pytest
+from alembic.script import ScriptDirectory
 
 from aifactory.kernel import audit
 from aifactory.kernel.audit import AuditFilter
 from aifactory.kernel.db import Database, DatabaseUnavailable
 from aifactory.kernel.ids import new_id, text_id
-from aifactory.kernel.migrations import MigrationRefused, head_revision, migrate, require_schema
+from aifactory.kernel.migrations import (
+    MigrationRefused,
+    head_revision,
+    migrate,
+    require_schema,
+    script_folder,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -36,6 +43,12 @@ async def test_several_processes_migrate_an_empty_database_once(empty_database_u
         assert await tx.raw.fetchval("SELECT version_num FROM alembic_version") == head_revision()
         assert await tx.raw.fetchval("SELECT count(*) FROM tiers") == 4
     await database.close()
+
+
+def test_the_newest_of_the_migrations_is_found_without_alembic() -> None:
+    script = ScriptDirectory(str(script_folder()))
+    assert script.get_current_head() == head_revision()
+    assert all(f"_{one.revision}_" in Path(one.path).name for one in script.walk_revisions())
 
 
 async def test_a_database_newer_than_the_code_is_refused(database: Database) -> None:

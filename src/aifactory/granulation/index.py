@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -32,6 +33,16 @@ class Sentence(msgspec.Struct, frozen=True, kw_only=True):
     part: Part
     words: list[str]
     stems: list[str]
+
+
+def _cut(part: Part, text: str, language: str) -> tuple[Sentence, ...]:
+    found = [words(sentence) for sentence in sentences(text)]
+    return tuple(Sentence(part=part, words=one, stems=stems_of(one, language)) for one in found)
+
+
+# A tree is read anew after every edit, and most of its texts are as they were.
+_SHORT = 500
+_cut_short = lru_cache(maxsize=4_096)(_cut)
 
 
 class Entry(msgspec.Struct, kw_only=True):
@@ -66,9 +77,8 @@ class Entry(msgspec.Struct, kw_only=True):
         parts += [(Part.BODY, text) for text in self.body]
         parts += [(Part.ANSWER, text) for text in self.answers]
         for part, text in parts:
-            for sentence in sentences(text):
-                found = words(sentence)
-                self.sentences.append(Sentence(part=part, words=found, stems=stems_of(found, language)))
+            cut = _cut_short if len(text) <= _SHORT else _cut
+            self.sentences += cut(part, text, language)
         self.stems = [*self.title_stems, *(stem for sentence in self.sentences for stem in sentence.stems)]
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import pairwise
 
 from aifactory.granulation.item_texts import CHOICE_KINDS
@@ -32,6 +33,12 @@ _RANGE = re.compile(
 
 def check_item(item: Item, language: str) -> list[Flaw]:
     """All flaws that show in the item alone; rules of wording are made only for English."""
+    return list(_flaws_of(item, language))
+
+
+# A tree is checked anew after every edit, and most of its items are as they were.
+@lru_cache(maxsize=2_048)
+def _flaws_of(item: Item, language: str) -> tuple[Flaw, ...]:
     flaws = list(_parts(item))
     if not item.objective_ids:
         flaws.append(("item.no_objective", Severity.ERROR, "The item tests no objective", "/objectiveIds"))
@@ -43,7 +50,7 @@ def check_item(item: Item, language: str) -> list[Flaw]:
         flaws += _number_flaws(item.options)
     if language == "en":
         flaws += wording_flaws(item)
-    return flaws
+    return tuple(flaws)
 
 
 def _parts(item: Item) -> Iterator[Flaw]:

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -11,7 +12,7 @@ from msgspec import Meta
 from aifactory.granulation.index import ROOT, TreeIndex
 from aifactory.granulation.tree import Span
 from aifactory.granulation.violations import Severity, Violation
-from aifactory.granulation.words import content_stems, normalized, sentences, stems_of, words
+from aifactory.granulation.words import content_stems, normalized, passage_stems
 
 # Quotes below this many words are too short to stand for a claim.
 MIN_QUOTE_WORDS = 3
@@ -43,6 +44,23 @@ def is_exact(span: Span, text: str) -> bool:
     return 0 <= span.start < span.end <= len(text) and text[span.start : span.end] == span.quote
 
 
+class _Known(msgspec.Struct, frozen=True):
+    """What a source says: its stems, and how rare each is among its sentences."""
+
+    stems: frozenset[str]
+    idf: dict[str, float]
+
+
+# While a tree is mended it is held against the same source again and again.
+@lru_cache(maxsize=2)
+def _known_of(text: str, language: str) -> _Known:
+    passages = passage_stems(text, language)
+    spread = Counter(stem for passage in passages for stem in passage)
+    total = len(passages) + 1
+    idf = {stem: math.log(total / count) for stem, count in spread.items()}
+    return _Known(frozenset(content_stems(text, language)), idf)
+
+
 class Evidence:
     """Whether spans are exact and support what they are cited for."""
 
@@ -51,10 +69,7 @@ class Evidence:
         self.text = text
         self._stems: dict[tuple[int, int], frozenset[str]] = {}
         # Rarity is that in the source, so that editing one node does not change another's support.
-        passages = [frozenset(stems_of(frozenset(words(one)), index.language)) for one in sentences(text)]
-        spread = Counter(stem for passage in passages for stem in passage)
-        total = len(passages) + 1
-        self._idf = {stem: math.log(total / count) for stem, count in spread.items()}
+        self._idf = _known_of(text, index.language).idf
 
     def supports(self, span: Span, said: frozenset[str]) -> bool:
         """An exact quote of a few words that shares enough of its rarer words with what is said."""
@@ -74,7 +89,7 @@ class Evidence:
 
     def _weight(self, stems: frozenset[str]) -> float:
         # Words that the source does not know can't be shared; fsum does not depend on the set's order.
-        return math.fsum(self._idf.get(stem, 0.0) for stem in stems)
+        return math.fsum([self._idf.get(stem, 0.0) for stem in stems])
 
 
 def check_spans(index: TreeIndex, text: str) -> Iterator[Violation]:
@@ -114,7 +129,7 @@ def off_topic_leaves(index: TreeIndex, text: str | None) -> list[int]:
     for entry in index.entries:
         spread.update(frozenset(entry.stems))
     root = frozenset(content_stems(f"{index.tree.title}\n{index.tree.summary}", language))
-    known = root | (frozenset(stems_of(frozenset(words(text)), language)) if text else frozenset())
+    known = root | (_known_of(text, language).stems if text else frozenset())
     terms: dict[int, frozenset[str]] = {owner: frozenset() for owner in index.children}
     for reference in index.introduced:
         terms[reference.owner] |= frozenset(content_stems(reference.target, language))

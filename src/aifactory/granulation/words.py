@@ -74,6 +74,9 @@ MIN_WORDS_FOR_LANGUAGE = 30
 MIN_FUNCTION_WORDS = 0.15
 LIST_LENGTH = 8
 SCRIPT_SAMPLE = 500
+# Titles, options and claims are cut by one rule after the other, and again for every edit of a tree.
+_SHORT = 300
+_KEPT = 4_096
 
 
 def primary_language(tag: str) -> str:
@@ -83,6 +86,15 @@ def primary_language(tag: str) -> str:
 
 def words(text: str) -> list[str]:
     """The words of a text, lower-cased, apostrophes kept inside."""
+    return list(_words_of_short(text)) if len(text) <= _SHORT else _cut(text)
+
+
+@lru_cache(maxsize=_KEPT)
+def _words_of_short(text: str) -> tuple[str, ...]:
+    return tuple(_cut(text))
+
+
+def _cut(text: str) -> list[str]:
     pattern = _WORD if "'" in text or "’" in text else _PLAIN_WORD
     return pattern.findall(text.lower())
 
@@ -133,7 +145,17 @@ def stem(word: str) -> str:
 
 def content_stems(text: str, language: str) -> list[str]:
     """The stems of the words that carry meaning, in order, repeats kept."""
-    return stems_of(words(text), language)
+    return list(_stems_of_short(text, language)) if len(text) <= _SHORT else stems_of(_cut(text), language)
+
+
+@lru_cache(maxsize=_KEPT)
+def _stems_of_short(text: str, language: str) -> tuple[str, ...]:
+    return tuple(stems_of(_cut(text), language))
+
+
+def passage_stems(text: str, language: str) -> list[frozenset[str]]:
+    """The different stems of each sentence of a source."""
+    return [frozenset(stems_of(frozenset(_cut(one)), language)) for one in sentences(text)]
 
 
 def stems_of(text_words: Iterable[str], language: str) -> list[str]:

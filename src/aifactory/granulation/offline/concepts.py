@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from aifactory.granulation.offline.digest import Definition
 from aifactory.granulation.offline.grammar import FORMULA, IMPERATIVES
@@ -208,6 +209,7 @@ def _in_sentence(term: str, lexicon: Lexicon) -> str:
     return " ".join(words)
 
 
+@lru_cache(maxsize=8_192)
 def term_key(term: str, language: str) -> tuple[str, ...]:
     """The stems that a mention of a term must have in a row."""
     return tuple(stem(word) for word in words_of(term) if not is_stop(word, language))

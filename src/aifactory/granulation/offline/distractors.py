@@ -1,6 +1,9 @@
 """Wrong options that a learner could believe: of the same kind as the key, and never also right."""
 
+from functools import lru_cache
 from math import log
+
+import msgspec
 
 from aifactory.granulation.offline.concepts import mentions, term_key
 from aifactory.granulation.offline.digest import Definition
@@ -13,6 +16,7 @@ MOST_WORDS = 22
 _WANTED = 3
 
 
+@lru_cache(maxsize=8_192)
 def is_plural(term: str) -> bool:
     """Whether a term's head looks like a plural."""
     words = words_of(term)
@@ -37,6 +41,32 @@ def says_its_term(definition: Definition, phrase: str) -> bool:
     return any(stem(word)[:6] in own for word in words_of(phrase))
 
 
+class _Offer(msgspec.Struct, frozen=True):
+    """A term's defining phrase as a wrong option."""
+
+    phrase: str
+    words: int
+    stems: frozenset[str]
+    says_its_term: bool
+
+
+# Every term of a source is held against every other.
+@lru_cache(maxsize=4_096)
+def _offer_of(definition: Definition) -> _Offer:
+    phrase = short_phrase(definition)
+    return _Offer(
+        phrase=phrase,
+        words=count_words(phrase),
+        stems=frozenset(map(stem, words_of(phrase))),
+        says_its_term=says_its_term(definition, phrase),
+    )
+
+
+@lru_cache(maxsize=8_192)
+def _head(term: str) -> list[str]:
+    return words_of(term)[-1:]
+
+
 def terms_beside(study: Study, key: Definition, line: Line) -> list[str]:
     """Other terms that could stand in the key's place, most alike first, at most three."""
     key_stems = set(term_key(key.term, study.language))
@@ -46,7 +76,7 @@ def terms_beside(study: Study, key: Definition, line: Line) -> list[str]:
         if not stems or stems <= key_stems or key_stems <= stems:
             continue
         if is_plural(other.term) != is_plural(key.term) or mentions(
-            line.stems, tuple(term_key(other.term, study.language))
+            line.stems, term_key(other.term, study.language)
         ):
             continue
         if key.term[0].isupper() != other.term[0].isupper() and not key.term.isupper():
@@ -60,7 +90,7 @@ def _likeness(key: Definition, other: Definition) -> float:
     frequency = 1.0 / (1.0 + abs(log(max(1, key.mentions)) - log(max(1, other.mentions))))
     length = 1.0 / (1.0 + abs(len(key.term) - len(other.term)) / 5)
     ending = 0.6 if key.term[-3:] == other.term[-3:] else 0.0
-    head = 0.6 if words_of(key.term)[-1:] == words_of(other.term)[-1:] else 0.0
+    head = 0.6 if _head(key.term) == _head(other.term) else 0.0
     first_word = key.phrase.split()[:1] == other.phrase.split()[:1]
     genus = 0.5 if key.phrase.split()[1:2] == other.phrase.split()[1:2] and first_word else 0.0
     near = 0.4 / (1.0 + abs(key.sentence - other.sentence) / 20)
@@ -82,11 +112,11 @@ def phrases_beside(study: Study, key: Definition, text: str) -> list[tuple[str, 
             or is_plural(other.term) != is_plural(key.term)
         ):
             continue
-        phrase = short_phrase(other)
-        words = count_words(phrase)
-        if not phrase or words > MOST_WORDS + 2 or words * 3 < size * 2 or says_its_term(other, phrase):
+        offer = _offer_of(other)
+        phrase, words = offer.phrase, offer.words
+        if not phrase or words > MOST_WORDS + 2 or words * 3 < size * 2 or offer.says_its_term:
             continue
-        if key_stems & set(map(stem, words_of(phrase))) or other.sentence == key.sentence:
+        if key_stems & offer.stems or other.sentence == key.sentence:
             continue
         alike = phrase.split()[0].lower() == opener
         scored.append((abs(words - size) - 2 * alike, other.start, phrase, other.term))

@@ -37,6 +37,7 @@ class Lexicon:
         self.as_verb: Counter[str] = Counter()
         self._usual: dict[str, str] = {}
         self._nouns: dict[str, bool] = {}
+        self._sure: dict[str, bool] = {}
 
     def usual(self, word: str) -> str:
         """A word as it is written in the middle of a sentence; lower case if only seen in front."""
@@ -77,6 +78,11 @@ class Lexicon:
 
     def is_sure_noun(self, word: str) -> bool:
         """Whether a word may stand as a phrase by itself: seen as a noun, or built like one."""
+        if word not in self._sure:
+            self._sure[word] = self._find_sure(word)
+        return self._sure[word]
+
+    def _find_sure(self, word: str) -> bool:
         low = word.lower()
         known = self.as_noun[low] or self.is_proper(word) or _NOUN_ENDING.search(low) or self.language != "en"
         return bool(known) and self.is_noun(word)

@@ -149,12 +149,13 @@ def _runs(shown: str, language: str) -> list[list[str]]:
     end = -1
     for found in WORD.finditer(shown):
         word = found[0]
-        joined = end >= 0 and _BETWEEN.match(shown[end : found.start()])
+        between = shown[end : found.start()]
+        joined = end >= 0 and (between == " " or _BETWEEN.match(between))
         if not joined and open_run:
             runs.append(open_run)
             open_run = []
         end = found.end()
-        if word.lower().endswith(("'s", "’s")):
+        if word[-1] in "sS" and word[-2:-1] in ("'", "’"):
             word = word[:-2]
         if is_stop(found[0], language):
             if open_run:

@@ -183,5 +183,5 @@ def is_prose(shown: str) -> bool:
     words = shown.count(" ") + 1
     if not opener or not (opener.isupper() or opener.isdigit()) or not 5 <= words <= 60:
         return False
-    letters = sum(character.isalpha() or character == " " for character in shown)
+    letters = sum(map(str.isalpha, shown)) + shown.count(" ")
     return shown.rstrip("\"'”’»)")[-1:] in (".", "!", "…") and letters >= 0.8 * len(shown)

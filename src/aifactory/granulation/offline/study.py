@@ -1,12 +1,13 @@
 """All that is known about a source while a tree is made of it."""
 
 from bisect import bisect_left
+from functools import lru_cache
 from itertools import accumulate
 
 from aifactory.granulation.offline.brief import Brief
 from aifactory.granulation.offline.concepts import Mentions, term_key
 from aifactory.granulation.offline.digest import Definition, Digest, Procedure
-from aifactory.granulation.offline.lexicon import build_lexicon
+from aifactory.granulation.offline.lexicon import Lexicon, build_lexicon
 from aifactory.granulation.offline.phrases import PhraseBook
 from aifactory.granulation.offline.reading import Line, Reading, open_reading
 
@@ -17,6 +18,15 @@ def _is_quotable(line: Line) -> bool:
     return line.usable and 6 <= line.words <= 45
 
 
+# Parts that no model wrote are written one by one, of the same source.
+@lru_cache(maxsize=1)
+def _opened(digest: Digest, text: str) -> tuple[Reading, Lexicon, PhraseBook, Mentions]:
+    reading = open_reading(digest, text)
+    lexicon = build_lexicon(reading.lines, digest.language)
+    book = PhraseBook(reading.lines, lexicon, digest.language)
+    return reading, lexicon, book, Mentions(reading.lines, digest.language)
+
+
 class Study:
     """The reading of a source with its words, phrases and terms, and what the brief stresses."""
 
@@ -24,11 +34,8 @@ class Study:
         self.digest = digest
         self.brief = brief
         self.language = digest.language
-        self.reading: Reading = open_reading(digest, text)
+        self.reading, self.lexicon, self.book, self.mentions = _opened(digest, text)
         self.lines = self.reading.lines
-        self.lexicon = build_lexicon(self.lines, digest.language)
-        self.book = PhraseBook(self.lines, self.lexicon, digest.language)
-        self.mentions = Mentions(self.lines, digest.language)
         self.definitions = digest.concepts
         # Names with their articles, as they have been looked up.
         self.named: dict[str, str] = {}

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from aifactory.granulation import steps
+from aifactory.granulation.generation.asks import Ask
 from aifactory.granulation.generation.prompts import SYSTEM
 from aifactory.granulation.local_steps import _answers
 from aifactory.granulation.model import steps as model_steps
@@ -29,7 +30,10 @@ Spoil = Callable[[str, Portion, Any], Any]
 
 
 class Paper:
-    """Runs a stage's steps in this process; ``spoil`` may change or drop (None) an answer."""
+    """Runs a stage's steps in this process; ``spoil`` may change or drop (None) an answer.
+
+    Every call is made, and its answer read, under each of the profiles; the first one's goes into the tree.
+    """
 
     def __init__(
         self,
@@ -38,7 +42,7 @@ class Paper:
         source: bytes | None = None,
         *,
         quality: Mapping[str, float] | None = None,
-        profile: SchemaProfile = SchemaProfile.OPENAI,
+        profiles: tuple[SchemaProfile, ...] = (SchemaProfile.OPENAI,),
         spoil: Spoil | None = None,
     ) -> None:
         spec = builtin_specs()[structure_type]
@@ -49,7 +53,7 @@ class Paper:
         self.path = ModelPath(wish=self.wish, generator=GENERATOR, has_source=source is not None)
         self.content = source
         self.quality = quality or {}
-        self.profile = profile
+        self.profiles = profiles
         self.spoil = spoil
         self.prompts: list[tuple[str, str]] = []
         self.tokens: dict[str, int] = {}
@@ -57,17 +61,20 @@ class Paper:
     def ask(self, kind: str, data: dict[str, bytes], portion: Portion = Portion(part="")) -> bytes | None:  # noqa: B008
         """Make a call: the answer, read as the product reads it."""
         ask = ask_of(kind, data, self.wish, self.wish.recipe, portion, 12_000)
-        form = answer_format(ask.type, name=ask.name, profile=self.profile)
         self.prompts.append((kind, ask.user))
+        value, *_ = [self._answer(kind, ask, profile) for profile in self.profiles]
+        if self.spoil is not None:
+            value = self.spoil(kind, portion, value)
+        return None if value is None else msgspec.json.encode(value)
+
+    def _answer(self, kind: str, ask: Ask, profile: SchemaProfile) -> Any:
+        form = answer_format(ask.type, name=ask.name, profile=profile)
         messages = [Message(role="system", text=SYSTEM), Message(role="user", text=ask.user)]
         written = write(messages, dict(form.schema), quality=self.quality, as_json=True)
         self.tokens[kind] = self.tokens.get(kind, 0) + len(written.text) // 4
         reading = read_answer(written.text, form, finish_is_length=False)
-        assert reading.fault is None, (kind, reading, written.text[:300])
-        value = msgspec.json.decode(msgspec.json.encode(reading.value))
-        if self.spoil is not None:
-            value = self.spoil(kind, portion, value)
-        return None if value is None else msgspec.json.encode(value)
+        assert reading.fault is None, (kind, profile, reading, written.text[:300])
+        return msgspec.json.decode(msgspec.json.encode(reading.value))
 
     def run(self) -> tuple[Tree, Assessment, dict[str, Any]]:
         """Go the whole way; returns the tree, its assessment and what the steps said."""

@@ -1,11 +1,12 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.granulation.generation.paper import Paper
 
 from aifactory.granulation.generation.prompts import SYSTEM
 from aifactory.granulation.model.calls import Portion
-from aifactory.granulation.structured import check_strict
+from aifactory.granulation.structured import AnswerFormat, check_strict
 from aifactory.granulation.tree import Origin, walk
 from aifactory.resources.interface import SchemaProfile
 
@@ -53,28 +54,38 @@ def test_a_topic_alone_gives_a_valid_tree_without_spans(structure_type: str) -> 
 
 
 @pytest.mark.parametrize("structure_type", TYPES)
-@pytest.mark.parametrize("profile", list(SchemaProfile))
+@pytest.mark.parametrize(
+    ("granularity", "profiles"),
+    # The largest schemas under all; and a tree of each one's own answers, in which the size tells nothing.
+    [(5, tuple(SchemaProfile)), *((1, (profile,)) for profile in SchemaProfile)],
+    ids=["all", *SchemaProfile],
+)
 def test_every_schema_is_accepted_by_each_provider_profile(
-    structure_type: str, profile: SchemaProfile, monkeypatch: pytest.MonkeyPatch
+    structure_type: str,
+    granularity: int,
+    profiles: tuple[SchemaProfile, ...],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from tests.unit.granulation.generation import paper as paper_module
 
     sent = []
     make = paper_module.answer_format
 
-    def keep(*given: object, **named: object) -> object:
-        made = make(*given, **named)  # type: ignore[arg-type]
-        sent.append(made)
+    def keep(*given: Any, profile: SchemaProfile, **named: Any) -> AnswerFormat:
+        made = make(*given, profile=profile, **named)
+        sent.append((profile, made))
         return made
 
     monkeypatch.setattr(paper_module, "answer_format", keep)
     rates = {"titles.duplicate": 1.0, "items.two_keys": 0.5}
-    parameters = {"granularityLevel": 5, "validation": {"level": 3}}
-    paper = Paper(structure_type, parameters, WATER, quality=rates, profile=profile)
+    parameters = {"granularityLevel": granularity, "validation": {"level": 3}}
+    paper = Paper(structure_type, parameters, WATER, quality=rates, profiles=profiles)
     paper.run()
     paper.ask("judge", {"judged": b"# Brief\nType: course\n# Outline\n1 A\n"}, Portion(part=""))
-    assert {one.name for one in sent} >= {"outline", "expansion", "judgement"}
-    for one in sent:
+    for profile in profiles:
+        names = {one.name for under, one in sent if under is profile}
+        assert names >= {"outline", "expansion", "judgement"}
+    for profile, one in sent:
         assert check_strict(one.schema, profile) == [], one.name
         assert one.report.properties < 120
         assert one.report.depth <= 6

@@ -1,5 +1,6 @@
 """The outline gate and the sharing out of a source, on any answer of the outline's type."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,18 @@ CHECKED = settings(deadline=None, derandomize=True, max_examples=60,
                    suppress_health_check=list(HealthCheck))  # fmt: skip
 
 
+@cache
 def recipe_for(structure_type: str) -> Recipe:
     return recipe_of(
         builtin_specs()[structure_type],
         Counts(per_level=(4, 3, 1)[: 3 if structure_type in ("course", "document") else 2]),
     )
+
+
+@cache
+def outlines(structure_type: str, grounded: bool, most: int) -> st.SearchStrategy[Any]:
+    """Any answer, its strategy built once."""
+    return answers_of(answers.outline_type(recipe_for(structure_type), grounded=grounded), most=most)
 
 
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
@@ -40,9 +48,9 @@ def test_any_outline_is_refused_or_planned_within_its_limits(
     structure_type: str, grounded: bool, data: st.DataObject
 ) -> None:
     recipe = recipe_for(structure_type)
-    drawn = data.draw(answers_of(answers.outline_type(recipe, grounded=grounded), most=6))
+    drawn = data.draw(outlines(structure_type, grounded, 6))
     if outline_faults(drawn, recipe) is not None:
-        drawn = data.draw(sound_outline(recipe, drawn, grounded))
+        drawn = data.draw(sound_outline(structure_type, drawn, grounded))
         assert outline_faults(drawn, recipe) is None
     plan = plan_of(drawn, recipe, PASSAGES if grounded else None)
     assert 1 <= len(plan.parts) <= recipe.parts
@@ -63,10 +71,10 @@ def test_any_outline_is_refused_or_planned_within_its_limits(
 
 
 @st.composite
-def sound_outline(draw: Any, recipe: Recipe, drawn: dict[str, Any], grounded: bool) -> dict[str, Any]:
+def sound_outline(draw: Any, structure_type: str, drawn: dict[str, Any], grounded: bool) -> dict[str, Any]:
     """The same answer with enough of everything, and duplicates and cycles kept."""
-    kind = answers.outline_type(recipe, grounded=grounded)
-    whole = draw(answers_of(kind, most=3).filter(lambda one: bool(one["nodes"])))
+    recipe = recipe_for(structure_type)
+    whole = draw(outlines(structure_type, grounded, 3).filter(lambda one: bool(one["nodes"])))
     node = whole["nodes"][0]
     nodes = [{**node, "key": key} for key in (*answers.part_keys(recipe), "m1", "m2")]
     if recipe.part_needs:

@@ -5,13 +5,12 @@ import re
 import subprocess
 import sys
 import time
-from itertools import pairwise
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.granulation.offline.samples import DOCUMENTS, brief, example, format_of, make
+from tests.unit.granulation.offline.samples import DOCUMENTS, brief, example, format_of, hashes, make
 
 from aifactory.granulation.offline.generate import generate
 from aifactory.granulation.offline.source import SourceError, read_source
@@ -40,8 +39,8 @@ def points(tree: Tree) -> list[Node]:
     return [node for _, node in walk(tree) if node.kind == "point"]
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
 @pytest.mark.parametrize(("structure_type", "per_level"), SHAPES)
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_examples_make_trees_that_are_accepted(
     name: str, structure_type: str, per_level: tuple[int, ...]
 ) -> None:
@@ -59,8 +58,8 @@ def test_examples_make_trees_that_are_accepted(
     assert result.score >= 75
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
 @pytest.mark.parametrize(("structure_type", "per_level"), SHAPES)
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_every_leaf_points_at_its_passage_and_counts_are_upper_limits(
     name: str, structure_type: str, per_level: tuple[int, ...]
 ) -> None:
@@ -208,11 +207,8 @@ def test_a_title_in_the_brief_wins(structure_type: str) -> None:
 
 def test_same_input_gives_the_same_bytes_whatever_the_hash_seed() -> None:
     program = (
-        "import hashlib, msgspec\n"
-        "from tests.unit.granulation.offline.samples import make\n"
-        "for shape in (('flashcards', 6, 12), ('document', 6, 3, 3)):\n"
-        "    for name in ('drinking-water.md', 'tides.txt'):\n"
-        "        print(hashlib.sha256(msgspec.json.encode(make(name, *shape)[1])).hexdigest())\n"
+        "from tests.unit.granulation.offline.samples import hashes\n"
+        "print(*hashes((('flashcards', 6, 12), ('document', 6, 3, 3))))\n"
     )
     outputs = [
         subprocess.run(
@@ -221,11 +217,12 @@ def test_same_input_gives_the_same_bytes_whatever_the_hash_seed() -> None:
             check=True,
             capture_output=True,
             text=True,
-        ).stdout
-        for seed in ("0", "1", "4242")
+        ).stdout.split()
+        for seed in ("0", "4242")
     ]
-    assert len(outputs[0].split()) == 4
-    assert all(one == two for one, two in pairwise(outputs))
+    assert len(outputs[0]) == 4
+    # This process has a seed of its own, and made some of them for other tests, after other texts.
+    assert outputs[0] == outputs[1] == hashes((("flashcards", 6, 12), ("document", 6, 3, 3)))
 
 
 _SCRAPS = st.sampled_from(

@@ -6,6 +6,7 @@ ledger of a client is written under the locks of its budgets, so the order of it
 commits: every hold and every refusal is judged by replaying it.
 """
 
+import argparse
 import contextlib
 import random
 from bisect import bisect_left, bisect_right
@@ -38,6 +39,9 @@ from aifactory.resources.queries import books as book_queries
 from aifactory.resources.queries import budgets as queries
 from aifactory.resources.records import Run
 from aifactory.resources.service import ResourceService
+from prove.databases import Databases
+from prove.pools import add_pool
+from prove.reporting import Option, Proof, Proven, counted, proven
 from prove.sized_worker import HOP, SizedWorker
 
 NANO_PER_UNIT = 1000
@@ -191,7 +195,7 @@ class Trials:
             template=template,
             template_version=1,
             flow=(FlowStage(worker=SizedWorker.name, template_ref="proof"),),
-            parameters={"units": units},
+            parameters={"jobs": 1, "units": units},
         )
 
     async def _cancel(self, database: Database, execution_id: ExecutionId) -> None:
@@ -260,8 +264,8 @@ class Trials:
 
     def _judge_refusals(self, moments: list[Moment], places: dict[tuple[ExecutionId, str], int]) -> None:
         """A refusal is right if at some moment while it was decided the hold did not fit."""
-        changes = [one for one in self.attempts if one.execution_id is not None]
-        found = [(one, places.get((one.execution_id, one.kind), 0)) for one in changes if one.execution_id]
+        changes = [(one, one.execution_id) for one in self.attempts if one.execution_id is not None]
+        found = [(one, places[done, one.kind]) for one, done in changes if (done, one.kind) in places]
         by_end = sorted((one.ended, place) for one, place in found)
         by_begin = sorted((one.begun, place) for one, place in found)
         latest, first = _running(by_end, max), _running(by_begin[::-1], min)[::-1]
@@ -294,7 +298,8 @@ async def run(database: Database, trials: int, *, at_once: int = AT_ONCE, seed: 
         databases = [Database(url=database.url, pool_size=CONNECTIONS) for _ in range(ENGINES)]
         for one in databases:
             stack.push_async_callback(one.close)
-        await _set_up(database)
+        async with database.begin() as tx:
+            await add_pool(tx, HOP.pool, capacity=10**6, refill=10**6, price_nano=NANO_PER_UNIT)
         tried = Trials(databases=databases, seed=seed, at_once=at_once)
         for number in range(trials):
             await tried.run(number)
@@ -311,22 +316,28 @@ async def run(database: Database, trials: int, *, at_once: int = AT_ONCE, seed: 
     )
 
 
-async def _set_up(database: Database) -> None:
-    async with database.begin() as tx:
-        await tx.raw.execute(
-            """
-            INSERT INTO resource_pools (pool, unit, capacity, refill_per_second, price_nano_per_million,
-                level_micro, as_of) VALUES ('proof', 'units', 1000000, 1000000, 0, 1000000000000, $1)
-            """,
-            tx.now,
-        )
-        await tx.raw.execute("INSERT INTO providers (provider, source) VALUES ('proof', 'file')")
-        await tx.raw.execute(
-            """
-            INSERT INTO models (provider, model, pool, input_nano_per_million, cached_nano_per_million,
-                output_nano_per_million, price_source, price_at, max_output_tokens)
-            VALUES ('proof', 'proof-model', 'proof', $1, $1, $1, 'a proof', $2, 4096)
-            """,
-            NANO_PER_UNIT * 1_000_000,
-            tx.now,
-        )
+async def _prove(databases: Databases, asked: argparse.Namespace) -> Proven:
+    async with databases.fresh() as database:
+        report = await run(database, asked.trials)
+    promises = {f"{report.differences} differences in the audit": report.differences == 0}
+    rows = {
+        "trials": report.trials,
+        "submissions at once in each": AT_ONCE,
+        "admitted": report.admitted,
+        "refused": counted(report.refused),
+        "cancelled meanwhile": report.cancelled,
+        "settled meanwhile": report.settled,
+        "cut off by a time limit": report.cut_off,
+        "differences in the audit": report.differences,
+        "violations": len(report.violations),
+    }
+    return proven(rows, promises=promises, broken=report.violations[:20])
+
+
+PROOF = Proof(
+    name="budgets",
+    shows="200 submissions at once on tight budgets, again and again: never over a limit, nobody denied",
+    needs="10 to 30 minutes, 500 MB of disk",
+    options=(Option(name="trials", default=1000, help="how many `budgets` runs"),),
+    run=_prove,
+)

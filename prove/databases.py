@@ -1,10 +1,11 @@
-"""A PostgreSQL server of a proof's own, and fresh databases on it; nothing of it stays."""
+"""PostgreSQL servers of the proofs' own: one of many databases that leaves nothing, and one that is kept."""
 
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 import asyncpg
 import msgspec
@@ -42,13 +43,41 @@ class Databases(msgspec.Struct, frozen=True, kw_only=True):
 async def open_databases() -> AsyncIterator[Databases]:
     """Run a server in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="aifactory-proof-") as folder:
-        server = EmbeddedPostgres(folder=Path(folder), settings=FAST)
-        url = await anyio.to_thread.run_sync(server.start)
-        try:
+        async with _serving(Path(folder), FAST) as url:
             yield Databases(url=url, template=await _make_template(url))
+
+
+@contextlib.asynccontextmanager
+async def open_place(folder: Path) -> AsyncIterator[Database]:
+    """Keep a server in a folder, with one database: a proof that is interrupted goes on there.
+
+    It notes when each transaction was committed, which tells who ran beside whom.
+    """
+    await anyio.Path(folder).mkdir(parents=True, exist_ok=True)
+    async with _serving(folder, {**FAST, "track_commit_timestamp": "on"}) as url:
+        database = Database(url=url)
+        await migrate(database)
+        try:
+            yield database
         finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(server.stop)
+            await database.close()
+
+
+async def empty_place(database: Database) -> None:
+    """Forget all that a place holds: the next proof begins anew."""
+    async with database.begin() as tx:
+        await tx.raw.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+
+
+@contextlib.asynccontextmanager
+async def _serving(folder: Path, settings: Mapping[str, str]) -> AsyncIterator[str]:
+    server = EmbeddedPostgres(folder=folder, settings=settings)
+    url = await anyio.to_thread.run_sync(server.start)
+    try:
+        yield url
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(server.stop)
 
 
 async def _make_template(url: str) -> str:

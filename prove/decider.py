@@ -3,44 +3,36 @@
 ``python -m prove.decider URL SLOTS`` starts them; all die with whoever holds its standard input.
 """
 
+import asyncio
+import contextlib
 import logging
 import os
 import random
 import signal
+import subprocess
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncIterator
 
 import anyio
 import structlog
 
-from aifactory.kernel.db import Database, Tx
+from aifactory.kernel.db import Database
 from aifactory.kernel.notices import Notices
 from aifactory.resources.engine import Engine
 from aifactory.resources.interface import (
     Emit,
-    EndedJob,
-    FlowStage,
-    Hop,
     Job,
     JobFault,
     Line,
-    ModelChoice,
-    NewJob,
     Outcome,
-    Phase,
-    Ports,
     ResolvedStage,
     Route,
-    RunningStage,
     StageInputs,
-    StageResult,
-    StageState,
-    Tier,
     Usage,
 )
+from prove.plain_worker import PlainWorker, line_of
+from prove.pools import hop_of
 
-INPUT_BOUND, OUTPUT_LIMIT = 300, 200
 _AGAIN = JobFault(code="flaky", message="Again.", retryable=True, retry_after_seconds=0.0)
 _BROKEN = JobFault(code="broken", message="No.", retryable=False)
 
@@ -48,7 +40,7 @@ _BROKEN = JobFault(code="broken", message="No.", retryable=False)
 def route_of(name: str) -> Route:
     """Return the route over one pool, or two of them; each start needs a unit of one behind an ``&``."""
     name, _, further = name.partition("&")
-    hops = tuple(Hop(provider=pool, model=f"{pool}-model", pool=pool) for pool in name.split("+"))
+    hops = tuple(hop_of(pool) for pool in name.split("+"))
     return Route(hops=hops, further_pools=(further,) if further else ())
 
 
@@ -65,62 +57,65 @@ def an_outcome(chance: random.Random) -> Outcome:
     return Outcome(usage=usage, fault=_AGAIN if kind == "again" else _BROKEN)
 
 
-class InstantWorker:
+class InstantWorker(PlainWorker):
     """One phase of as many jobs as asked; each ends at once."""
-
-    name = "granulation"
 
     def __init__(self) -> None:
         self.chance = random.Random()
 
-    async def resolve(
-        self, tx: Tx, stage: FlowStage, parameters: Mapping[str, Any], tier: Tier, choice: ModelChoice
-    ) -> ResolvedStage:
-        """See ``Worker.resolve``."""
-        return ResolvedStage(
-            template=stage.template_ref,
-            template_version=1,
-            minimum_tier=Tier.BASIC,
-            parameters=dict(parameters),
-        )
-
-    def ports(self, resolved: ResolvedStage) -> Ports | None:
-        """See ``Worker.ports``."""
-        return None
-
     def estimate(self, resolved: ResolvedStage, inputs: StageInputs | None) -> list[Line]:
         """See ``Worker.estimate``."""
         route = route_of(resolved.parameters["route"])
-        return [
-            Line(
-                kind="write",
-                phase="write",
-                count=resolved.parameters["jobs"],
-                route=route,
-                needs=dict.fromkeys(route.further_pools, 1),
-                input_bound=INPUT_BOUND,
-                output_limit=OUTPUT_LIMIT,
-                expected_input=INPUT_BOUND // 2,
-                expected_output=OUTPUT_LIMIT // 2,
-            )
-        ]
-
-    def plan(self, resolved: ResolvedStage, inputs: StageInputs) -> Phase:
-        """See ``Worker.plan``."""
-        job = NewJob(kind="write", line="write", payload={})
-        return Phase(name="write", jobs=(job,) * resolved.parameters["jobs"])
+        needs = dict.fromkeys(route.further_pools, 1)
+        return [line_of("write", resolved.parameters["jobs"], route, needs=needs)]
 
     async def run(self, job: Job, emit: Emit) -> Outcome:
         """End at once."""
         return an_outcome(self.chance)
 
-    async def record(self, tx: Tx, job: EndedJob, outcome: Outcome) -> list[NewJob]:
-        """See ``Worker.record``."""
-        return []
 
-    async def advance(self, tx: Tx, stage: RunningStage) -> Phase | StageResult:
-        """See ``Worker.advance``."""
-        return StageResult(state=StageState.SUCCEEDED, outputs={"jobs": len(stage.jobs)})
+class Deciders:
+    """Processes that decide, each started again after its death."""
+
+    def __init__(self, url: str, slots: int) -> None:
+        self.pids: list[int] = []
+        self._nursery = subprocess.Popen(
+            [sys.executable, "-m", "prove.decider", url, str(slots)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def start(self) -> None:
+        """Start one more."""
+        assert self._nursery.stdin is not None
+        assert self._nursery.stdout is not None
+        self._nursery.stdin.write(b"start\n")
+        self._nursery.stdin.flush()
+        self.pids.append(int(self._nursery.stdout.readline()))
+
+    def kill(self, pid: int) -> None:
+        """End one as the kernel does, and start another."""
+        self.pids.remove(pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        self.start()
+
+    def end(self) -> None:
+        """End all of them at once."""
+        self._nursery.communicate()
+
+
+@contextlib.asynccontextmanager
+async def open_deciders(url: str, count: int, *, slots: int) -> AsyncIterator[Deciders]:
+    """Start so many, of so many slots each; all end with the block."""
+    deciders = Deciders(url, slots)
+    try:
+        for _ in range(count):
+            await asyncio.to_thread(deciders.start)
+        yield deciders
+    finally:
+        deciders.end()
 
 
 async def decide(url: str, slots: int) -> None:

@@ -4,10 +4,10 @@ Every job ends in the round in which it began and uses what was estimated. Waits
 pool, so that they do not depend on how fast a machine is; where a wait is in seconds, the refill decides.
 """
 
-import contextlib
+import argparse
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 import msgspec
@@ -18,48 +18,19 @@ from aifactory.resources import buckets
 from aifactory.resources.interface import Tier, Urgency
 from aifactory.resources.policy import GUARD_EVERY
 from aifactory.resources.pool_plan import RECENT_STARTS
-from aifactory.resources.queries.tick import Claimed
 from prove import filling
+from prove.databases import Databases
+from prove.fairness_ground import Ground, Terms, open_ground, owners
+from prove.reporting import Proof, Proven, as_table
 from prove.sized_worker import HOP
-from prove.turns import StillTime, Turns, open_turns
 
 LEAST_JAIN = 0.99
 MOST_UNEVEN = 3  #: sizes of jobs for which that is promised: the guard gives starts, not units
 MOST_WAIT = 2.0  #: of a small client, compared with alone
 MOST_OFF = 0.02  #: of a share
 POLICY_OF = {"fast": "score", "normal": "fair", "batch": "fair"}
-#: In which queue, who is small, who is large.
-CASES = (
-    ("normal", Tier.STANDARD, Tier.STANDARD),
-    ("fast", Tier.STANDARD, Tier.STANDARD),
-    ("batch", Tier.STANDARD, Tier.STANDARD),
-    ("normal", Tier.BASIC, Tier.ENTERPRISE),
-    ("fast", Tier.BASIC, Tier.ENTERPRISE),
-)
-#: The sizes of jobs that clients have, in turn.
-SIZES = ((100,), (100, 150, 200, 250, 300), (20, 40, 80, 160, 320))
 _URGENCY_OF = {"fast": Urgency.HIGH, "normal": Urgency.NORMAL, "batch": Urgency.LOW}
 _PARTS = itertools.count(1)  # so that the ids of copies are new
-_CLEAR = """
-TRUNCATE resource_queue, queue_due, client_pool_usage;
-DELETE FROM lanes;
-UPDATE resource_pools SET start_seq = 0, last_start_seq = 0, recent_starts = '', last_urgent_at = NULL,
-    capacity = 1000000000, refill_per_second = 1000000000, level_micro = 1000000000000000, big_job_id = NULL,
-    big_job_since = NULL
-WHERE pool = 'proof'
-"""
-
-
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """How large a measurement is."""
-
-    backlog: int = 100_000  #: jobs of the large client
-    own: int = 64  #: jobs of the small one
-    cases: tuple[tuple[str, Tier, Tier], ...] = CASES
-    clients: int = 20
-    sizes: tuple[tuple[int, ...], ...] = SIZES
-    starts: int = 4_000
-    flooded: int = 20
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,47 +39,6 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     rows: list[tuple[object, ...]]
     broken: tuple[str, ...] = ()
-
-
-class Ground:
-    """Turns in still time; one measurement after the other, each on an empty queue."""
-
-    def __init__(self, turns: Turns, time: StillTime, terms: Terms) -> None:
-        self.turns = turns
-        self.time = time
-        self.terms = terms
-
-    async def clear(self, *, slots: int = 32) -> None:
-        """Empty the queue and forget who used what."""
-        async with self.time.lend() as raw:
-            await raw.execute(_CLEAR)
-        self.turns.engine.lease.slots = slots
-        await self.turns.engine.lease.round()
-
-    async def starts(self, count: int) -> list[Claimed]:
-        """Go round until so many jobs have started, a second a round; fewer only if there are no more."""
-        started: list[Claimed] = []
-        while len(started) < count and (more := await self.turns.round()):
-            started += more
-            self.time.later(1)
-        if not started:
-            raise RuntimeError("Nothing can start.")
-        return started[:count]
-
-    async def clients(self, count: int, tier: Tier = Tier.STANDARD) -> list[ClientId]:
-        """Add clients of one tier."""
-        return [await self.turns.client(tier) for _ in range(count)]
-
-
-@contextlib.asynccontextmanager
-async def open_ground(database: Database, terms: Terms) -> AsyncIterator[Ground]:
-    """Open the ground on a database."""
-    time = StillTime(url=database.url)
-    try:
-        async with open_turns(time) as turns:
-            yield Ground(turns, time, terms)
-    finally:
-        await time.close()
 
 
 async def run(database: Database, terms: Terms) -> list[Table]:
@@ -122,11 +52,6 @@ async def run(database: Database, terms: Terms) -> list[Table]:
             await shares_of_queues(ground),
             await recall_of_reserve(ground),
         ]
-
-
-def owners(started: Sequence[Claimed]) -> list[ClientId]:
-    """Return whose jobs were started, in order."""
-    return [ClientId(one.start.lane.client_id) for one in started]
 
 
 def jain(amounts: Sequence[float]) -> float:
@@ -348,3 +273,20 @@ async def _recall(ground: Ground, percent: int, refill: int, units: int) -> floa
         if ground.time.moment - asked > timedelta(minutes=1):
             raise RuntimeError("Urgent work did not start within a minute.")
     return (ground.time.moment - asked) / timedelta(seconds=1)
+
+
+async def _prove(databases: Databases, _: argparse.Namespace) -> Proven:
+    async with databases.fresh() as database:
+        tables = await run(database, Terms())
+    for one in tables:
+        print(f"\n{one.title}\n\n{as_table(one.rows)}", flush=True)
+    kept = [("tables", "broken promises")] + [(one.title, len(one.broken)) for one in tables]
+    return Proven(table=kept, broken=tuple(words for one in tables for words in one.broken))
+
+
+PROOF = Proof(
+    name="fairness",
+    shows="who gets how much: small behind large, equal clients, tiers, the guard, queues, the reserve",
+    needs="2 to 5 minutes, 400 MB of disk",
+    run=_prove,
+)

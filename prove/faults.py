@@ -1,5 +1,6 @@
 """Many executions against a provider that fails: what becomes of them, and whether the books agree."""
 
+import argparse
 from collections import Counter
 
 import msgspec
@@ -8,10 +9,13 @@ from aifactory.granulation.parameters import counts_of, read_parameters
 from aifactory.granulation.specs import builtin_specs
 from aifactory.granulation.tree import Tree, walk
 from aifactory.kernel.db import Database
+from aifactory.kernel.money import usd
 from aifactory.resources.audit import audit
 from devprovider.running import Running
 from prove.books import Comparison, compare
+from prove.databases import Databases
 from prove.ground import FINE, Ground, Work, open_ground, tree_of
+from prove.reporting import Option, Proof, Proven, counted, proven
 
 # 20 % of all calls: 8 % 429 and 5xx, 4 % hang, 3 % cut, 3 % wrong type, 2 % garbage or refusal.
 FAULTS = {
@@ -40,6 +44,9 @@ FLAWS = dict.fromkeys(
     ),
     0.05,
 )
+LEAST_FINE = 0.995
+MOST_PATCHES = 0.10
+WITHIN_SECONDS = 3600.0
 _SOURCES = ("drinking-water.md", "sourdough.md", None, "balance-sheet.md", "tides.txt")
 _TYPES = ("course", "quiz", "flashcards", "document")
 
@@ -145,3 +152,43 @@ async def _report(
         books=await compare(ground.database, calls),
         audit_differences=len(audited.differences),
     )
+
+
+async def _prove(databases: Databases, asked: argparse.Namespace) -> Proven:
+    async with databases.fresh() as database:
+        report = await run(database, asked.executions, within_seconds=WITHIN_SECONDS)
+    books = report.books
+    promises = {
+        f"{report.fine:.1%} ended well, at least {LEAST_FINE:.1%} must": report.fine >= LEAST_FINE,
+        f"{report.stuck} executions are stuck": report.stuck == 0,
+        f"{report.depth_missed} results are not as deep as asked": report.depth_missed == 0,
+        f"patches took {report.patch_share:.1%} of the tokens": report.patch_share <= MOST_PATCHES,
+        f"{report.audit_differences} differences in the audit": report.audit_differences == 0,
+    }
+    rows = {
+        "executions": report.executions,
+        "ended": counted(report.by_state),
+        "ended well": f"{report.fine:.1%}",
+        "stuck": report.stuck,
+        "depth missed": report.depth_missed,
+        "calls": report.calls,
+        "calls with a fault": f"{report.faulty_calls} ({report.faulty_calls / max(1, report.calls):.1%})",
+        "tokens": report.tokens,
+        "of repair patches": f"{report.patch_tokens} ({report.patch_share:.1%})",
+        "of discarded answers": report.discarded_tokens,
+        "calls paid": f"{books.paid_calls}, {usd(books.paid_nano)} USD",
+        "served and lost": books.unpaid_served_calls,
+        "refused": books.refused_calls,
+        "differences to the provider's book": len(books.differences),
+        "differences in the audit": report.audit_differences,
+    }
+    return proven(rows, promises=promises, broken=books.differences)
+
+
+PROOF = Proof(
+    name="faults",
+    shows="executions against a provider of whose calls every fifth fails",
+    needs="3 to 10 minutes, 200 MB of disk",
+    options=(Option(name="executions", default=200, help="how many `faults` runs"),),
+    run=_prove,
+)

@@ -1,9 +1,9 @@
 """Several processes on one database, killed again and again: everything ends once, nothing is paid twice."""
 
+import argparse
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,18 @@ from aifactory.accounts import clients
 from aifactory.factory import build_factory
 from aifactory.kernel.db import Database
 from aifactory.kernel.ids import text_id
+from aifactory.kernel.money import usd
 from aifactory.kernel.principal import Principal, Role
 from aifactory.resources.audit import audit
 from aifactory.resources.interface import Tier
 from aifactory.settings import Settings
 from devprovider.running import Running
 from prove.books import Comparison, compare
-from prove.followers import Followed, follow
+from prove.databases import Databases
+from prove.followers import Followed, broken_events, follow
 from prove.ground import BUDGET_NANO, EXAMPLES, write_providers
 from prove.members import Fleet, Member, open_fleet
+from prove.reporting import Option, Proof, Proven, counted, proven
 
 PROCESSES = 3
 UNFINISHED = 120  #: executions that are under way at once
@@ -270,35 +273,6 @@ async def _judge(
 
 
 _NONE_LEFT = ("unfinished", "open_jobs", "running", "miscounted")
-_ENDS = frozenset(
-    f"execution.{state}" for state in ("succeeded", "partial", "failed", "cancelled", "expired")
-)
-
-
-async def broken_events(database: Database, followed: Sequence[tuple[str, Followed]]) -> list[str]:
-    """Compare the events of all executions with their ends, and with what each follower of a request saw."""
-    async with database.begin() as tx:
-        ends = await tx.raw.fetch("SELECT id, request_id, state FROM executions")
-        rows = await tx.raw.fetch("SELECT execution_id, seq, type FROM execution_events ORDER BY 1, 2")
-    stored: dict[Any, list[tuple[int, str]]] = {}
-    for row in rows:
-        stored.setdefault(row["execution_id"], []).append((row["seq"], row["type"]))
-    events = {text_id("req", row["request_id"]): stored.get(row["id"], []) for row in ends}
-    broken = []
-    for row in ends:
-        name = text_id("req", row["request_id"])
-        seqs, types = [seq for seq, _ in events[name]], [type_ for _, type_ in events[name]]
-        finals = [type_ for type_ in types if type_ in _ENDS]
-        if finals != [f"execution.{row['state']}"] or types[-1:] != finals:
-            broken.append(f"{name} is {row['state']}; its ends: {finals}, its last event: {types[-1:]}")
-        if seqs != list(range(1, len(seqs) + 1)) or types.count("execution.started") != 1:
-            broken.append(f"{name} has odd events: {events[name]}")
-    for name, seen in followed:
-        told = list(zip(seen.seqs, seen.types, strict=True))
-        if told != events.get(name) or not seen.ended:
-            broken.append(f"{name}: a follower saw {told}, stored are {events.get(name)}")
-    unseen = events.keys() - {name for name, _ in followed}
-    return broken + [f"{name} was followed by nobody" for name in sorted(unseen)]
 
 
 def _repeated(attempts: list[Any]) -> list[str]:
@@ -311,3 +285,41 @@ def _repeated(attempts: list[Any]) -> list[str]:
         if row["outcome"] == "succeeded":
             succeeded.add(row["job_id"])
     return repeated
+
+
+async def _prove(databases: Databases, asked: argparse.Namespace) -> Proven:
+    async with databases.fresh() as database:
+        report = await run(database, asked.fleet_executions, asked.kills)
+    books = report.books
+    promises = {
+        f"{report.kills} processes were killed, {asked.kills} were to be": report.kills == asked.kills,
+        f"{report.audit_differences} differences in the audit": report.audit_differences == 0,
+    }
+    rows = {
+        "processes": PROCESSES,
+        "killed": report.kills,
+        "executions": report.executions,
+        "ended": counted(report.by_state),
+        "submissions sent": report.submissions_sent,
+        "attempts": report.attempts,
+        "of them lost": report.lost_attempts,
+        "events": report.events,
+        "connections of followers": report.connections,
+        "calls paid": f"{books.paid_calls}, {usd(books.paid_nano)} USD",
+        "served and lost": books.unpaid_served_calls,
+        "differences to the provider's book": len(books.differences),
+        "differences in the audit": report.audit_differences,
+    }
+    return proven(rows, promises=promises, broken=report.broken)
+
+
+PROOF = Proof(
+    name="fleet",
+    shows="three processes on one database, one of them killed again and again, every event followed",
+    needs="7 to 20 minutes, 500 MB of disk",
+    options=(
+        Option(name="fleet-executions", default=2000, help="how many `fleet` runs"),
+        Option(name="kills", default=20, help="how often `fleet` kills a process"),
+    ),
+    run=_prove,
+)

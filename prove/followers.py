@@ -1,11 +1,15 @@
 """A client that follows executions over server-sent events, and is cut off again and again."""
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 import aiohttp
 import anyio
 import msgspec
+
+from aifactory.kernel.db import Database
+from aifactory.kernel.ids import text_id
 
 HANGS_UP = 0.05  #: how often, per event, a follower itself closes the stream and comes back
 _SILENCE_SECONDS = 40.0  # a comment comes every 15 s
@@ -72,3 +76,34 @@ async def _events(stream: aiohttp.StreamReader) -> AsyncIterator[_Event]:
             event.type = value.decode()
         elif name == b"data":
             event.data = value
+
+
+_ENDS = frozenset(
+    f"execution.{state}" for state in ("succeeded", "partial", "failed", "cancelled", "expired")
+)
+
+
+async def broken_events(database: Database, followed: Sequence[tuple[str, Followed]]) -> list[str]:
+    """Compare the events of all executions with their ends, and with what each follower of a request saw."""
+    async with database.begin() as tx:
+        ends = await tx.raw.fetch("SELECT id, request_id, state FROM executions")
+        rows = await tx.raw.fetch("SELECT execution_id, seq, type FROM execution_events ORDER BY 1, 2")
+    stored: dict[Any, list[tuple[int, str]]] = {}
+    for row in rows:
+        stored.setdefault(row["execution_id"], []).append((row["seq"], row["type"]))
+    events = {text_id("req", row["request_id"]): stored.get(row["id"], []) for row in ends}
+    broken = []
+    for row in ends:
+        name = text_id("req", row["request_id"])
+        seqs, types = [seq for seq, _ in events[name]], [type_ for _, type_ in events[name]]
+        finals = [type_ for type_ in types if type_ in _ENDS]
+        if finals != [f"execution.{row['state']}"] or types[-1:] != finals:
+            broken.append(f"{name} is {row['state']}; its ends: {finals}, its last event: {types[-1:]}")
+        if seqs != list(range(1, len(seqs) + 1)) or types.count("execution.started") != 1:
+            broken.append(f"{name} has odd events: {events[name]}")
+    for name, seen in followed:
+        told = list(zip(seen.seqs, seen.types, strict=True))
+        if told != events.get(name) or not seen.ended:
+            broken.append(f"{name}: a follower saw {told}, stored are {events.get(name)}")
+    unseen = events.keys() - {name for name, _ in followed}
+    return broken + [f"{name} was followed by nobody" for name in sorted(unseen)]

@@ -4,16 +4,12 @@ The deciders are whole engines; their jobs end at once. The database notes every
 pool and a budget, and the judge rebuilds each to the last unit, in the order in which it was committed.
 """
 
+import argparse
 import asyncio
-import contextlib
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +18,17 @@ import msgspec
 from sqlalchemy import event
 
 from aifactory.kernel.db import Database, DatabaseUnavailable
-from aifactory.kernel.embedded_postgres import EmbeddedPostgres
 from aifactory.kernel.errors import AppError
 from aifactory.kernel.ids import ClientId, ExecutionId, RequestId, new_id
-from aifactory.kernel.migrations import migrate
 from aifactory.resources.audit import audit
 from aifactory.resources.interface import FlowStage, NewExecution, Urgency
 from aifactory.resources.service import ResourceService
 from prove import facts
-from prove.databases import FAST
-from prove.decider import InstantWorker
-from prove.gates_ground import FAN_OUT, SLOW, Ground
+from prove.databases import Databases, empty_place, open_place
+from prove.decider import Deciders, InstantWorker, open_deciders
+from prove.gates_ground import FAN_OUT, QUOTA, SLOW, Ground
 from prove.judge import Judge, by_promise
+from prove.reporting import Option, Proof, Proven, proven
 
 SLOTS = 64
 DRAIN_SECONDS = 400.0
@@ -74,38 +69,6 @@ class Report(msgspec.Struct, kw_only=True):
     broken: list[str] = []
 
 
-class _Deciders:
-    """Processes that decide, each started again after its death."""
-
-    def __init__(self, url: str) -> None:
-        self.pids: list[int] = []
-        self._nursery = subprocess.Popen(
-            [sys.executable, "-m", "prove.decider", url, str(SLOTS)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-
-    def start(self) -> None:
-        """Start one more."""
-        assert self._nursery.stdin is not None
-        assert self._nursery.stdout is not None
-        self._nursery.stdin.write(b"start\n")
-        self._nursery.stdin.flush()
-        self.pids.append(int(self._nursery.stdout.readline()))
-
-    def kill(self, pid: int) -> None:
-        """End one as the kernel does, and start another."""
-        self.pids.remove(pid)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        self.start()
-
-    def end(self) -> None:
-        """End all of them at once."""
-        self._nursery.communicate()
-
-
 class _Proof:
     """One run of the proof on one database."""
 
@@ -121,7 +84,7 @@ class _Proof:
         )
         self.ground = Ground(database, self.service)
         self.judge = Judge(cap_of=self.ground.caps.get, limit_of=self.ground.limit_of)
-        self.routes: dict[ExecutionId, str] = {}
+        self.kinds: dict[ExecutionId, str] = {}  # of unfinished work
         self._began = time.monotonic()
 
     @property
@@ -164,9 +127,10 @@ class _Proof:
         """Keep so many executions under way; a refusal for want of money is an answer."""
         while not self.enough:
             unfinished = await self._unfinished()
+            self.kinds = {one: self.kinds.get(one, "wide") for one in unfinished}
             for _ in range(self.terms.unfinished - len(unfinished)):
                 if not self.enough:
-                    await self._submit(self._choose(unfinished))
+                    await self._submit(self._choose())
             await asyncio.sleep(0.05)
 
     async def _unfinished(self) -> list[ExecutionId]:
@@ -174,15 +138,16 @@ class _Proof:
             rows = await tx.raw.fetch("SELECT id FROM executions WHERE finished_at IS NULL")
         return [row["id"] for row in rows]
 
-    def _choose(self, unfinished: list[ExecutionId]) -> str:
-        """Return a route; those that get too little wait in moderate numbers, so that the fleet is busy."""
-        self.routes = {one: self.routes.get(one, "wide") for one in unfinished}
-        waiting = list(self.routes.values())
-        slow = [name for name in SLOW if waiting.count(name) <= self.terms.unfinished // 10]
+    def _choose(self) -> str:
+        """Return what to submit; of what gets too little, little may wait, so that the fleet is busy."""
+        waiting = list(self.kinds.values())
+        slow = [kind for kind in (*SLOW, QUOTA) if waiting.count(kind) <= self.terms.unfinished // 10]
         return self.chance.choice(["wide", "wide", *slow])
 
-    async def _submit(self, route: str) -> None:
-        client = self.chance.choice(list(self.ground.caps))
+    async def _submit(self, kind: str) -> None:
+        route = self.chance.choice(["wide", *SLOW]) if kind == QUOTA else kind
+        clients = [one for one in self.ground.caps if (one in self.ground.with_quota) is (kind == QUOTA)]
+        client = self.chance.choice(clients)
         new = NewExecution(
             request_id=RequestId(new_id()),
             client_id=ClientId(client),
@@ -201,10 +166,10 @@ class _Proof:
         except AppError as refusal:
             self.report.refused[refusal.code] += 1
         else:
-            self.routes[submitted.execution_id] = route
+            self.kinds[submitted.execution_id] = kind
             self.report.submitted += 1
 
-    async def kill(self, deciders: _Deciders) -> None:
+    async def kill(self, deciders: Deciders) -> None:
         """Kill one decider after the other, in the middle of work, and start it again."""
         while not self.enough:
             await asyncio.sleep(self.terms.kill_seconds * self.chance.uniform(0.5, 1.5))
@@ -306,27 +271,6 @@ class _Proof:
         return self.report
 
 
-@contextlib.asynccontextmanager
-async def open_place(folder: Path) -> AsyncIterator[Database]:
-    """Keep a server in a folder: a proof that is interrupted goes on there. Delete it when all is over.
-
-    It notes when each transaction was committed, which tells who ran beside whom.
-    """
-    settings = {**FAST, "track_commit_timestamp": "on"}
-    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    server = EmbeddedPostgres(folder=folder, settings=settings)
-    url = await asyncio.to_thread(server.start)
-    try:
-        database = Database(url=url)
-        await migrate(database)
-        try:
-            yield database
-        finally:
-            await database.close()
-    finally:
-        await asyncio.to_thread(server.stop)
-
-
 async def run(database: Database, terms: Terms, say: Callable[[str], None] = lambda _: None) -> Report:
     """Run the proof, or go on with one that was interrupted on this database."""
     _spare(database)
@@ -334,7 +278,7 @@ async def run(database: Database, terms: Terms, say: Callable[[str], None] = lam
     try:
         proof = _Proof(database, terms, connection)
         await proof.set_up()
-        async with _deciders(database.url, terms.deciders) as deciders:
+        async with open_deciders(database.url, terms.deciders, slots=SLOTS) as deciders:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(proof.feed())
                 tasks.create_task(proof.kill(deciders))
@@ -355,12 +299,38 @@ def _spare(database: Database) -> None:
     event.listen(database.engine.sync_engine, "do_connect", name)
 
 
-@contextlib.asynccontextmanager
-async def _deciders(url: str, count: int) -> AsyncIterator[_Deciders]:
-    deciders = _Deciders(url)
-    try:
-        for _ in range(count):
-            await asyncio.to_thread(deciders.start)
-        yield deciders
-    finally:
-        deciders.end()
+async def _prove(_: Databases, asked: argparse.Namespace) -> Proven:
+    async with open_place(asked.gates_folder) as database:
+        terms = Terms(starts=asked.starts, deciders=asked.deciders)
+        report = await run(database, terms, lambda line: print(line, flush=True))
+        if not report.broken:  # else it stays, to be looked at, until somebody deletes the folder
+            await empty_place(database)
+    promises = {f"{report.starts} starts, {asked.starts} were to be": report.starts >= asked.starts}
+    rows = {
+        "deciders": asked.deciders,
+        "starts": report.starts,
+        "killed": report.kills,
+        "connections cut": report.cuts,
+        "attempts": report.attempts,
+        "of them lost": report.lost_attempts,
+        "executions submitted": report.submitted,
+        "refused for want of money": report.refused.total(),
+        **{f"{gate} shut, at a look": f"{count / report.looks:.1f}" for gate, count in report.full.items()},
+        "jobs at once, of the cap, at the most": f"{report.fullest:.0%}",
+        "seconds": f"{report.seconds:.0f}",
+        "violations": len(report.broken),
+    }
+    return proven(rows, promises=promises, broken=report.broken[:20])
+
+
+PROOF = Proof(
+    name="gates",
+    shows="a million starts by 8 deciders that are killed all the time: caps, units, slots, budgets hold",
+    needs=f"30 to 60 minutes, 6 GB of disk in {PLACE}, where it goes on if it is interrupted",
+    options=(
+        Option(name="starts", default=1_000_000, help="how many `gates` counts"),
+        Option(name="deciders", default=8, help="how many `gates` runs"),
+        Option(name="gates-folder", default=PLACE, help="where `gates` is kept"),
+    ),
+    run=_prove,
+)

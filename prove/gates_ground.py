@@ -1,15 +1,19 @@
 """What the proof of the gates works within: pools; clients whose quotas and budgets grow by what was used."""
 
+import contextlib
 from typing import Any
 from uuid import UUID
 
-from aifactory.kernel.db import Database, Tx
+import asyncpg
+
+from aifactory.kernel.db import Database
 from aifactory.kernel.ids import ClientId, KeyId, new_id, text_id
 from aifactory.resources.budgets import Scope
 from aifactory.resources.interface import ClientLimits, Tier
 from aifactory.resources.queries import budgets, quotas
 from aifactory.resources.service import ResourceService
-from prove.decider import INPUT_BOUND, OUTPUT_LIMIT
+from prove.plain_worker import INPUT_BOUND, OUTPUT_LIMIT
+from prove.pools import add_pool
 
 PRICE_NANO = 1000
 FAN_OUT = 50
@@ -17,6 +21,7 @@ WORST_NANO = FAN_OUT * (INPUT_BOUND + OUTPUT_LIMIT) * PRICE_NANO
 AFFORDED = {"client": 8, "day": 6, "key": 4}  #: executions beyond what was spent, by the budget's scope
 QUOTA_UNITS = 3000  #: beyond what was used
 SLOW = ("narrow", "counted", "narrow+wide", "wide&mail")  #: routes that get less than is asked of them
+QUOTA = "of a client with quotas"  #: any route, and it gets less than is asked of it
 
 # Levels are taken as the last tick or settle left them: what came in since, the next tick takes.
 _FULL = """
@@ -41,6 +46,7 @@ class Ground:
         self._limits: dict[tuple[UUID, str], int] = {}
         self._budgets: dict[UUID, tuple[UUID, str]] = {}
         self.keys: dict[UUID, KeyId] = {}
+        self.with_quota: set[UUID] = set()
 
     def limit_of(self, budget_id: UUID) -> int | None:
         """Return the most that was in force of a budget."""
@@ -49,10 +55,12 @@ class Ground:
     async def make(self, clients: int) -> None:
         """Make pools and clients; every third has a budget for its key, every third one a day."""
         async with self.database.begin() as tx:
-            await _add_pool(tx, "wide", capacity=400_000, refill=400_000, per_minute=None)
-            await _add_pool(tx, "narrow", capacity=5_000, refill=4_000, per_minute=None)
-            await _add_pool(tx, "counted", capacity=100_000, refill=100_000, per_minute=600)
-            await _add_pool(tx, "mail", capacity=20, refill=5, per_minute=None)
+            await add_pool(tx, "wide", capacity=400_000, refill=400_000, price_nano=PRICE_NANO)
+            await add_pool(tx, "narrow", capacity=5_000, refill=4_000, price_nano=PRICE_NANO)
+            await add_pool(
+                tx, "counted", capacity=100_000, refill=100_000, price_nano=PRICE_NANO, per_minute=600
+            )
+            await add_pool(tx, "mail", capacity=20, refill=5, price_nano=PRICE_NANO)
             for number in range(clients):
                 client = ClientLimits(
                     client_id=ClientId(new_id()),
@@ -81,6 +89,7 @@ class Ground:
                 self._note(row["client_id"], row["scope"], row["limit_nano"])
                 if row["scope"] == Scope.KEY:
                     self.keys[row["client_id"]] = KeyId(row["client_id"])
+            self.with_quota = {row["client_id"] for row in await tx.raw.fetch("SELECT client_id FROM quotas")}
 
     def _note(self, client_id: UUID, scope: str, limit: int) -> None:
         key = client_id, scope
@@ -99,6 +108,11 @@ class Ground:
 
     async def raise_limits(self) -> None:
         """Let every client afford some executions more than it has paid, and some units more of a quota."""
+        with contextlib.suppress(asyncpg.QueryCanceledError):  # where all are busy they are raised next time
+            await self._raise_money()
+            await self._raise_quotas()
+
+    async def _raise_money(self) -> None:
         async with self.database.begin() as tx:
             rows = await tx.raw.fetch(
                 """
@@ -124,7 +138,6 @@ class Ground:
                 )
         for row in rows:
             self._note(row["client_id"], row["scope"], row["limit_nano"])
-        await self._raise_quotas()
 
     async def _raise_quotas(self) -> None:
         async with self.database.begin() as tx:
@@ -137,31 +150,3 @@ class Ground:
         for client_id, own in limits.items():
             async with self.database.begin() as tx:
                 await quotas.set_quotas(tx, ClientId(client_id), own)
-
-
-async def _add_pool(tx: Tx, name: str, *, capacity: int, refill: int, per_minute: int | None) -> None:
-    await tx.raw.execute(
-        """
-        INSERT INTO resource_pools (pool, unit, capacity, refill_per_second, price_nano_per_million,
-            level_micro, requests_per_minute, requests_micro, as_of)
-        VALUES ($1, 'tokens', $2, $3, 0, $4, $5, $6, $7)
-        """,
-        name,
-        capacity,
-        refill,
-        capacity * 1_000_000,
-        per_minute,
-        (per_minute or 0) * 1_000_000,
-        tx.now,
-    )
-    await tx.raw.execute("INSERT INTO providers (provider, source) VALUES ($1, 'file')", name)
-    await tx.raw.execute(
-        """
-        INSERT INTO models (provider, model, pool, input_nano_per_million, cached_nano_per_million,
-            output_nano_per_million, price_source, price_at, max_output_tokens)
-        VALUES ($1, $1 || '-model', $1, $2, $2, $2, 'a proof', $3, 4096)
-        """,
-        name,
-        PRICE_NANO * 1_000_000,
-        tx.now,
-    )

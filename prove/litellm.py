@@ -4,6 +4,7 @@ A protocol-level run: LiteLLM's own HTTP, parsing, streaming and translation of 
 speaks to, and its calls are compared with the book of the provider behind it.
 """
 
+import argparse
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ import msgspec
 from aifactory.granulation.tree import Origin, walk
 from aifactory.kernel.db import Database
 from aifactory.kernel.ids import ExecutionId
+from aifactory.kernel.money import usd
 from aifactory.resources.audit import audit
 from aifactory.resources.interface import ExecutionView
 from devprovider.running import Running
@@ -25,6 +27,7 @@ from prove.books import Comparison, compare
 from prove.databases import Databases
 from prove.ground import FINE, Ground, Work, open_ground, tree_of
 from prove.proxy import KEY, KEY_VARIABLE, UPSTREAM_KEY, VERSION, install, running_proxy
+from prove.reporting import Option, Proof, Proven, counted
 
 CACHE = Path(__file__).parents[1] / ".cache" / f"litellm-{VERSION}"
 _WITHIN_SECONDS = 120
@@ -240,3 +243,34 @@ def broken_calls(case: Case, outcomes: dict[str, int], books: Comparison, calls:
     if not case.script and not case.refused and books.paid_calls != calls:
         broken.append(f"{calls} calls without a fault, {books.paid_calls} paid")
     return broken
+
+
+async def _prove(databases: Databases, asked: argparse.Namespace) -> Proven:
+    report = await run(databases, folder=asked.folder)
+    head = ("case", "executions", "calls", "usage", "tokens", "billed", "paid", "lost", "circuit", "books")
+    rows = [
+        (
+            row.name,
+            counted(row.states),
+            counted(row.outcomes),
+            row.usage_arrived,
+            row.tokens,
+            f"{usd(row.billed_nano):.6f}",
+            f"{usd(row.books.paid_nano):.6f}",
+            row.books.unpaid_served_calls,
+            row.circuit,
+            "differ" if row.books.differences else "equal",
+        )
+        for row in report.rows
+    ]
+    return Proven(table=[head, *rows], broken=report.broken)
+
+
+PROOF = Proof(
+    name="litellm",
+    shows=f"the LiteLLM proxy {VERSION} between AI Factory and the simulated provider",
+    needs="4 minutes, 750 MB of disk; the first time it installs LiteLLM from the package index",
+    options=(Option(name="folder", default=CACHE, help="where `litellm` is installed"),),
+    alone=True,
+    run=_prove,
+)

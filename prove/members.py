@@ -5,14 +5,14 @@ import os
 import random
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import anyio
 import anyio.to_thread
+
+from prove.nursery import NURSERY, Forked
 
 READY_WITHIN_SECONDS = 120.0
 END_WITHIN_SECONDS = 60.0
@@ -27,7 +27,7 @@ class Member:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / f"member-{number}.log"
         self._environment = _environment() | settings | {"AIFACTORY_PORT": str(self.port)}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Forked | None = None
 
     @property
     def pid(self) -> int:
@@ -42,15 +42,9 @@ class Member:
 
     def start(self) -> None:
         """Start it; it is ready somewhat later."""
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "aifactory", "serve"],
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self._process = NURSERY.start(
+            ["serve"], environment=self._environment, folder=Path.cwd(), stdout=self.log, stderr=self.log
+        )
 
     async def ready(self, session: aiohttp.ClientSession) -> None:
         """Wait until it can serve. Raises TimeoutError, or RuntimeError when it has ended."""
@@ -68,7 +62,7 @@ class Member:
         """End it as the kernel does when memory runs out."""
         assert self._process is not None
         self._process.kill()
-        await anyio.to_thread.run_sync(self._process.wait)
+        await self.end()
 
     def terminate(self) -> None:
         """Ask it to end, as a service manager does."""
@@ -86,7 +80,7 @@ class Member:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self._process.wait(END_WITHIN_SECONDS)
 
 
 class Fleet:

@@ -6,6 +6,7 @@ plan for all values that a prepared statement may get; then what it read with a 
 compared with what it reads with a hundred times as many.
 """
 
+import argparse
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -16,6 +17,8 @@ import msgspec
 from aifactory.kernel.db import Database
 from aifactory.kernel.ids import ClientId, ExecutionId
 from prove import filling
+from prove.databases import Databases
+from prove.reporting import Option, Proof, Proven
 from prove.sized_worker import HOP
 from prove.turns import Turns, open_turns
 from prove.watching import Explained, Watched, open_watched
@@ -230,3 +233,28 @@ def _heads(many: Sequence[Explained], lanes: int) -> Iterator[str]:
         rows = sum(scan.rows for scan in one.scans if scan.table == "resource_queue")
         if not 0 < rows <= most:
             yield f"{rows} heads were read, at most {most} are promised: {one.title}"
+
+
+async def _prove(databases: Databases, asked: argparse.Namespace) -> Proven:
+    async with databases.fresh() as database:
+        report = await run(database, many=asked.queued, history=asked.queued)
+    few, many = totals(report.few), totals(report.many)
+    head = ("work", "statements", "blocks: few queued", "many", "rows of large tables: few queued", "many")
+    rows = [
+        (work, statements, few[work][1], blocks, few[work][2], read)
+        for work, (statements, blocks, read) in many.items()
+    ]
+    queued = (
+        f"{report.queued:,} queued, {report.history:,} in history",
+        f"{report.fill_seconds:.0f} s to fill",
+    )
+    return Proven(table=[head, *rows, (*queued, "", "", "", "")], broken=report.broken[:20])
+
+
+PROOF = Proof(
+    name="plans",
+    shows="what every statement of the hot paths reads with a million jobs queued and stale statistics",
+    needs="3 to 10 minutes, 4 GB of disk",
+    options=(Option(name="queued", default=1_000_000, help="how many jobs `plans` queues"),),
+    run=_prove,
+)

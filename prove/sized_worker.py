@@ -1,80 +1,31 @@
-"""A worker for proofs: its only job costs as many units as the request says, and is never run."""
+"""A worker for proofs: jobs of the size that the request says, which cost what they were expected to."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from aifactory.kernel.db import Tx
-from aifactory.resources.interface import (
-    EndedJob,
-    FlowStage,
-    Hop,
-    Line,
-    ModelChoice,
-    NewJob,
-    Outcome,
-    Phase,
-    Ports,
-    ResolvedStage,
-    Route,
-    RunningStage,
-    StageInputs,
-    StageResult,
-    StageState,
-    Tier,
-)
+import msgspec
 
-HOP = Hop(provider="proof", model="proof-model", pool="proof")
+from aifactory.resources.interface import Line, Outcome, Phase, ResolvedStage, Route, StageInputs, Usage
+from prove.plain_worker import PlainWorker, line_of, phase_of
+from prove.pools import hop_of
+
+HOP = hop_of("proof")
 ROUTE = Route(hops=(HOP,))
 
 
-class SizedWorker:
-    """Plans one job of ``units`` input units, a parameter of the request."""
-
-    name = "granulation"
-
-    async def resolve(
-        self, tx: Tx, stage: FlowStage, parameters: Mapping[str, Any], tier: Tier, choice: ModelChoice
-    ) -> ResolvedStage:
-        """Take the request as it is."""
-        return ResolvedStage(
-            template=stage.template_ref,
-            template_version=1,
-            minimum_tier=Tier.BASIC,
-            parameters=dict(parameters),
-        )
-
-    def ports(self, resolved: ResolvedStage) -> Ports | None:
-        """Return nothing: there is one stage."""
-        return None
+class SizedWorker(PlainWorker):
+    """One phase of ``jobs`` jobs of ``units`` input units each, parameters of the request."""
 
     def estimate(self, resolved: ResolvedStage, inputs: StageInputs | None) -> list[Line]:
-        """Return one line of one job."""
-        units = resolved.parameters["units"]
-        return [
-            Line(
-                kind="work",
-                phase="work",
-                count=1,
-                route=ROUTE,
-                input_bound=units,
-                output_limit=0,
-                expected_input=units,
-                expected_output=0,
-            )
-        ]
+        """Return one line of all jobs."""
+        jobs, units = resolved.parameters["jobs"], resolved.parameters["units"]
+        line = line_of("write", jobs, ROUTE, input_bound=units, output_limit=0)
+        return [msgspec.structs.replace(line, expected_input=units)]
 
     def plan(self, resolved: ResolvedStage, inputs: StageInputs) -> Phase:
-        """Return the one job."""
-        return Phase(name="work", jobs=(NewJob(kind="work", line="work", payload={}),))
+        """Return all jobs, which know their size."""
+        payload = {"units": resolved.parameters["units"]}
+        return phase_of("write", resolved.parameters["jobs"], payload=payload)
 
     async def run(self, job: Any, emit: Any) -> Outcome:
-        """Run nothing: the scheduler is off."""
-        raise AssertionError("nothing runs here")
-
-    async def record(self, tx: Tx, job: EndedJob, outcome: Outcome) -> list[NewJob]:
-        """Plan nothing more."""
-        return []
-
-    async def advance(self, tx: Tx, stage: RunningStage) -> Phase | StageResult:
-        """End the stage."""
-        return StageResult(state=StageState.SUCCEEDED, outputs={})
+        """End at once; the estimate was right."""
+        return Outcome(usage=Usage(input_units=job.payload["units"]))

@@ -1,5 +1,6 @@
 """SIGTERM with calls in flight and open streams: how long the end takes, and whether anything is lost."""
 
+import argparse
 import random
 import tempfile
 import time
@@ -15,10 +16,12 @@ from aifactory.kernel.clock import utc_now
 from aifactory.kernel.db import Database
 from devprovider.running import Running
 from prove.books import compare
-from prove.fleet import broken_events, make_client, submit
-from prove.followers import Followed, follow
+from prove.databases import Databases
+from prove.fleet import make_client, submit
+from prove.followers import Followed, broken_events, follow
 from prove.ground import write_providers
 from prove.members import Fleet, open_fleet
+from prove.reporting import Proof, Proven, proven
 
 STREAMS = 50
 EXECUTIONS = 10
@@ -110,3 +113,30 @@ async def _counted(database: Database) -> Any:
             FROM running_jobs j JOIN lanes l ON l.id = j.lane_id JOIN routes r ON r.id = l.route_id
             """
         )
+
+
+async def _prove(databases: Databases, _: argparse.Namespace) -> Proven:
+    async with databases.fresh() as database:
+        report = await run(database)
+    after = report.after_last_call_seconds
+    promises = {
+        f"it took {after:.1f} s after the last call, at most {LONGEST_SECONDS:g} are promised": (
+            after <= LONGEST_SECONDS
+        )
+    }
+    rows = {
+        "calls in flight": report.calls_in_flight,
+        "open streams": STREAMS,
+        "streams that went on to the end": report.streams,
+        "seconds from SIGTERM to the end": f"{report.seconds:.1f}",
+        "of them after the last call": f"{after:.1f}",
+    }
+    return proven(rows, promises=promises, broken=report.broken)
+
+
+PROOF = Proof(
+    name="stop",
+    shows="SIGTERM with calls in flight and 50 open streams, and the next start",
+    needs="1 minute, 100 MB of disk",
+    run=_prove,
+)

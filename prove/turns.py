@@ -24,8 +24,8 @@ from aifactory.resources.interface import (
 )
 from aifactory.resources.queries.tick import Claimed
 from aifactory.resources.service import ResourceService
-from prove.even_worker import EvenWorker
-from prove.sized_worker import HOP
+from prove.pools import add_pool
+from prove.sized_worker import HOP, SizedWorker
 
 CAPACITY = 1_000_000_000
 RUNNING = 10_000
@@ -56,7 +56,7 @@ class Turns:
         self.database = database
         self.engine = engine
         self.tasks = tasks
-        self.worker = EvenWorker()
+        self.worker = SizedWorker()
         self.workers: dict[str, Worker] = {"granulation": self.worker}
         self.service = ResourceService(workers=self.workers, wake=lambda: None, abort=lambda _: None)
 
@@ -132,11 +132,12 @@ async def open_turns(
     database: Database, *, slots: int = 64, capacity: int = CAPACITY, refill: int = CAPACITY
 ) -> AsyncIterator[Turns]:
     """Open the ground on a database, with a registered process of so many slots."""
-    await _add_pool(database, capacity, refill)
+    async with database.begin() as tx:
+        await add_pool(tx, HOP.pool, capacity=capacity, refill=refill, price_nano=1)
     async with anyio.create_task_group() as tasks:
         engine = Engine(
             database=database,
-            workers={"granulation": EvenWorker()},
+            workers={"granulation": SizedWorker()},
             slots=slots,
             local_slots=1,
             grace_seconds=1,
@@ -149,29 +150,3 @@ async def open_turns(
         finally:
             await engine.lease.release()
             tasks.cancel_scope.cancel()
-
-
-async def _add_pool(database: Database, capacity: int, refill: int) -> None:
-    async with database.begin() as tx:
-        await tx.raw.execute(
-            """
-            INSERT INTO resource_pools (pool, unit, capacity, refill_per_second, price_nano_per_million,
-                level_micro, as_of) VALUES ($1, 'tokens', $2, $3, 0, $2 * 1000000::bigint, $4)
-            """,
-            HOP.pool,
-            capacity,
-            refill,
-            tx.now,
-        )
-        await tx.raw.execute("INSERT INTO providers (provider, source) VALUES ($1, 'file')", HOP.provider)
-        await tx.raw.execute(
-            """
-            INSERT INTO models (provider, model, pool, input_nano_per_million, cached_nano_per_million,
-                output_nano_per_million, price_source, price_at, max_output_tokens)
-            VALUES ($1, $2, $3, 1000000, 1000000, 1000000, 'a proof', $4, 4096)
-            """,
-            HOP.provider,
-            HOP.model,
-            HOP.pool,
-            tx.now,
-        )

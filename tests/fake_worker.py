@@ -3,41 +3,39 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import msgspec
-
 from aifactory.kernel.db import Tx
 from aifactory.resources.interface import (
     Emit,
     EndedJob,
-    FlowStage,
     Health,
-    Hop,
     Job,
     JobFault,
     Line,
-    ModelChoice,
     NewJob,
     Outcome,
     Phase,
     Ports,
-    Reason,
     ResolvedStage,
     Route,
     RunningStage,
     Signal,
     StageInputs,
     StageResult,
-    StageState,
-    Tier,
     Usage,
 )
+from prove.plain_worker import (
+    INPUT_BOUND,
+    OUTPUT_LIMIT,
+    PlainWorker,
+    line_of,
+    phase_of,
+    result_of,
+)
+from prove.pools import hop_of
 
-MODEL = Hop(provider="test", model="test-model", pool="test")
-MODEL_ROUTE = Route(hops=(MODEL,))
-SPARE = Hop(provider="spare", model="spare-model", pool="spare")
-TWO_HOPS = Route(hops=(MODEL, SPARE))
+MODEL, SPARE = hop_of("test"), hop_of("spare")
+MODEL_ROUTE, TWO_HOPS = Route(hops=(MODEL,)), Route(hops=(MODEL, SPARE))
 NANO_PER_UNIT = 1000  # the price of every unit of the test model
-INPUT_BOUND, OUTPUT_LIMIT = 300, 200
 WORST_NANO = (INPUT_BOUND + OUTPUT_LIMIT) * NANO_PER_UNIT
 USAGE = Usage(input_units=100, output_units=50)
 COST_NANO = 150 * NANO_PER_UNIT
@@ -71,12 +69,7 @@ OnRecord = Callable[[Tx, EndedJob], Awaitable[list[NewJob]]]
 OnAdvance = Callable[[Tx, RunningStage], Awaitable[Phase | StageResult | None]]
 
 
-def new_job(kind: str, **changes: Any) -> NewJob:
-    """A job that the line of its kind pays for."""
-    return msgspec.structs.replace(NewJob(kind=kind, line=kind, payload={}), **changes)
-
-
-class ScriptedWorker:
+class ScriptedWorker(PlainWorker):
     """Runs ``phases`` (name: number of jobs), one line each; hooks stand in for what it would do.
 
     ``answers`` are given first, in their order.
@@ -112,43 +105,19 @@ class ScriptedWorker:
         self.recorded: list[EndedJob] = []
         self.advanced: list[str] = []
 
-    async def resolve(
-        self,
-        tx: Tx,
-        stage: FlowStage,
-        parameters: Mapping[str, Any],
-        tier: Tier,
-        choice: ModelChoice,
-    ) -> ResolvedStage:
-        return ResolvedStage(
-            template=stage.template_ref,
-            template_version=1,
-            minimum_tier=Tier.BASIC,
-            parameters=dict(parameters),
-        )
-
     def ports(self, resolved: ResolvedStage) -> Ports | None:
         return self.given_ports
 
     def estimate(self, resolved: ResolvedStage, inputs: StageInputs | None) -> list[Line]:
+        bounds = {"input_bound": self.input_bound, "output_limit": self.output_limit}
         return [
-            Line(
-                kind=name,
-                phase=name,
-                count=count,
-                route=self.route,
-                input_bound=self.input_bound,
-                output_limit=self.output_limit,
-                expected_input=self.input_bound // 2,
-                expected_output=self.output_limit // 2,
-                needs=self.needs,
-            )
+            line_of(name, count, self.route, **bounds, needs=self.needs)
             for name, count in self.phases.items()
         ]
 
     def phase(self, name: str) -> Phase:
-        job = new_job(name, max_attempts=self.max_attempts, timeout_seconds=self.timeout_seconds)
-        return Phase(name=name, jobs=(job,) * self.phases[name])
+        terms = {"max_attempts": self.max_attempts, "timeout_seconds": self.timeout_seconds}
+        return phase_of(name, self.phases[name], **terms)
 
     def plan(self, resolved: ResolvedStage, inputs: StageInputs) -> Phase:
         return self.on_plan() if self.on_plan else self.phase(next(iter(self.phases)))
@@ -171,10 +140,4 @@ class ScriptedWorker:
             return answer
         names = list(self.phases)
         following = names[names.index(stage.phase) + 1 :]
-        if following:
-            return self.phase(following[0])
-        faults = [job.fault for job in stage.jobs if job.fault is not None]
-        if faults:
-            reason = Reason(code=faults[0].code, message=faults[0].message)
-            return StageResult(state=StageState.FAILED, outputs={}, reasons=(reason,))
-        return StageResult(state=StageState.SUCCEEDED, outputs={"jobs": len(stage.jobs)})
+        return self.phase(following[0]) if following else result_of(stage)

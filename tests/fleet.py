@@ -86,6 +86,7 @@ class Fleet:
         self.audited = True
         self._tasks = tasks
         self._opened: list[Database] = []
+        self._processes: list[Process] = []  # else the session that says that one lives ends with the garbage
 
     def script(self, phases: dict[str, int], **options: Any) -> ScriptedWorker:
         """Replace the worker; processes and submissions from now on use the new one."""
@@ -117,7 +118,8 @@ class Fleet:
         engine = self.engine(**options)
         engine.database.clock_offset = clock_offset
         await engine.lease.round()
-        return Process(engine, self._tasks)
+        self._processes.append(Process(engine, self._tasks))
+        return self._processes[-1]
 
     async def client(self, tier: Tier = Tier.ENTERPRISE, **limits: Any) -> ClientId:
         client_id = ClientId(new_id())

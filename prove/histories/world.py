@@ -10,7 +10,7 @@ import anyio.abc
 import asyncpg
 import msgspec
 
-from aifactory.kernel.db import Database, Tx
+from aifactory.kernel.db import Database
 from aifactory.kernel.ids import ClientId, ExecutionId, new_id
 from aifactory.resources.engine import Engine
 from aifactory.resources.interface import ClientLimits, Outcome, Tier
@@ -20,6 +20,7 @@ from prove import facts
 from prove.histories.steering import steer
 from prove.histories.worker import HistoryWorker
 from prove.judge import Judge
+from prove.pools import add_pool
 
 PRICE_NANO = 1000
 CAPACITY, REFILL = 3000, 40
@@ -72,8 +73,15 @@ class World:
     async def set_up(self) -> None:
         """Make pools, clients and processes."""
         async with self.database.begin() as tx:
-            await add_pool(tx, "test", None)
-            await add_pool(tx, "spare", 120)
+            for name, per_minute in (("test", None), ("spare", 120)):
+                await add_pool(
+                    tx,
+                    name,
+                    capacity=CAPACITY,
+                    refill=REFILL,
+                    price_nano=PRICE_NANO,
+                    per_minute=per_minute,
+                )
             await tx.raw.execute("DELETE FROM resource_pools WHERE pool IN ('sms', 'email')")
             for number in range(CLIENTS):
                 client = ClientLimits(
@@ -240,35 +248,6 @@ class World:
 def _units(answer: Outcome) -> int:
     assert answer.usage is not None
     return answer.usage.input_units + answer.usage.output_units
-
-
-async def add_pool(tx: Tx, name: str, per_minute: int | None) -> None:
-    """Add a small pool, and a model on it that costs the same for every unit."""
-    await tx.raw.execute(
-        """
-        INSERT INTO resource_pools (pool, unit, capacity, refill_per_second, price_nano_per_million,
-            level_micro, requests_per_minute, requests_micro, as_of)
-        VALUES ($1, 'tokens', $2, $3, 0, $4, $5, $6, $7)
-        """,
-        name,
-        CAPACITY,
-        REFILL,
-        CAPACITY * 1_000_000,
-        per_minute,
-        (per_minute or 0) * 1_000_000,
-        tx.now,
-    )
-    await tx.raw.execute("INSERT INTO providers (provider, source) VALUES ($1, 'file')", name)
-    await tx.raw.execute(
-        """
-        INSERT INTO models (provider, model, pool, input_nano_per_million, cached_nano_per_million,
-            output_nano_per_million, price_source, price_at, max_output_tokens)
-        VALUES ($1, $1 || '-model', $1, $2, $2, $2, 'a proof', $3, 4096)
-        """,
-        name,
-        PRICE_NANO * 1_000_000,
-        tx.now,
-    )
 
 
 _JUDGED = (

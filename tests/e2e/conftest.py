@@ -11,7 +11,7 @@ from tests.e2e.running import Server, data_folder, run
 def migrated() -> Iterator[Path]:
     """A data folder whose database is migrated and holds nothing: what ``aifactory migrate`` makes."""
     with data_folder() as folder:
-        made = run("migrate", data_dir=folder)
+        made = run("migrate", data_dir=folder, fresh=True)
         assert made.returncode == 0, made.stderr
         yield folder
 
@@ -25,7 +25,7 @@ def data_dir(migrated: Path) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def server(migrated: Path) -> Iterator[Server]:
     """A server after its first start; who stops its scheduler starts it again."""
-    with data_folder(migrated) as folder, Server(folder) as running:
+    with data_folder(migrated) as folder, Server(folder, fresh=True) as running:
         yield running
 
 

@@ -19,10 +19,12 @@ from typing import Any, Self, TypeVar
 import asyncpg
 import httpx
 import psutil
+from tests.places import fast_place
 
 from aifactory.kernel.db import Database
 from aifactory.kernel.embedded_postgres import EmbeddedPostgres
 from aifactory.resources.audit import Report, audit
+from prove.nursery import NURSERY, Forked
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples"
@@ -40,19 +42,37 @@ def environment(data_dir: Path, **settings: object) -> dict[str, str]:
     return mine | {"AIFACTORY_DATA_DIR": str(data_dir)} | given
 
 
-def run(*arguments: str | Path, data_dir: Path, **settings: object) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "aifactory", *map(str, arguments)],
-        env=environment(data_dir, **settings),
-        cwd=REPOSITORY,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=2 * PATIENCE_SECONDS,
-        check=False,
-    )
+def run(
+    *arguments: str | Path, data_dir: Path, fresh: bool = False, **settings: object
+) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end; ``fresh``: in an interpreter of its own, else see ``prove.nursery``."""
+    with tempfile.TemporaryDirectory(prefix="aifactory-run-") as folder:
+        out, err = Path(folder) / "stdout", Path(folder) / "stderr"
+        words = [str(argument) for argument in arguments]
+        process = launch(words, environment(data_dir, **settings), out, err, fresh=fresh)
+        try:
+            code = process.wait(2 * PATIENCE_SECONDS)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(words, code, *(path.read_text("utf-8") for path in (out, err)))
+
+
+def launch(
+    arguments: list[str], given: dict[str, str], out: Path, err: Path, *, fresh: bool
+) -> "subprocess.Popen[bytes] | Forked":
+    """Start the command in a process group of its own, as a terminal does."""
+    if not fresh:
+        return NURSERY.start(arguments, environment=given, folder=REPOSITORY, stdout=out, stderr=err)
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        return subprocess.Popen(
+            [sys.executable, "-m", "aifactory", *arguments],
+            env=given,
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
 
 
 def wait_until(look: Callable[[], T], what: str, *, pause: float = 0.05) -> T:
@@ -77,7 +97,9 @@ def free_port() -> int:
 @contextlib.contextmanager
 def data_folder(original: Path | None = None) -> Iterator[Path]:
     """Give a folder for data, new or a copy; remove it with its database server."""
-    with tempfile.TemporaryDirectory(prefix="aifactory-e2e-", ignore_cleanup_errors=True) as parent:
+    with tempfile.TemporaryDirectory(
+        prefix="aifactory-e2e-", dir=fast_place(), ignore_cleanup_errors=True
+    ) as parent:
         folder = Path(parent) / "data"
         if original is not None:
             shutil.copytree(original, folder)
@@ -133,15 +155,16 @@ class Server:
     """``aifactory serve`` in a process group of its own, as a terminal starts it.
 
     Entering starts it and waits until it is ready; leaving ends it and everything that it started. It can be
-    killed and started again in between; each start has its own output.
+    killed and started again in between; each start has its own output. ``fresh``: see ``run``.
     """
 
-    def __init__(self, data_dir: Path, **settings: object) -> None:
+    def __init__(self, data_dir: Path, *, fresh: bool = False, **settings: object) -> None:
+        self._fresh = fresh
         self.data_dir = data_dir
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._settings = {"port": self.port, **settings}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
         self._starts = 0
         self._probe = httpx.Client(trust_env=False, verify=False)  # to read certificates takes long
 
@@ -163,16 +186,13 @@ class Server:
         """Start it, and wait until it is ready."""
         self._starts += 1
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        with self._log("stdout").open("wb") as out, self._log("stderr").open("wb") as err:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "aifactory", "serve"],
-                env=environment(self.data_dir, **self._settings),
-                cwd=REPOSITORY,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
+        self._process = launch(
+            ["serve"],
+            environment(self.data_dir, **self._settings),
+            self._log("stdout"),
+            self._log("stderr"),
+            fresh=self._fresh,
+        )
         wait_until(self._is_ready, "the server to be ready")
         return self
 
@@ -299,7 +319,7 @@ def finished(caller: httpx.Client, request_id: str) -> dict[str, Any]:
 
 
 def new_client(
-    admin: httpx.Client, name: str, *, tier: str = "basic", monthly_budget_usd: float | str | None = None
+    admin: httpx.Client, name: str, *, tier: str = "basic", monthly_budget_usd: float | None = None
 ) -> tuple[str, str]:
     """Make a client with a key; return its id and the key."""
     limits: dict[str, Any] = {"requestsPerMinute": 1_000_000}

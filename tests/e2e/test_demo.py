@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.running import EXAMPLES, data_folder, database_of, run
+from tests.e2e.running import EXAMPLES, data_folder, database_of, database_server, run
 
 from aifactory.cli import run_command
 
@@ -26,7 +26,8 @@ SUB_SCORES = (
 
 @pytest.fixture(scope="module")
 def data_dir(migrated: Path) -> Iterator[Path]:
-    with data_folder(migrated) as folder:
+    """A folder whose database server runs for all tests: each demo joins it."""
+    with data_folder(migrated) as folder, database_server(folder):
         yield folder
 
 
@@ -68,7 +69,7 @@ def assert_grounded(tree: dict[str, Any], text: str) -> None:
 def test_a_document_becomes_a_course_and_everything_is_shown(data_dir: Path) -> None:
     path = EXAMPLES / "drinking-water.md"
 
-    demo = run("demo", path, data_dir=data_dir)
+    demo = run("demo", path, data_dir=data_dir, fresh=True)
 
     assert (demo.returncode, demo.stderr) == (0, "")
     assert "── 1 module " in demo.stdout

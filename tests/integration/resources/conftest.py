@@ -1,23 +1,12 @@
 """A fleet on a database: clients, submissions, processes driven round by round; audited at the end."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
-import structlog
 from tests.fleet import Fleet, open_fleet
 
 from aifactory.kernel.db import Database
 from aifactory.resources.audit import audit
-
-
-@pytest.fixture(autouse=True, scope="package")
-def _plain_tracebacks() -> Iterator[None]:
-    """The default ones are drawn in colour, which takes a second each."""
-    structlog.configure(
-        processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()]
-    )
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture

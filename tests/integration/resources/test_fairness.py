@@ -5,7 +5,7 @@ import pytest
 from aifactory.kernel.db import Database
 from aifactory.resources import policy
 from prove import fairness
-from prove.fairness import CASES, SIZES, Terms
+from prove.fairness_ground import CASES, SIZES, Terms, open_ground
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +25,7 @@ async def test_small_clients_tiers_queues_and_urgent_work_get_what_is_published(
 async def test_a_scheduler_without_its_guard_or_its_fair_queue_is_caught(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with fairness.open_ground(database, TERMS) as ground:
+    async with open_ground(database, TERMS) as ground:
         with monkeypatch.context() as broken:
             broken.setattr(policy, "GUARD_EVERY", 10**9)
             assert len((await fairness.bound_of_guard(ground)).broken) == 2

@@ -15,7 +15,6 @@ from tests.fake_worker import (
     WORST_NANO,
     ScriptedWorker,
     limited,
-    new_job,
 )
 from tests.fleet import Fleet
 
@@ -37,6 +36,7 @@ from aifactory.resources.interface import (
     StageState,
 )
 from aifactory.resources.queries import tick as tick_queries
+from prove.plain_worker import new_job
 
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.factories import World, assert_problem, open_world
-from tests.fake_worker import MODEL, new_job
+from tests.fake_worker import MODEL
 from tests.fleet import Fleet
 
 from aifactory.factory import register_providers
@@ -19,6 +19,7 @@ from aifactory.kernel.errors import Unavailable
 from aifactory.resources.interface import EndedJob, ExecutionState, NewJob, Route, UnstoredSource
 from aifactory.resources.queries import control
 from aifactory.settings import Settings, SettingsError
+from prove.plain_worker import new_job
 
 pytestmark = pytest.mark.anyio
 

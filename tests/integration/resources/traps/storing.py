@@ -6,7 +6,6 @@ import anyio
 import anyio.lowlevel
 import pytest
 from sqlalchemy import event
-from tests.fake_worker import new_job
 from tests.fleet import Fleet, Process, until
 from tests.traps import Proof, edited, proof, replaced, twin
 
@@ -15,6 +14,7 @@ from aifactory.kernel.notices import Notices
 from aifactory.resources.interface import ExecutionState, Phase
 from aifactory.resources.queries import books as book_queries
 from aifactory.resources.queries import events
+from prove.plain_worker import new_job
 
 PROOFS: list[Proof] = []
 

@@ -31,7 +31,7 @@ from aifactory.granulation.service import Granulation
 from aifactory.granulation.sizes import Counts
 from aifactory.granulation.specs import builtin_specs
 from aifactory.granulation.tree import Tree
-from aifactory.kernel.db import Database
+from aifactory.kernel.db import Database, Tx
 from aifactory.kernel.guard import SESSION_HEADER
 from aifactory.kernel.ids import ClientId, ExecutionId, StageId, TreeId, UserId, new_id, text_id
 from aifactory.kernel.notices import Notices
@@ -95,10 +95,8 @@ class World:
     async def count_rows(self) -> dict[str, int]:
         """Count the rows of every table that a request could write to; but those of COUNTED_BY_DESIGN."""
         async with self.database.begin() as tx:
-            names = await tx.raw.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-            tables = [row["tablename"] for row in names if row["tablename"] not in COUNTED_BY_DESIGN]
-            counts = [f"SELECT '{table}', count(*) FROM \"{table}\"" for table in tables]
-            return dict(await tx.raw.fetch(" UNION ALL ".join(counts)))
+            count_all = await self.once("count_all", lambda: _counting(tx))
+            return dict(await tx.raw.fetch(count_all))
 
     async def ask(
         self, method: str, path: str, who: dict[str, str] | None = None, **rest: Any
@@ -106,6 +104,12 @@ class World:
         """Send a request as someone."""
         headers = {**(who or {}), **rest.pop("headers", {})}
         return await self.http.request(method, path, headers=headers, **rest)
+
+
+async def _counting(tx: Tx) -> str:
+    names = await tx.raw.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    tables = [row["tablename"] for row in names if row["tablename"] not in COUNTED_BY_DESIGN]
+    return " UNION ALL ".join(f"SELECT '{table}', count(*) FROM \"{table}\"" for table in tables)
 
 
 @contextlib.asynccontextmanager

@@ -18,8 +18,8 @@ async def ended(world: World, text: str) -> dict[str, Any]:
     return found
 
 
-async def until_blocked(world: World) -> None:
-    """Wait until a transaction waits for the lock of another one."""
+async def until_blocked(world: World, count: int = 1) -> None:
+    """Wait until so many transactions wait for the locks of others."""
 
     async def is_blocked() -> bool:
         async with world.database.begin() as tx:
@@ -29,6 +29,6 @@ async def until_blocked(world: World) -> None:
                 WHERE wait_event_type = 'Lock' AND datname = current_database()
                 """
             )
-        return waiting > 0
+        return waiting >= count
 
     await until(is_blocked)

@@ -104,8 +104,11 @@ def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
 def test_a_document_goes_in_is_watched_and_comes_out(
     server: Server, secrets: dict[str, str], tmp_path: Path, shell: Shell
 ) -> None:
+    with server.as_admin(secrets) as admin:  # whose usage is what this test does, whatever others do
+        _, key = new_client(admin, "Watching", monthly_budget_usd=1000)
+
     def command(*arguments: str | Path) -> Any:
-        code, told, complained = shell(*arguments, "--json", url=server.url, api_key=secrets["key"])
+        code, told, complained = shell(*arguments, "--json", url=server.url, api_key=key)
         assert (code, complained) == (0, "")
         return [json.loads(line) for line in told.splitlines()]
 

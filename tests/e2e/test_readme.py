@@ -124,13 +124,12 @@ def run_block(block: Block, folder: Path, server: Server, secrets: dict[str, str
     return done.stdout
 
 
-@pytest.mark.parametrize(
-    "block", [pytest.param(block, id=f"line-{block.line}") for block in BLOCKS if block.is_run]
-)
-def test_a_command_of_the_readme_runs_as_printed(
-    block: Block, fresh_copy: Path, server: Server, secrets: dict[str, str]
+def test_the_commands_of_the_readme_run_as_printed_one_after_the_other(
+    fresh_copy: Path, server: Server, secrets: dict[str, str]
 ) -> None:
-    run_block(block, fresh_copy, server, secrets)
+    for block in BLOCKS:
+        if block.is_run:
+            run_block(block, fresh_copy, server, secrets)
 
 
 def test_every_command_of_the_readme_is_run_or_says_why_not() -> None:

@@ -1,6 +1,5 @@
 """Executing for other programs: flows and single actions, retry, the queue's way in and out."""
 
-import json
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +7,8 @@ import anyio
 import httpx
 import pytest
 from tests.factories import QUIZ, World, assert_problem, make_worker
-from tests.integration.http.test_bad_input import HOSTILE, JSON, places, replaced
+from tests.hostile import to_be_sent
+from tests.integration.http.test_bad_input import JSON
 from tests.waiting import ended
 
 from aifactory.kernel.clock import utc_now
@@ -135,12 +135,12 @@ async def test_no_hostile_value_in_a_flow_or_an_action_is_our_fault(world: World
         {"workerFlow": [stage], "parameters": {}, "clientId": world.ours.id},
         {"action": dict(STAGE), "parameters": {}, "clientId": world.ours.id},
     ):
-        for place in places(body):
-            for value in HOSTILE:
-                content = replaced(body, place, value)
-                path = "/api/execute?dryRun=true"
-                answer = await world.ask("POST", path, world.admin, content=content, headers=JSON)
-                assert answer.status_code < 500, (place, json.dumps(value)[:40], answer.text)
+        refused, decoded = to_be_sent(world.app, "POST /api/execute", body)
+        for one in (*refused, *decoded):
+            path = "/api/execute?dryRun=true"
+            answer = await world.ask("POST", path, world.admin, content=one.content, headers=JSON)
+            assert answer.status_code < 500, (one, answer.text)
+            assert one.problem is None or one.problem["status"] == answer.status_code, one
 
 
 # Retry.

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import asyncpg
 
-from aifactory.kernel.db import Database
+from aifactory.kernel.db import Database, DatabaseUnavailable
 from aifactory.kernel.ids import ClientId, KeyId, new_id, text_id
 from aifactory.resources.budgets import Scope
 from aifactory.resources.interface import ClientLimits, Tier
@@ -108,7 +108,8 @@ class Ground:
 
     async def raise_limits(self) -> None:
         """Let every client afford some executions more than it has paid, and some units more of a quota."""
-        with contextlib.suppress(asyncpg.QueryCanceledError):  # where all are busy they are raised next time
+        # Where all are busy they are raised next time; who holds the decider lock for too long is cut off.
+        with contextlib.suppress(asyncpg.QueryCanceledError, DatabaseUnavailable):
             await self._raise_money()
             await self._raise_quotas()
 

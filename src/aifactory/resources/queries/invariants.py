@@ -1,7 +1,7 @@
 """What must hold in the books at any moment: plain SQL; each statement returns one row per difference.
 
-A row is (check, object, stored, rebuilt). A statement reads the ledger at most once, and only groups and
-hashes, so that parallel workers share it.
+A row is (check, object, stored, rebuilt). A statement reads the ledger at most once, and only
+groups and hashes.
 """
 
 import msgspec

@@ -78,7 +78,7 @@ def read_file(path: Path) -> str:
     except SourceError as error:
         raise DemoRefused(f"{path}: {error}") from error
     if (words := len(text.split())) < LEAST_WORDS:
-        raise DemoRefused(f"{path} has {words} words; at least {LEAST_WORDS} are needed.")
+        raise DemoRefused(f"{path} is too short: it has {words} of at least {LEAST_WORDS} words.")
     return text
 
 

@@ -129,8 +129,8 @@ FILES = {
 REFUSED = {
     "picture.md": "isn't text",
     "latin-1.txt": "isn't valid UTF-8: byte 6",
-    "empty.md": "has 0 words",
-    "[/short].md": "has 6 words; at least 80",
+    "empty.md": "it has 0 of at least 80 words",
+    "[/short].md": "it has 6 of at least 80 words",
     "[/missing].md": "There is no file",
     "[": "is a folder",
     "sonnet": "course, document, flashcards, quiz",

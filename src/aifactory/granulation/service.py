@@ -332,7 +332,7 @@ def _check_inputs(
         raise invalid(
             "/parameters/source",
             "source_too_short",
-            f"The source has {inputs.source_words} words; at least {LEAST_WORDS} are needed.",
+            f"The source is too short: it has {inputs.source_words} of at least {LEAST_WORDS} words.",
         )
 
 

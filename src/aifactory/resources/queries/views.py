@@ -205,7 +205,8 @@ async def scheduler_state(tx: Tx) -> tuple[Any, list[Any]]:
         """
         SELECT p.*, p.lease_until > $1 AS alive, p.renewed_at > $2 AND NOT p.stopping AS may_start,
                (SELECT count(*) FROM running_jobs r WHERE r.process_id = p.id) AS running,
-               p.renewed_at - (p.loops #>> '{scheduler,ageMs}')::bigint * interval '1 ms' AS scheduled_at
+               coalesce(p.renewed_at - (p.loops #>> '{scheduler,ageMs}')::bigint * interval '1 ms',
+                   p.started_at) AS scheduled_at
         FROM processes p ORDER BY p.started_at, p.id
         """,
         tx.now,
@@ -217,11 +218,11 @@ async def scheduler_state(tx: Tx) -> tuple[Any, list[Any]]:
 def last_tick_at(control: Any, processes: list[Any]) -> datetime | None:
     """Return when a scheduler of the fleet last had a good round, as its processes say it.
 
-    The control row alone would not tell: it is kept fresh by whoever is there, that no outage is suspected.
+    Of one that has said nothing yet, when it started. The control row alone would not tell: it is kept fresh
+    by whoever is there, so that no outage is suspected.
     """
-    if not processes:
-        return control["last_tick_at"]  # type: ignore[no-any-return]
-    return max((row["scheduled_at"] for row in processes if row["scheduled_at"]), default=None)
+    last: datetime | None = max((row["scheduled_at"] for row in processes), default=control["last_tick_at"])
+    return last
 
 
 async def execution_of_request(tx: Tx, request_id: UUID) -> ExecutionId | None:

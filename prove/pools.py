@@ -1,4 +1,4 @@
-"""Pools for proofs: each with one model of a provider of its own, all under one name."""
+"""Pools for proofs and tests: each with one model of a provider of its own, all under one name."""
 
 from aifactory.kernel.db import Tx
 from aifactory.resources.interface import Hop

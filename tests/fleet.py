@@ -24,6 +24,7 @@ from aifactory.resources.interface import (
 )
 from aifactory.resources.scheduler import Tick
 from aifactory.resources.service import ResourceService
+from prove.pools import add_pool
 
 
 class Process:
@@ -254,28 +255,7 @@ async def open_fleet(database: Database) -> AsyncIterator[Fleet]:
 
 async def add_test_pool(tx: Tx, capacity: int = 1_000_000, name: str = "test") -> None:
     """A pool that is never in the way, and a model on it that costs the same for every unit."""
-    await tx.raw.execute(
-        """
-        INSERT INTO resource_pools (pool, unit, capacity, refill_per_second, price_nano_per_million,
-            level_micro, as_of) VALUES ($5, 'tokens', $1, $2, 0, $3, $4)
-        """,
-        capacity,
-        50_000,
-        capacity * 1_000_000,
-        tx.now,
-        name,
-    )
-    await tx.raw.execute("INSERT INTO providers (provider, source) VALUES ($1, 'file')", name)
-    await tx.raw.execute(
-        """
-        INSERT INTO models (provider, model, pool, input_nano_per_million, cached_nano_per_million,
-            output_nano_per_million, price_source, price_at, max_output_tokens)
-        VALUES ($3, $3 || '-model', $3, $1, $1, $1, 'a test', $2, 4096)
-        """,
-        NANO_PER_UNIT * 1_000_000,
-        tx.now,
-        name,
-    )
+    await add_pool(tx, name, capacity=capacity, refill=50_000, price_nano=NANO_PER_UNIT)
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 20) -> None:

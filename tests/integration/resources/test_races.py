@@ -568,15 +568,13 @@ async def test_everything_resumes_after_all_connections_were_cut_in_the_middle(f
     assert await fleet.budget(client) == (0, 120 * COST_NANO, 0)
 
 
-async def test_a_record_that_writes_too_slowly_is_given_up_in_the_end(
-    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(db._SERVER_SETTINGS, "statement_timeout", "50")
+async def test_a_record_that_writes_too_slowly_is_given_up_in_the_end(fleet: Fleet) -> None:
     client, process = await fleet.client(), await fleet.process()
 
     async def slow(tx: Tx, job: EndedJob) -> list[NewJob]:
         if job.fault is None:
-            await tx.raw.execute("SELECT pg_sleep(1)")
+            await tx.raw.execute("SET LOCAL statement_timeout = 50")
+            await tx.raw.execute("SELECT pg_sleep(10)")
         return []
 
     fleet.worker.on_record = slow

@@ -190,7 +190,7 @@ PROOFS.append(
 
 async def a_lock_waited_for_too_long_is_tried_again_and_not_a_failure(fleet: Fleet) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(db._SERVER_SETTINGS, "statement_timeout", "400")
+        patch.setitem(db._SERVER_SETTINGS, "statement_timeout", "1000")
         client, process = await fleet.client(), await fleet.process()
         execution = await fleet.submit(client)
         await process.tick()

@@ -165,6 +165,8 @@ class _Proof:
             raise
         except AppError as refusal:
             self.report.refused[refusal.code] += 1
+        except asyncpg.QueryCanceledError:  # behind a decider that was stopped with its locks
+            self.report.refused["timed_out"] += 1
         else:
             self.kinds[submitted.execution_id] = kind
             self.report.submitted += 1

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import msgspec
 from litestar import Litestar
@@ -104,6 +105,18 @@ class World:
         """Send a request as someone."""
         headers = {**(who or {}), **rest.pop("headers", {})}
         return await self.http.request(method, path, headers=headers, **rest)
+
+    async def ask_at_once(self, times: int, method: str, path: str, who: Any, **rest: Any) -> list[int]:
+        """Send a request as someone, so many times at once; return the statuses in order."""
+        statuses: list[int] = []
+
+        async def ask() -> None:
+            statuses.append((await self.ask(method, path, who, **rest)).status_code)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(times):
+                tasks.start_soon(ask)
+        return sorted(statuses)
 
 
 async def _counting(tx: Tx) -> str:

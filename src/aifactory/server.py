@@ -49,6 +49,29 @@ from aifactory.resources import routes as resource_routes
 from aifactory.resources.engine import Engine
 from aifactory.settings import Settings
 
+_ROUTES = [
+    *content_routes.ROUTES,
+    *execution_routes.ROUTES,
+    *resource_routes.ROUTES,
+    *provider_routes.ROUTES,
+    *estimate_routes.ROUTES,
+    *availability_routes.ROUTES,
+    *usage_routes.ROUTES,
+    *budget_routes.ROUTES,
+    *ledger_routes.ROUTES,
+    *pool_routes.ROUTES,
+    *queue_routes.ROUTES,
+    *tier_routes.ROUTES,
+    *event_routes.ROUTES,
+    *data_routes.ROUTES,
+    *orchestrator_routes.ROUTES,
+    *metrics_routes.ROUTES,
+    *granulation_routes.ROUTES,
+    *worker_template_routes.ROUTES,
+    *granulate_routes.ROUTES,
+    *progress_routes.ROUTES,
+]
+
 
 def build_app(factory: Factory, **changes: Any) -> Litestar:
     """Return the whole app of a factory; its lifespan runs the loops. ``changes`` go to ``create_app``."""
@@ -66,28 +89,7 @@ def build_app(factory: Factory, **changes: Any) -> Litestar:
         checks["scheduler"] = loops_check(factory.engine)
         checks["webhooks"] = loops_check(factory.deliveries)
     parts: dict[str, Any] = {
-        "routes": [
-            *content_routes.ROUTES,
-            *execution_routes.ROUTES,
-            *resource_routes.ROUTES,
-            *provider_routes.ROUTES,
-            *estimate_routes.ROUTES,
-            *availability_routes.ROUTES,
-            *usage_routes.ROUTES,
-            *budget_routes.ROUTES,
-            *ledger_routes.ROUTES,
-            *pool_routes.ROUTES,
-            *queue_routes.ROUTES,
-            *tier_routes.ROUTES,
-            *event_routes.ROUTES,
-            *data_routes.ROUTES,
-            *orchestrator_routes.ROUTES,
-            *metrics_routes.ROUTES,
-            *granulation_routes.ROUTES,
-            *worker_template_routes.ROUTES,
-            *granulate_routes.ROUTES,
-            *progress_routes.ROUTES,
-        ],
+        "routes": _ROUTES,
         "dependencies": {
             "engine": factory.engine,
             "feed": factory.feed,

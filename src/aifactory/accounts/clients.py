@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 
 from aifactory.accounts import keys, queries
+from aifactory.accounts.audit_rows import record_row
 from aifactory.accounts.interface import KeyNotFound, KeyNotLive, TooManyKeys
 from aifactory.accounts.models import ApiKeyRow, ClientRow
-from aifactory.kernel import audit, ids
-from aifactory.kernel.audit import Told
+from aifactory.kernel import ids
 from aifactory.kernel.db import Tx
 from aifactory.kernel.errors import NotAllowed, invalid
 from aifactory.kernel.ids import ClientId, KeyId
@@ -18,7 +18,6 @@ from aifactory.kernel.principal import Principal
 from aifactory.resources.interface import ClientLimits, ClientNotFound, Resources, Tier
 
 MAX_LIVE_KEYS = 50  # twice as many while keys that were rotated still work
-LONGEST_KEY_LIFE = timedelta(days=3653)
 
 
 class NewClient(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +49,7 @@ async def create_client(
         requests_per_minute=new.requests_per_minute,
     )
     await _set_limits(tx, resources, limits)
-    await _record_client(tx, actor, "client.created", row, after=_shown_client(row, limits))
+    await record_row(tx, actor, "client.created", row, after=_shown_client(row, limits))
     return row, limits
 
 
@@ -66,7 +65,7 @@ async def change_client(
     limits = msgspec.structs.replace(before, **changes)
     await _set_limits(tx, resources, limits)
     after = _shown_client(row, limits)
-    await _record_client(tx, actor, "client.changed", row, before=shown_before, after=after)
+    await record_row(tx, actor, "client.changed", row, before=shown_before, after=after)
     return row, limits
 
 
@@ -93,20 +92,6 @@ def _shown_client(row: ClientRow, limits: ClientLimits) -> dict[str, Any]:
     return told | {"monthly_usd": None if nano is None else usd(nano), "contact": row.contact}
 
 
-async def _record_client(
-    tx: Tx, actor: str, action: str, row: ClientRow, *, before: Told = None, after: Told = None
-) -> None:
-    await audit.record(
-        tx,
-        actor=actor,
-        action=action,
-        object_kind="client",
-        object_id=ids.text_id("client", row.id),
-        before=before,
-        after=after,
-    )
-
-
 # API keys.
 
 
@@ -123,10 +108,7 @@ async def create_key(
     await get_client(tx, client_id, lock=True)
     if actor.key_id is not None and not set(scopes) <= actor.scopes:
         raise NotAllowed("A key can't make a key that may do more than itself.")
-    if expires_at is not None and expires_at > tx.now + LONGEST_KEY_LIFE:
-        raise invalid("/expiresAt", "too_late", "A key lasts at most ten years; leave it out for no end.")
-    if expires_at is not None and expires_at <= tx.now:
-        raise invalid("/expiresAt", "in_the_past", "The key would have expired already.")
+    keys.check_end(expires_at, tx.now, what="key")
     if await queries.count_live_keys(tx, client_id) >= MAX_LIVE_KEYS:
         raise TooManyKeys(f"A client may have {MAX_LIVE_KEYS} live keys; revoke one.")
     return await _store_key(
@@ -175,7 +157,7 @@ async def rotate_key(
     )
     await resources.inherit_key_budget(tx, old=KeyId(old.id), new=KeyId(row.id))
     after = _shown_key(old) | {"replaced_by": ids.text_id("key", row.id)}
-    await _record_key(tx, actor.label, "api_key.rotated", old, before=before, after=after)
+    await record_row(tx, actor.label, "api_key.rotated", old, before=before, after=after)
     return row, key
 
 
@@ -185,7 +167,7 @@ async def revoke_key(tx: Tx, *, client_id: ClientId, key_id: KeyId, actor: str) 
     if row.revoked_at is None:
         before = _shown_key(row)
         row.revoked_at = tx.now
-        await _record_key(tx, actor, "api_key.revoked", row, before=before, after=_shown_key(row))
+        await record_row(tx, actor, "api_key.revoked", row, before=before, after=_shown_key(row))
 
 
 async def seed_key(tx: Tx, *, client_id: ClientId, name: str) -> keys.ApiKey:
@@ -229,7 +211,7 @@ async def _store_key(
         expires_at=expires_at,
     )
     tx.session.add(row)
-    await _record_key(tx, actor, "api_key.created", row, after=_shown_key(row))
+    await record_row(tx, actor, "api_key.created", row, after=_shown_key(row))
     return row, key
 
 
@@ -242,18 +224,3 @@ def _shown_key(row: ApiKeyRow) -> dict[str, Any]:
         "expires_at": row.expires_at,
         "revoked_at": row.revoked_at,
     }
-
-
-async def _record_key(
-    tx: Tx, actor: str, action: str, row: ApiKeyRow, *, before: Told = None, after: Told = None
-) -> None:
-    await tx.flush()
-    await audit.record(
-        tx,
-        actor=actor,
-        action=action,
-        object_kind="api_key",
-        object_id=ids.text_id("key", row.id),
-        before=before,
-        after=after,
-    )

@@ -9,6 +9,7 @@ from sqlalchemy import func, or_, select, update
 
 from aifactory.accounts.keys import ApiKey
 from aifactory.accounts.models import WorkerCredentialRow
+from aifactory.accounts.queries import newest_first
 from aifactory.accounts.request_limits import Counted, counting, fetch_counted
 from aifactory.kernel.allowance import WORKER_PER_MINUTE
 from aifactory.kernel.db import Tx
@@ -80,7 +81,4 @@ async def find_credential(tx: Tx, credential_id: UUID) -> WorkerCredentialRow | 
 
 async def list_credentials(tx: Tx, page: PageRequest) -> list[WorkerCredentialRow]:
     """Return one more than a page, newest first."""
-    statement = select(WorkerCredentialRow).order_by(WorkerCredentialRow.id.desc()).limit(page.limit + 1)
-    if page.before is not None:
-        statement = statement.where(WorkerCredentialRow.id < page.before)
-    return list(await tx.session.scalars(statement))
+    return await newest_first(tx, select(WorkerCredentialRow), WorkerCredentialRow.id, page)

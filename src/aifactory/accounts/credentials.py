@@ -6,15 +6,12 @@ from typing import Any
 import msgspec
 
 from aifactory.accounts import credential_queries, keys
+from aifactory.accounts.audit_rows import record_row
 from aifactory.accounts.interface import CredentialNotFound, WorkerHasCredential
 from aifactory.accounts.models import WorkerCredentialRow
-from aifactory.kernel import audit, ids
-from aifactory.kernel.audit import Told
+from aifactory.kernel import ids
 from aifactory.kernel.db import Tx
-from aifactory.kernel.errors import invalid
 from aifactory.kernel.ids import CredentialId
-
-LONGEST_LIFE = timedelta(days=3653)
 
 
 class NewCredential(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +27,7 @@ async def create_credential(
     tx: Tx, new: NewCredential, *, actor: str
 ) -> tuple[WorkerCredentialRow, keys.ApiKey]:
     """Make a worker's secret; its text is only in what is returned. Raises WorkerHasCredential or Invalid."""
-    _check_end(new.expires_at, tx.now)
+    keys.check_end(new.expires_at, tx.now, what="secret")
     await credential_queries.lock_worker(tx, new.worker)
     await credential_queries.retire_expired(tx, new.worker)
     live = await credential_queries.list_live(tx, new.worker)
@@ -42,7 +39,7 @@ async def create_credential(
     _let_expire(live, new.overlap or timedelta(), tx.now)
     await tx.flush()
     for old, before in replaced:
-        await _record(tx, actor, "worker_credential.replaced", old, before=before, after=_shown(old))
+        await record_row(tx, actor, "worker_credential.replaced", old, before=before, after=_shown(old))
     secret = keys.make_key(keys.WORKER_SECRET)
     row = WorkerCredentialRow(
         id=ids.new_id(),
@@ -55,7 +52,7 @@ async def create_credential(
     )
     tx.session.add(row)
     action = "worker_credential.rotated" if live else "worker_credential.created"
-    await _record(tx, actor, action, row, after=_shown(row))
+    await record_row(tx, actor, action, row, after=_shown(row))
     return row, secret
 
 
@@ -67,14 +64,7 @@ async def revoke_credential(tx: Tx, credential_id: CredentialId, *, actor: str) 
     if row.revoked_at is None:
         before = _shown(row)
         row.revoked_at = tx.now
-        await _record(tx, actor, "worker_credential.revoked", row, before=before, after=_shown(row))
-
-
-def _check_end(expires_at: datetime | None, now: datetime) -> None:
-    if expires_at is not None and expires_at > now + LONGEST_LIFE:
-        raise invalid("/expiresAt", "too_late", "A secret lasts at most ten years; leave it out for no end.")
-    if expires_at is not None and expires_at <= now:
-        raise invalid("/expiresAt", "in_the_past", "The secret would have expired already.")
+        await record_row(tx, actor, "worker_credential.revoked", row, before=before, after=_shown(row))
 
 
 def _let_expire(live: list[WorkerCredentialRow], overlap: timedelta, now: datetime) -> None:
@@ -94,18 +84,3 @@ def _shown(row: WorkerCredentialRow) -> dict[str, Any]:
         "replaced_at": row.replaced_at,
         "revoked_at": row.revoked_at,
     }
-
-
-async def _record(
-    tx: Tx, actor: str, action: str, row: WorkerCredentialRow, *, before: Told = None, after: Told = None
-) -> None:
-    await tx.flush()
-    await audit.record(
-        tx,
-        actor=actor,
-        action=action,
-        object_kind="worker_credential",
-        object_id=ids.text_id("wcred", row.id),
-        before=before,
-        after=after,
-    )

@@ -5,10 +5,14 @@ import hmac
 import re
 import secrets
 import zlib
+from datetime import datetime, timedelta
 
 import msgspec
 
+from aifactory.kernel.errors import invalid
+
 KEY, WORKER_SECRET = "aif", "aifw"  #: how the texts begin
+LONGEST_LIFE = timedelta(days=3653)
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_LENGTH, _SECRET_LENGTH, _CHECK_LENGTH = 10, 43, 6
@@ -48,6 +52,14 @@ def parse_key(text: str, kind: str = KEY) -> ApiKey | None:
 def same_secret(key: ApiKey, stored_sha256: bytes) -> bool:
     """Compare in constant time."""
     return hmac.compare_digest(key.sha256, stored_sha256)
+
+
+def check_end(expires_at: datetime | None, now: datetime, *, what: str) -> None:
+    """Refuse an end in the past or too far ahead; ``what``: a key or a secret, in words. Raises Invalid."""
+    if expires_at is not None and expires_at > now + LONGEST_LIFE:
+        raise invalid("/expiresAt", "too_late", f"A {what} lasts at most ten years; leave it out for no end.")
+    if expires_at is not None and expires_at <= now:
+        raise invalid("/expiresAt", "in_the_past", f"The {what} would have expired already.")
 
 
 def make_token() -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from aifactory.kernel.errors import Invalid, TooLarge, invalid
+from aifactory.kernel.errors import TooLarge, invalid
 from aifactory.kernel.problems import escape, refuse_value
 
 MAX_DEPTH = 8
@@ -69,15 +69,15 @@ def _check_depth(pointer: str, depth: int) -> None:
         raise invalid(pointer, "too_deep", f"{pointer}: at most {MAX_DEPTH} levels are taken.")
 
 
-def read_source(parameters: dict[str, Any], pointer: str = "/parameters/source") -> Source | None:
+def read_source(parameters: dict[str, Any]) -> Source | None:
     """Return the source material of the parameters, if any. Raises Invalid or TooLarge."""
-    given = parameters.get("source")
+    given, pointer = parameters.get("source"), "/parameters/source"
     if given is None:
         return None
     try:
         source = msgspec.convert(given, Source)
     except msgspec.ValidationError as error:
-        raise _below(pointer, refuse_value(str(error))) from error
+        raise refuse_value(str(error), below=pointer) from error
     if (source.text is None) == (source.data_ref is None):
         raise invalid(pointer, "one_of", f"{pointer}: give text or dataRef, one of them.")
     if source.text is not None:
@@ -88,9 +88,9 @@ def read_source(parameters: dict[str, Any], pointer: str = "/parameters/source")
     return source
 
 
-def format_of(media_type: str, pointer: str = "/parameters/source/dataRef") -> SourceFormat:
+def format_of(media_type: str) -> SourceFormat:
     """Return how stored data of a media type is read as a source. Raises Invalid if it can't be."""
-    found = FORMATS.get(media_type)
+    found, pointer = FORMATS.get(media_type), "/parameters/source/dataRef"
     if found is None:
         message = (
             f"{pointer}: {media_type} is not read as a source yet. Upload it as {' or '.join(FORMATS)}, or "
@@ -98,10 +98,3 @@ def format_of(media_type: str, pointer: str = "/parameters/source/dataRef") -> S
         )
         raise invalid(pointer, "unsupported_format", message)
     return found
-
-
-def _below(pointer: str, refusal: Invalid) -> Invalid:
-    errors = tuple(
-        msgspec.structs.replace(fault, pointer=pointer + fault.pointer) for fault in refusal.errors
-    )
-    return Invalid("; ".join(f"{fault.pointer}: {fault.message}" for fault in errors), errors=errors)

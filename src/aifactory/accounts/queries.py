@@ -1,12 +1,13 @@
 """The SQL of accounts: no decisions."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import func, select, text, update
+from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.orm import InstrumentedAttribute
 
 from aifactory.accounts.keys import ApiKey
 from aifactory.accounts.models import (
@@ -14,12 +15,26 @@ from aifactory.accounts.models import (
     ClientRequestRow,
     ClientRow,
     MasterTemplateRow,
+    Row,
 )
 from aifactory.accounts.request_limits import Counted, counting, fetch_counted
 from aifactory.kernel.db import Tx
 from aifactory.kernel.page import PageRequest
 
 Raw = asyncpg.Connection
+
+_Row = TypeVar("_Row", bound=Row)
+
+
+async def newest_first(
+    tx: Tx, statement: Select[_Row], row_id: InstrumentedAttribute[UUID], page: PageRequest
+) -> list[_Row]:
+    """Return one more than a page of what a statement selects, by descending id."""
+    statement = statement.order_by(row_id.desc()).limit(page.limit + 1)
+    if page.before is not None:
+        statement = statement.where(row_id < page.before)
+    return list(await tx.session.scalars(statement))
+
 
 # The key check: one statement each, outside a transaction.
 
@@ -66,10 +81,7 @@ async def find_client(tx: Tx, client_id: UUID, *, lock: bool = False) -> ClientR
 
 async def list_clients(tx: Tx, page: PageRequest) -> list[ClientRow]:
     """Return one more than a page, newest first."""
-    statement = select(ClientRow).order_by(ClientRow.id.desc()).limit(page.limit + 1)
-    if page.before is not None:
-        statement = statement.where(ClientRow.id < page.before)
-    return list(await tx.session.scalars(statement))
+    return await newest_first(tx, select(ClientRow), ClientRow.id, page)
 
 
 async def find_client_key(tx: Tx, *, client_id: UUID, key_id: UUID, lock: bool = False) -> ApiKeyRow | None:
@@ -80,15 +92,8 @@ async def find_client_key(tx: Tx, *, client_id: UUID, key_id: UUID, lock: bool =
 
 async def list_keys(tx: Tx, client_id: UUID, page: PageRequest) -> list[ApiKeyRow]:
     """Return one more than a page of a client's keys, newest first."""
-    statement = (
-        select(ApiKeyRow)
-        .where(ApiKeyRow.client_id == client_id)
-        .order_by(ApiKeyRow.id.desc())
-        .limit(page.limit + 1)
-    )
-    if page.before is not None:
-        statement = statement.where(ApiKeyRow.id < page.before)
-    return list(await tx.session.scalars(statement))
+    statement = select(ApiKeyRow).where(ApiKeyRow.client_id == client_id)
+    return await newest_first(tx, statement, ApiKeyRow.id, page)
 
 
 async def count_live_keys(tx: Tx, client_id: UUID) -> int:
@@ -114,15 +119,21 @@ async def find_template(tx: Tx, name: str, version: int | None = None) -> Master
     return await tx.session.scalar(statement.order_by(MasterTemplateRow.version.desc()).limit(1))
 
 
-async def find_newest_template(tx: Tx, name: str, *, lock: bool = False) -> MasterTemplateRow | None:
-    """Return the newest version of a template, active or not, locked if asked."""
+async def lock_template(tx: Tx, name: str) -> None:
+    """Let one change of a template at a time happen, also before there is one."""
+    key = func.hashtextextended(f"aifactory.master_templates.{name}", 0)
+    await tx.session.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+async def find_newest_template(tx: Tx, name: str) -> MasterTemplateRow | None:
+    """Return the newest version of a template, active or not."""
     statement = (
         select(MasterTemplateRow)
         .where(MasterTemplateRow.name == name)
         .order_by(MasterTemplateRow.version.desc())
         .limit(1)
     )
-    return await tx.session.scalar(statement.with_for_update() if lock else statement)
+    return await tx.session.scalar(statement)
 
 
 async def list_templates(tx: Tx, page: PageRequest) -> list[MasterTemplateRow]:
@@ -134,15 +145,8 @@ async def list_templates(tx: Tx, page: PageRequest) -> list[MasterTemplateRow]:
         .order_by(MasterTemplateRow.name, MasterTemplateRow.version.desc())
         .subquery()
     )
-    statement = (
-        select(MasterTemplateRow)
-        .where(MasterTemplateRow.id.in_(select(newest.c.id)))
-        .order_by(MasterTemplateRow.id.desc())
-        .limit(page.limit + 1)
-    )
-    if page.before is not None:
-        statement = statement.where(MasterTemplateRow.id < page.before)
-    return list(await tx.session.scalars(statement))
+    statement = select(MasterTemplateRow).where(MasterTemplateRow.id.in_(select(newest.c.id)))
+    return await newest_first(tx, statement, MasterTemplateRow.id, page)
 
 
 async def find_template_of_stage(tx: Tx, *, worker: str, template_ref: str) -> str | None:
@@ -210,12 +214,10 @@ async def find_request(
 
 async def list_requests(tx: Tx, *, client_id: UUID | None, page: PageRequest) -> list[ClientRequestRow]:
     """Return one more than a page of requests, newest first."""
-    statement = select(ClientRequestRow).order_by(ClientRequestRow.id.desc()).limit(page.limit + 1)
+    statement = select(ClientRequestRow)
     if client_id is not None:
         statement = statement.where(ClientRequestRow.client_id == client_id)
-    if page.before is not None:
-        statement = statement.where(ClientRequestRow.id < page.before)
-    return list(await tx.session.scalars(statement))
+    return await newest_first(tx, statement, ClientRequestRow.id, page)
 
 
 async def load_requests(tx: Tx, request_ids: list[UUID]) -> dict[UUID, ClientRequestRow]:

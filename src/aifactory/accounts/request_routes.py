@@ -10,6 +10,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from aifactory.accounts import queries, service
 from aifactory.accounts.interface import DRAFT, RequestNotFinished
+from aifactory.accounts.models import ClientRequestRow
 from aifactory.accounts.request_schemas import (
     ExecuteInput,
     NewRequestInput,
@@ -36,9 +37,15 @@ from aifactory.kernel.http import (
 )
 from aifactory.kernel.idempotency import Answer, once
 from aifactory.kernel.ids import ClientId, RequestId, text_id
-from aifactory.kernel.page import Page, PageRequest, page_of, page_request
+from aifactory.kernel.page import Page, PageRequest, page_as, page_of, page_request
 from aifactory.kernel.principal import READERS, WRITERS, Principal
-from aifactory.resources.interface import ExecutionState, NewRequest, Resources, refuse_erased
+from aifactory.resources.interface import (
+    ExecutionState,
+    ExecutionView,
+    NewRequest,
+    Resources,
+    refuse_erased,
+)
 from aifactory.resources.interface.http import client_of
 
 AnyRequest = Request[Any, Any, Any]
@@ -78,7 +85,7 @@ async def create_request(
             template, quote = await service.quote_request(
                 tx, resources=resources, new=new, timeout_ms=data.timeout_ms
             )
-            return _as_is(quote_view(template, quote))
+            return JsonResponse[Any](quote_view(template, quote), status_code=200)
 
         async def work() -> Answer:
             row, template, submitted = await service.submit_request(
@@ -109,16 +116,12 @@ async def _read_request(tx: Tx, resources: Resources, data: NewRequestInput, cal
     )
 
 
-def _as_is(view: QuoteView) -> Response[Any]:
-    return JsonResponse(view, status_code=200)
-
-
 async def _answer(request: AnyRequest, answer: Answer, db: Database, resources: Resources) -> Response[Any]:
     request_id = RequestId(path_id("req", (answer.location or "").split("/")[2]))
 
     async def look() -> tuple[ResultView, Decimal] | None:
         async with db.begin() as tx:
-            latest = (await resources.latest_executions(tx, [request_id])).get(request_id)
+            latest = await _latest(tx, resources, request_id)
             if latest is None or not latest.state.final:
                 return None
             row = await service.get_request(tx, request_id=request_id, client_id=None)
@@ -127,16 +130,30 @@ async def _answer(request: AnyRequest, answer: Answer, db: Database, resources: 
 
     async def current() -> RequestView:
         async with db.begin() as tx:
-            latest = (await resources.latest_executions(tx, [request_id])).get(request_id)
-            return request_view(await service.get_request(tx, request_id=request_id, client_id=None), latest)
+            row = await service.get_request(tx, request_id=request_id, client_id=None)
+            return request_view(row, await _latest(tx, resources, request_id))
 
     async def until_ended(seconds: float) -> None:
         async with db.begin() as tx:
-            latest = (await resources.latest_executions(tx, [request_id])).get(request_id)
+            latest = await _latest(tx, resources, request_id)
         if latest is not None and not latest.state.final:
             await resources.wait_for_end(latest.id, seconds)
 
     return await created_or_ended(request, answer, look, current, until_ended=until_ended)
+
+
+async def _latest(tx: Tx, resources: Resources, request_id: RequestId) -> ExecutionView | None:
+    return (await resources.latest_executions(tx, [request_id])).get(request_id)
+
+
+async def _find(
+    text: str, db: Database, resources: Resources, caller: Principal
+) -> tuple[ClientRequestRow, ExecutionView | None]:
+    """Return a request that the caller may see, and its latest execution. Raises RequestNotFound."""
+    wanted = RequestId(path_id("req", text))
+    async with db.begin() as tx:
+        row = await service.get_request(tx, request_id=wanted, client_id=caller.visible_client())
+        return row, await _latest(tx, resources, wanted)
 
 
 @get("/requests", roles=READERS, tags=["Requests"])
@@ -176,7 +193,7 @@ async def _list_by_state(
         for execution in found.data
         if execution.request_id in rows
     ]
-    return Page(data=views, has_more=found.has_more, next_cursor=found.next_cursor)
+    return page_as(found, views)
 
 
 @get("/requests/{request_id:str}", roles=READERS, tags=["Requests"])
@@ -187,11 +204,7 @@ async def get_request(
     principal: NamedDependency[Principal],
 ) -> RequestDetail:
     """Show a request with its parameters and its latest execution."""
-    wanted = RequestId(path_id("req", request_id))
-    async with db.begin() as tx:
-        row = await service.get_request(tx, request_id=wanted, client_id=principal.visible_client())
-        latest = await resources.latest_executions(tx, [wanted])
-    return request_detail(row, latest.get(wanted))
+    return request_detail(*await _find(request_id, db, resources, principal))
 
 
 @post(
@@ -257,11 +270,7 @@ async def get_request_status(
     principal: NamedDependency[Principal],
 ) -> RequestStatus:
     """Say where a request is: its state, its stages, its progress and what it has cost so far."""
-    wanted = RequestId(path_id("req", request_id))
-    async with db.begin() as tx:
-        row = await service.get_request(tx, request_id=wanted, client_id=principal.visible_client())
-        latest = await resources.latest_executions(tx, [wanted])
-    return request_status(row, latest.get(wanted))
+    return request_status(*await _find(request_id, db, resources, principal))
 
 
 @get("/requests/{request_id:str}/result", roles=READERS, tags=["Requests"], refusals=[409, 410])
@@ -275,10 +284,7 @@ async def get_request_result(
 
     410 ``content_erased`` when its tier keeps it no longer, or the operator has erased it.
     """
-    wanted = RequestId(path_id("req", request_id))
-    async with db.begin() as tx:
-        row = await service.get_request(tx, request_id=wanted, client_id=principal.visible_client())
-        latest = (await resources.latest_executions(tx, [wanted])).get(wanted)
+    row, latest = await _find(request_id, db, resources, principal)
     if latest is None or not latest.state.final:
         state = DRAFT if latest is None else latest.state.value
         raise RequestNotFinished(f"This request is {state}; there is no result yet.", current_state=state)

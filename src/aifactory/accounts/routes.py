@@ -9,6 +9,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from aifactory.accounts import clients, queries
+from aifactory.accounts.keys import ApiKey
+from aifactory.accounts.models import ApiKeyRow
 from aifactory.accounts.schemas import (
     ClientChanges,
     ClientView,
@@ -172,11 +174,15 @@ async def create_key(
                 expires_at=data.expires_at,
                 actor=principal,
             )
-            shown, again = new_key_view(row, key.text), new_key_view(row, None)
-            return Answer(status=201, body=encode(shown), shown_again=encode(again))
+            return _with_key(row, key)
 
         answer = await once(tx, call, work)
     return created_response(answer)
+
+
+def _with_key(row: ApiKeyRow, key: ApiKey) -> Answer:
+    shown, again = new_key_view(row, key.text), new_key_view(row, None)
+    return Answer(status=201, body=encode(shown), shown_again=encode(again))
 
 
 @post(
@@ -211,8 +217,7 @@ async def rotate_key(
                 overlap=overlap,
                 actor=principal,
             )
-            shown, again = new_key_view(row, key.text), new_key_view(row, None)
-            return Answer(status=201, body=encode(shown), shown_again=encode(again))
+            return _with_key(row, key)
 
         answer = await once(tx, call, work)
     return created_response(answer)

@@ -8,9 +8,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from aifactory.accounts.models import ApiKeyRow, ClientRow
-from aifactory.kernel.errors import invalid
 from aifactory.kernel.ids import text_id
-from aifactory.kernel.money import NANO_PER_USD, nano, usd
+from aifactory.kernel.money import MOST_BUDGET_USD, exact_nano, usd
 from aifactory.kernel.time_zones import check_time_zone
 from aifactory.resources.interface import ClientLimits, Tier
 
@@ -20,8 +19,6 @@ Moment = Annotated[datetime, Meta(tz=True)]
 Scope = Literal["read", "write", "keys"]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Rate = Annotated[int, Meta(ge=1, le=1_000_000)]
-
-_MOST_USD = Decimal(1_000_000_000)
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -95,7 +92,7 @@ def limit_changes(limits: LimitsInput) -> dict[str, Any]:
     if limits.monthly_budget_usd is not UNSET:
         amount = limits.monthly_budget_usd
         changes["monthly_budget_nano"] = (
-            None if amount is None else read_usd("/limits/monthlyBudgetUsd", amount)
+            None if amount is None else exact_nano("/limits/monthlyBudgetUsd", amount, most=MOST_BUDGET_USD)
         )
     return changes
 
@@ -109,16 +106,6 @@ def client_changes(body: ClientChanges) -> dict[str, Any]:
     if "time_zone" in changes:
         check_time_zone(changes["time_zone"])
     return changes
-
-
-def read_usd(pointer: str, amount: Decimal) -> int:
-    """Return dollars as nano-dollars; at most 9 places and a billion. Raises Invalid."""
-    if not amount.is_finite() or amount.adjusted() > 9 or not 0 <= amount <= _MOST_USD:
-        raise invalid(pointer, "out_of_range", f"{pointer}: between 0 and {_MOST_USD} dollars.")
-    exponent = amount.as_tuple().exponent
-    if not isinstance(exponent, int) or exponent < -12 or amount * NANO_PER_USD % 1:
-        raise invalid(pointer, "too_precise", f"{pointer}: at most 9 places.")
-    return nano(amount)
 
 
 def client_view(row: ClientRow, limits: ClientLimits) -> ClientView:

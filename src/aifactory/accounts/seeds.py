@@ -3,11 +3,11 @@
 import msgspec
 
 from aifactory.accounts import clients, queries, user_queries
+from aifactory.accounts.audit_rows import record_row
 from aifactory.accounts.models import UserRow
 from aifactory.accounts.passwords import hash_password, make_password
-from aifactory.kernel import audit
 from aifactory.kernel.db import Database
-from aifactory.kernel.ids import ClientId, new_id, text_id
+from aifactory.kernel.ids import ClientId, new_id
 from aifactory.kernel.principal import Role
 from aifactory.resources.interface import Resources, Tier
 
@@ -47,15 +47,8 @@ async def seed_first_start(database: Database, *, resources: Resources) -> First
             created_at=tx.now,
         )
         tx.session.add(admin)
-        await tx.flush()
-        await audit.record(
-            tx,
-            actor="system",
-            action="user.created",
-            object_kind="user",
-            object_id=text_id("user", admin.id),
-            after={"login": admin.login, "role": admin.role, "client": None, "active": True},
-        )
+        shown = {"login": admin.login, "role": admin.role, "client": None, "active": True}
+        await record_row(tx, "system", "user.created", admin, after=shown)
         new = clients.NewClient(name="Demo", contact="", tier=Tier.PREMIUM)
         row, _ = await clients.create_client(tx, resources=resources, new=new, actor="system")
         client_id = ClientId(row.id)

@@ -16,8 +16,9 @@ from aifactory.accounts.template_schemas import (
     priced_template_view,
     template_view,
 )
-from aifactory.kernel.db import Database, Tx
-from aifactory.kernel.errors import AppError, invalid
+from aifactory.kernel.db import Database
+from aifactory.kernel.errors import invalid
+from aifactory.kernel.etags import version_etag
 from aifactory.kernel.http import (
     JsonResponse,
     created_response,
@@ -27,7 +28,8 @@ from aifactory.kernel.http import (
 from aifactory.kernel.idempotency import Answer, once
 from aifactory.kernel.page import Page, page_of, page_request
 from aifactory.kernel.principal import OPERATORS, READERS, Principal
-from aifactory.resources.interface import Quote, Resources, Tier
+from aifactory.resources.interface import Resources
+from aifactory.resources.interface.http import price_of, tier_of
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -43,31 +45,14 @@ async def list_master_templates(
     """List templates with the tier that each needs and its estimated cost at the caller's tier."""
     page = page_request(limit, cursor)
     async with db.begin() as tx:
-        tier = await _tier_of(tx, resources, principal)
+        tier = await tier_of(tx, resources, principal)
         rows = await queries.list_templates(tx, page)
         views = []
         for row in rows:
             flow = templates.read_flow(row.flow)
-            found = await _describe(tx, resources, flow, tier)
+            found = await price_of(tx, resources, flow, tier)
             views.append(priced_template_view(row, flow, tier, found))
     return page_of(views, [row.id for row in rows], page)
-
-
-async def _tier_of(tx: Tx, resources: Resources, caller: Principal) -> Tier:
-    if caller.client_id is None:
-        return Tier.ENTERPRISE
-    return (await resources.get_client(tx, caller.client_id)).tier
-
-
-async def _describe(tx: Tx, resources: Resources, flow: Any, tier: Tier) -> tuple[Tier, Quote] | None:
-    """Return what a flow needs and costs, or None when it can't run at present."""
-    try:
-        async with tx.savepoint():
-            return await resources.describe_flow(tx, flow, tier)
-    except AppError as error:
-        if error.status >= 500:
-            raise
-        return None
 
 
 @post("/api/master-templates", roles=OPERATORS, status_code=201, tags=["Master templates"], creates=True)
@@ -107,11 +92,11 @@ async def get_master_template(
         raise invalid("/version", "out_of_range", "version is a positive number.")
     async with db.begin() as tx:
         row = await templates.get_template_row(tx, name, version)
-        tier = await _tier_of(tx, resources, principal)
+        tier = await tier_of(tx, resources, principal)
         flow = templates.read_flow(row.flow)
-        found = await _describe(tx, resources, flow, tier)
+        found = await price_of(tx, resources, flow, tier)
     view = priced_template_view(row, flow, tier, found)
-    return JsonResponse(view, headers={"ETag": f'"{row.version}"'})
+    return JsonResponse(view, headers={"ETag": version_etag(row.version)})
 
 
 @get("/api/master-templates/{name:str}/versions", roles=READERS, tags=["Master templates"])
@@ -148,19 +133,12 @@ async def replace_master_template(
         flow=tuple(data.flow),
         active=data.active,
     )
-    expected = _expected_version(request.headers.get("if-match"))
+    if_match = request.headers.get("if-match")
     async with db.begin() as tx:
         row = await templates.replace_template(
-            tx, resources=resources, new=new, expected=expected, actor=principal
+            tx, resources=resources, new=new, if_match=if_match, actor=principal
         )
-    return JsonResponse(template_view(row, new.flow), headers={"ETag": f'"{row.version}"'})
-
-
-def _expected_version(if_match: str | None) -> int | None:
-    if if_match is None or if_match.strip() == "*":
-        return None
-    text = if_match.strip().strip('"')
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    return JsonResponse(template_view(row, new.flow), headers={"ETag": version_etag(row.version)})
 
 
 ROUTES: list[HTTPRouteHandler] = [

@@ -12,7 +12,8 @@ from aifactory.accounts.models import MasterTemplateRow
 from aifactory.accounts.parameters import check_parameters
 from aifactory.kernel import audit
 from aifactory.kernel.db import Tx
-from aifactory.kernel.errors import AppError, Invalid, VersionChanged, invalid
+from aifactory.kernel.errors import AppError, Invalid, invalid
+from aifactory.kernel.etags import check_version
 from aifactory.kernel.ids import new_id
 from aifactory.kernel.principal import Principal
 from aifactory.resources.interface import FlowStage, NamedTemplate, Resources, Tier
@@ -50,23 +51,21 @@ async def create_template(
     tx: Tx, *, resources: Resources, new: NewTemplate, actor: Principal
 ) -> MasterTemplateRow:
     """Store version 1. Raises TemplateExists or Invalid."""
+    await queries.lock_template(tx, new.name)
     if await queries.find_newest_template(tx, new.name) is not None:
         raise TemplateExists("This name is taken; PUT a new version of it.")
     return await _store(tx, resources=resources, new=new, before=None, actor=actor)
 
 
 async def replace_template(
-    tx: Tx, *, resources: Resources, new: NewTemplate, expected: int | None, actor: Principal
+    tx: Tx, *, resources: Resources, new: NewTemplate, if_match: str | None, actor: Principal
 ) -> MasterTemplateRow:
     """Store the next version. Raises TemplateNotFound, VersionChanged or Invalid."""
-    newest = await queries.find_newest_template(tx, new.name, lock=True)
+    await queries.lock_template(tx, new.name)
+    newest = await queries.find_newest_template(tx, new.name)
     if newest is None:
         raise await _not_found(tx, new.name)
-    if expected is not None and expected != newest.version:
-        raise VersionChanged(
-            f"The newest version is {newest.version}, not {expected}; read it again.",
-            current_version=newest.version,
-        )
+    check_version(if_match, newest.version)
     before = _shown(newest)
     if not new.active:
         await queries.deactivate_template(tx, new.name)

@@ -8,6 +8,7 @@ import asyncpg
 from sqlalchemy import delete, func, select, text, update
 
 from aifactory.accounts.models import SessionRow, UserRow
+from aifactory.accounts.queries import newest_first
 from aifactory.accounts.request_limits import Counted, counting, fetch_counted
 from aifactory.kernel.allowance import OPERATOR_PER_MINUTE
 from aifactory.kernel.db import Tx
@@ -55,10 +56,7 @@ async def find_user(tx: Tx, user_id: UUID, *, lock: bool = False) -> UserRow | N
 
 async def list_users(tx: Tx, page: PageRequest) -> list[UserRow]:
     """Return one more than a page, newest first."""
-    statement = select(UserRow).order_by(UserRow.id.desc()).limit(page.limit + 1)
-    if page.before is not None:
-        statement = statement.where(UserRow.id < page.before)
-    return list(await tx.session.scalars(statement))
+    return await newest_first(tx, select(UserRow), UserRow.id, page)
 
 
 async def has_users(tx: Tx) -> bool:

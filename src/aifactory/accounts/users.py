@@ -7,11 +7,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from aifactory.accounts import queries, user_queries
+from aifactory.accounts.audit_rows import record_row
 from aifactory.accounts.interface import LastAdmin, LoginTaken, UserNotFound
 from aifactory.accounts.models import UserRow
 from aifactory.accounts.sessions import normal_login
-from aifactory.kernel import audit, ids
-from aifactory.kernel.audit import Told
+from aifactory.kernel import ids
 from aifactory.kernel.db import Tx
 from aifactory.kernel.errors import invalid
 from aifactory.kernel.ids import ClientId, SessionId, UserId
@@ -51,7 +51,7 @@ async def create_user(tx: Tx, new: NewUser, *, actor: str) -> UserRow:
     )
     tx.session.add(row)
     await tx.flush()
-    await _record(tx, actor, "user.created", row, after=_shown(row))
+    await record_row(tx, actor, "user.created", row, after=_shown(row))
     return row
 
 
@@ -70,7 +70,7 @@ async def change_user(tx: Tx, user_id: UserId, changes: UserChanges, *, actor: s
         row.active = changes.active
     after = _shown(row)
     if after != before:
-        await _record(tx, actor, "user.changed", row, before=before, after=after)
+        await record_row(tx, actor, "user.changed", row, before=before, after=after)
     if _powers(after) != _powers(before):
         await user_queries.end_sessions(tx, user_id=row.id)
     if changes.password_hash is not UNSET:
@@ -86,7 +86,7 @@ async def delete_user(tx: Tx, user_id: UserId, *, actor: str) -> None:
     before = _shown(row)
     await user_queries.delete_sessions_of(tx, row.id)
     await tx.session.delete(row)
-    await _record(tx, actor, "user.deleted", row, before=before)
+    await record_row(tx, actor, "user.deleted", row, before=before)
     await _check_admin_left(tx, before)
 
 
@@ -107,7 +107,7 @@ async def set_password(
     user.password_version += 1
     await user_queries.end_sessions(tx, user_id=user.id, but=keep)
     after = {"password_version": user.password_version}
-    await _record(tx, actor, "user.password_changed", user, before=before, after=after)
+    await record_row(tx, actor, "user.password_changed", user, before=before, after=after)
 
 
 def check_password_choice(pointer: str, password: str, login: str) -> None:
@@ -167,17 +167,3 @@ def _shown(row: UserRow) -> dict[str, Any]:
 
 def _powers(shown: dict[str, Any]) -> tuple[Any, ...]:
     return shown["role"], shown["client"], shown["active"]
-
-
-async def _record(
-    tx: Tx, actor: str, action: str, row: UserRow, *, before: Told = None, after: Told = None
-) -> None:
-    await audit.record(
-        tx,
-        actor=actor,
-        action=action,
-        object_kind="user",
-        object_id=ids.text_id("user", row.id),
-        before=before,
-        after=after,
-    )

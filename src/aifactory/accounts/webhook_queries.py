@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
+from aifactory.accounts.queries import newest_first
 from aifactory.accounts.webhook_models import DeliveryRow, WebhookRow
 from aifactory.accounts.webhook_rules import Attempt, DeliveryState, Waiting
 from aifactory.kernel.db import Tx
@@ -30,9 +31,7 @@ async def list_webhooks(tx: Tx, *, client_id: UUID | None, page: PageRequest) ->
     statement = select(WebhookRow).where(WebhookRow.deleted_at.is_(None))
     if client_id is not None:
         statement = statement.where(WebhookRow.client_id == client_id)
-    if page.before is not None:
-        statement = statement.where(WebhookRow.id < page.before)
-    return list(await tx.session.scalars(statement.order_by(WebhookRow.id.desc()).limit(page.limit + 1)))
+    return await newest_first(tx, statement, WebhookRow.id, page)
 
 
 async def count_webhooks(tx: Tx, client_id: UUID) -> int:
@@ -70,9 +69,7 @@ async def list_deliveries(
     statement = select(DeliveryRow).where(DeliveryRow.webhook_id == webhook_id)
     if state is not None:
         statement = statement.where(DeliveryRow.state == state)
-    if page.before is not None:
-        statement = statement.where(DeliveryRow.id < page.before)
-    return list(await tx.session.scalars(statement.order_by(DeliveryRow.id.desc()).limit(page.limit + 1)))
+    return await newest_first(tx, statement, DeliveryRow.id, page)
 
 
 async def load_attempts(tx: Tx, delivery_ids: Sequence[UUID], *, newest: int) -> dict[UUID, list[Any]]:

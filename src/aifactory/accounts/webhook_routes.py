@@ -25,11 +25,11 @@ from aifactory.accounts.webhook_schemas import (
 from aifactory.kernel.db import Database, Tx
 from aifactory.kernel.http import created_response, creation_call, encode, path_id
 from aifactory.kernel.idempotency import Answer, once
-from aifactory.kernel.ids import ClientId, text_id
+from aifactory.kernel.ids import text_id
 from aifactory.kernel.page import Page, page_of, page_request
 from aifactory.kernel.principal import READERS, WRITERS, Principal
 from aifactory.resources.interface import Resources
-from aifactory.resources.interface.http import client_of
+from aifactory.resources.interface.http import client_of, named_client
 from aifactory.settings import Settings
 
 AnyRequest = Request[Any, Any, Any]
@@ -64,9 +64,7 @@ async def list_webhooks(
     """List the caller's webhooks, newest first, without their secrets; the operator's: all, or a client's."""
     page = page_request(limit, cursor)
     async with db.begin() as tx:
-        wanted: ClientId | None = principal.visible_client()
-        if client_id is not None:
-            wanted = await client_of(tx, resources, client_id, principal)
+        wanted = await named_client(tx, resources, client_id, principal)
         rows = await webhook_queries.list_webhooks(tx, client_id=wanted, page=page)
         views = [webhook_view(row, tx.now) for row in rows]
     return page_of(views, [row.id for row in rows], page)

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from aifactory.accounts import clients, webhook_queries, webhook_rules
+from aifactory.accounts.audit_rows import record_row
 from aifactory.accounts.interface import (
     AlreadyTesting,
     DeliveryNotFound,
@@ -21,7 +22,6 @@ from aifactory.accounts.interface import (
 )
 from aifactory.accounts.webhook_models import DeliveryRow, WebhookRow
 from aifactory.accounts.webhook_rules import ERASED_BODY, TEST_EVENT, Attempt, DeliveryState
-from aifactory.kernel import audit
 from aifactory.kernel.db import Tx
 from aifactory.kernel.egress import NotCallable, check_url
 from aifactory.kernel.errors import ContentErased, invalid
@@ -64,7 +64,7 @@ async def create_webhook(tx: Tx, *, new: NewWebhook, private_allowed: bool, acto
         created_at=tx.now,
     )
     tx.session.add(row)
-    await _record(tx, actor, "webhook.created", row, before=None)
+    await record_row(tx, actor, "webhook.created", row, after=_shown(row))
     return row
 
 
@@ -98,7 +98,7 @@ async def change_webhook(
         row.disabled_reason = None
     else:
         await webhook_queries.fail_pending(tx, row.id)
-    await _record(tx, actor, "webhook.changed", row, before=before)
+    await record_row(tx, actor, "webhook.changed", row, before=before, after=_shown(row))
 
 
 async def delete_webhook(tx: Tx, row: WebhookRow, *, actor: str) -> None:
@@ -107,7 +107,7 @@ async def delete_webhook(tx: Tx, row: WebhookRow, *, actor: str) -> None:
     row.deleted_at, row.active = tx.now, False
     row.secret, row.previous_secret, row.previous_secret_until = "", None, None
     await webhook_queries.fail_pending(tx, row.id)
-    await _record(tx, actor, "webhook.deleted", row, before=before)
+    await record_row(tx, actor, "webhook.deleted", row, before=before, after=_shown(row))
 
 
 async def rotate_secret(tx: Tx, row: WebhookRow, *, actor: str) -> None:
@@ -115,7 +115,7 @@ async def rotate_secret(tx: Tx, row: WebhookRow, *, actor: str) -> None:
     before = _shown(row)
     row.previous_secret, row.previous_secret_until = row.secret, tx.now + webhook_rules.OLD_SECRET_SIGNS
     row.secret = webhook_rules.make_secret()
-    await _record(tx, actor, "webhook.secret_rotated", row, before=before)
+    await record_row(tx, actor, "webhook.secret_rotated", row, before=before, after=_shown(row))
 
 
 def _checked(url: str, private_allowed: bool) -> str:
@@ -138,19 +138,6 @@ def _shown(row: WebhookRow) -> dict[str, Any]:
         "previous_secret_until": row.previous_secret_until,
         "deleted_at": row.deleted_at,
     }
-
-
-async def _record(tx: Tx, actor: str, action: str, row: WebhookRow, *, before: dict[str, Any] | None) -> None:
-    await tx.flush()
-    await audit.record(
-        tx,
-        actor=actor,
-        action=action,
-        object_kind="webhook",
-        object_id=text_id("whk", row.id),
-        before=before,
-        after=_shown(row),
-    )
 
 
 # Deliveries.
@@ -293,7 +280,7 @@ async def _disable_if_due(tx: Tx, row: WebhookRow, delivery: DeliveryRow, attemp
         return
     before = _shown(row)
     row.active, row.disabled_reason = False, reason
-    await _record(tx, "system", "webhook.disabled", row, before=before)
+    await record_row(tx, "system", "webhook.disabled", row, before=before, after=_shown(row))
     await webhook_queries.fail_pending(tx, row.id)
     log.warning("webhook.disabled", webhook=text_id("whk", row.id), reason=reason)
 

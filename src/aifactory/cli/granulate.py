@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -18,6 +18,9 @@ from aifactory.cli.shell import (
     tell_error,
     write_json,
 )
+
+if TYPE_CHECKING:
+    from aifactory.demo import DemoResult
 
 _SHORT = {"md": "markdown", "htm": "html"}
 
@@ -54,7 +57,6 @@ def granulate_command(
     as_json
         Print what was done as JSON; the export then needs an output file.
     """
-    from aifactory import demo_view
     from aifactory.demo import granulate_file
     from aifactory.granulation.exports import EXPORTS
 
@@ -77,13 +79,20 @@ def granulate_command(
         return code
     if result.tree is not None and not _write(form.write(result.tree), output, printed=not as_json):
         return USAGE
+    _show(result, output, as_json=as_json)
+    return OK if result.good else FAILED
+
+
+def _show(result: "DemoResult", output: Path | None, *, as_json: bool) -> None:
+    from aifactory import demo_view
+
+    written = output if result.tree is not None else None
     if as_json:
-        write_json(demo_view.as_json(result) | {"exports": [str(output)] if output and result.tree else []})
+        write_json(demo_view.as_json(result) | {"exports": [str(written)] if written else []})
     else:
         demo_view.show_summary(err if output is None else out, result)
-        if output is not None and result.tree is not None:
-            out.print(f"written: {output}", markup=False, soft_wrap=True)
-    return OK if result.good else FAILED
+        if written is not None:
+            out.print(f"written: {written}", markup=False, soft_wrap=True)
 
 
 def _write(content: bytes, output: Path | None, *, printed: bool) -> bool:

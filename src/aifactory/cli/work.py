@@ -101,10 +101,7 @@ def submit_command(
             idempotency_key=idempotency_key,
         )
         if dry_run or not (wait or watch):
-            _show_request(made, as_json=as_json)
-            if not (dry_run or as_json):
-                out.print(f"next: aifactory watch {made.id}", soft_wrap=True)
-            return OK
+            return _show_made(made, as_json=as_json)
         seconds = None if wait is True or watch else wait
         return _follow(factory, made, live=watch, seconds=seconds, as_json=as_json)
 
@@ -115,6 +112,13 @@ def _source(file: Path | None) -> Source | None:
     if file == Path("-"):
         return Text(text=sys.stdin.read(), name="stdin")
     return file
+
+
+def _show_made(made: Request, *, as_json: bool) -> int:
+    _show_request(made, as_json=as_json)
+    if not (made.dry_run or as_json):
+        out.print(f"next: aifactory watch {made.id}", soft_wrap=True)
+    return OK
 
 
 def _show_request(made: Request, *, as_json: bool) -> None:

@@ -140,13 +140,7 @@ def read_tree(raw: bytes) -> Tree:
         _check_shape(value)
         return msgspec.convert(value, Tree)
     except msgspec.ValidationError as error:
-        refusal = refuse_value(str(error))
-        raise Invalid(
-            refusal.detail,
-            errors=tuple(
-                msgspec.structs.replace(one, pointer=f"/tree{one.pointer}") for one in refusal.errors
-            ),
-        ) from error
+        raise refuse_value(str(error), below="/tree") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise invalid("/tree", "unreadable", f"The tree is no JSON in UTF-8: {error}.") from error
     except RecursionError as error:

@@ -63,8 +63,9 @@ def _add_text(source: dict[str, Any]) -> None:
     del source["required"]
 
 
-def check_schema(schema: dict[str, Any], pointer: str = "/parameterSchema") -> None:
+def check_schema(schema: dict[str, Any]) -> None:
     """Check that a schema is one of 2020-12, small, and refers to nothing. Raises Invalid."""
+    pointer = "/parameterSchema"
     _check_shape(schema, pointer, MAX_DEPTH)
     if len(json.dumps(schema)) > MAX_BYTES:
         raise invalid(pointer, "too_large", f"{pointer}: a schema has at most {MAX_BYTES:,} bytes.")
@@ -77,15 +78,13 @@ def check_schema(schema: dict[str, Any], pointer: str = "/parameterSchema") -> N
         raise invalid(at, "bad_schema", f"{at}: no JSON Schema 2020-12: {error.message[:200]}.") from error
 
 
-def check_against_schema(
-    parameters: Mapping[str, Any], schema: Mapping[str, Any], pointer: str = "/parameters"
-) -> None:
+def check_against_schema(parameters: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """Check merged parameters against a template's schema. Raises Invalid with a pointer for each fault."""
     if not schema:
         return
     errors = []
     for error in _validator(json.dumps(schema)).iter_errors(dict(parameters)):
-        errors.append(_fault(error, pointer))
+        errors.append(_fault(error))
         if len(errors) == _MOST_ERRORS:
             break
     if errors:
@@ -137,11 +136,11 @@ _CODES = {
 }
 
 
-def _fault(error: jsonschema_rs.ValidationError, pointer: str) -> FieldError:
+def _fault(error: jsonschema_rs.ValidationError) -> FieldError:
     kind = error.kind.name
     if kind in ("anyOf", "oneOf") and (nearest := _nearest(error)) is not None:
-        return _fault(nearest, pointer)
-    at = pointer + _pointer(error.instance_path) + "".join(_named(error.kind))
+        return _fault(nearest)
+    at = "/parameters" + _pointer(error.instance_path) + "".join(_named(error.kind))
     return FieldError(pointer=at, code=_CODES.get(kind, "invalid_value"), message=f"{error.message[:200]}.")
 
 

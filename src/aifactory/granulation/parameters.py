@@ -10,7 +10,7 @@ from aifactory.granulation.offline.brief import Brief, GivenObjective
 from aifactory.granulation.rules_source import MandatoryObject
 from aifactory.granulation.sizes import Counts, SizeError, resolve_counts
 from aifactory.granulation.specs import StructureSpec
-from aifactory.kernel.errors import Invalid, invalid
+from aifactory.kernel.errors import invalid
 from aifactory.kernel.problems import refuse_value
 
 ShortText = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -92,7 +92,7 @@ def read_parameters(given: dict[str, Any], spec: StructureSpec) -> Parameters:
     try:
         parameters = msgspec.convert(given, Parameters)
     except msgspec.ValidationError as error:
-        raise _below("/parameters", refuse_value(str(error))) from error
+        raise refuse_value(str(error), below="/parameters") from error
     if parameters.structure_type not in (None, spec.type):
         raise invalid(
             "/parameters/structureType",
@@ -133,10 +133,3 @@ def brief_of(
         objects=tuple(wanted.name for wanted in parameters.objects),
         objectives=objectives,
     )
-
-
-def _below(pointer: str, refusal: Invalid) -> Invalid:
-    errors = tuple(
-        msgspec.structs.replace(fault, pointer=pointer + fault.pointer) for fault in refusal.errors
-    )
-    return Invalid("; ".join(f"{fault.pointer}: {fault.message}" for fault in errors), errors=errors)

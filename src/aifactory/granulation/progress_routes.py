@@ -19,10 +19,11 @@ from aifactory.granulation.progress_schemas import (
 from aifactory.granulation.progress_trees import GrowingTrees
 from aifactory.granulation.service import Granulation
 from aifactory.kernel.db import Database, Tx
+from aifactory.kernel.etags import is_known
 from aifactory.kernel.http import JsonResponse
-from aifactory.kernel.ids import ExecutionId, RequestId, parse_id
 from aifactory.kernel.principal import READERS, Principal
-from aifactory.resources.interface import ExecutionNotFound, ExecutionView, Resources
+from aifactory.resources.interface import ExecutionView, Resources
+from aifactory.resources.interface.http import execution_by_any_id
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -43,27 +44,14 @@ async def get_progress(
     elapsed and estimated times alone make no other ETag.
     """
     async with db.begin() as tx:
-        view = await _find_visible(tx, resources, execution_id, principal)
+        view = await execution_by_any_id(tx, resources, execution_id, principal)
         etag = _etag(view, with_tree=with_tree)
         headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-        if _matches(request.headers.get("if-none-match", ""), etag):
+        if is_known(etag, request.headers.get("if-none-match")):
             return JsonResponse[Any](None, status_code=304, headers=headers)
         steps = await resources.find_steps(tx, view.id)
         tree = await _tree(tx, resources, growing_trees, view) if with_tree else None
     return JsonResponse(progress_of(view, steps, tree, tx.now), headers=headers)
-
-
-async def _find_visible(tx: Tx, resources: Resources, text: str, caller: Principal) -> ExecutionView:
-    """Return an execution by its id, or the latest one of a request. Raises ExecutionNotFound."""
-    visible, found = caller.visible_client(), None
-    if (request_id := parse_id("req", text)) is not None:
-        latest = await resources.latest_executions(tx, [RequestId(request_id)])
-        found = latest.get(RequestId(request_id))
-    elif (execution_id := parse_id("exec", text)) is not None:
-        found = await resources.find_execution(tx, client_id=visible, execution_id=ExecutionId(execution_id))
-    if found is None or visible not in (None, found.client_id):
-        raise ExecutionNotFound("There is no execution with this id.")
-    return found
 
 
 async def _tree(tx: Tx, resources: Resources, trees: GrowingTrees, view: ExecutionView) -> GrowingTree | None:
@@ -88,12 +76,6 @@ def _etag(view: ExecutionView, *, with_tree: bool) -> str:
     ]
     said = (view.id, view.state, view.spent_nano, view.started_at, view.erased_at, with_tree, stages)
     return f'W/"{hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:32]}"'
-
-
-def _matches(if_none_match: str, etag: str) -> bool:
-    """Whether a list of ETags, or ``*``, has this one; weak or strong makes no difference to a reader."""
-    named = {one.strip().removeprefix("W/") for one in if_none_match.split(",")}
-    return "*" in named or etag.removeprefix("W/") in named
 
 
 ROUTES: list[HTTPRouteHandler] = [get_progress]

@@ -83,6 +83,10 @@ async def insert_tree(
         encode_json(list(repairs)),
         tx.now,
     )
+    await _insert_parts(tx, tree_id, tree, assessment)
+
+
+async def _insert_parts(tx: Tx, tree_id: TreeId, tree: Tree, assessment: Assessment) -> None:
     await tx.raw.copy_records_to_table(
         "structure_elements",
         records=_elements(tree_id, tree),

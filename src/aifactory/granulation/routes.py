@@ -17,7 +17,7 @@ from aifactory.kernel.db import Database, Tx
 from aifactory.kernel.errors import NotFound, invalid
 from aifactory.kernel.http import path_id
 from aifactory.kernel.ids import ExecutionId, RequestId, TreeId, parse_id
-from aifactory.kernel.page import Page, page_of, page_request
+from aifactory.kernel.page import Page, page_as, page_of, page_request
 from aifactory.kernel.principal import READERS, Principal
 from aifactory.resources.interface import Resources, refuse_erased
 
@@ -63,11 +63,7 @@ async def list_jobs(
         found = await queries.list_trees(
             tx, client_id=principal.visible_client(), execution_id=wanted, page=page
         )
-    return Page(
-        data=[schemas.summary_of(stored) for stored in found.data],
-        has_more=found.has_more,
-        next_cursor=found.next_cursor,
-    )
+    return page_as(found, [schemas.summary_of(stored) for stored in found.data])
 
 
 async def _execution_meant(tx: Tx, resources: Resources, text: str) -> ExecutionId:

@@ -4,24 +4,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from aifactory.granulation.specs import StructureSpec, builtin_specs
+from aifactory.granulation.specs import StructureSpec
 from aifactory.granulation.tree import MAX_NODES
 
 DEFAULT_GRANULARITY = 3
-
-
-def _padded(structure_type: str) -> dict[int, tuple[int, int, int]]:
-    """A type's presets by granularityLevel, filled up with 0 to three counts."""
-    padded: dict[int, tuple[int, int, int]] = {}
-    for name, counts in sorted(builtin_specs()[structure_type].presets.items()):
-        first, second, third = (*counts, 0, 0)[:3]
-        padded[int(name)] = (first, second, third)
-    return padded
-
-
-# Counts per level, by granularityLevel 1–5; a third count of 0 means two levels.
-COURSE_PRESETS = _padded("course")
-QUIZ_PRESETS = _padded("quiz")
 
 
 class SizeError(ValueError):

@@ -62,14 +62,17 @@ async def find_template(tx: Tx, name: str) -> WorkerTemplate | None:
     return None if row is None else _template_of(row)
 
 
-async def find_newest_template(tx: Tx, name: str, *, lock: bool = False) -> WorkerTemplate | None:
-    """Return the newest version of a worker template, active or not, locked if asked."""
+async def lock_template(tx: Tx, name: str) -> None:
+    """Let one change of a worker template at a time happen, also before there is one."""
+    await tx.raw.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended('aifactory.granulator_templates.' || $1, 0))", name
+    )
+
+
+async def find_newest_template(tx: Tx, name: str) -> WorkerTemplate | None:
+    """Return the newest version of a worker template, active or not."""
     row = await tx.raw.fetchrow(
-        f"""
-        SELECT {_COLUMNS} FROM granulator_templates
-        WHERE name = $1 ORDER BY version DESC LIMIT 1 {"FOR UPDATE" if lock else ""}
-        """,
-        name,
+        f"SELECT {_COLUMNS} FROM granulator_templates WHERE name = $1 ORDER BY version DESC LIMIT 1", name
     )
     return None if row is None else _template_of(row)
 
@@ -139,8 +142,8 @@ async def list_template_versions(tx: Tx, name: str, page: PageRequest) -> list[W
     return [_template_of(row) for row in rows]
 
 
-async def insert_template(tx: Tx, template: WorkerTemplate) -> bool:
-    """Store a version of a worker template; False if there is one already."""
+async def insert_template(tx: Tx, template: WorkerTemplate) -> None:
+    """Store a version of a worker template."""
     values = msgspec.structs.asdict(template)
     values |= {
         name: encode_json(values[name])
@@ -149,13 +152,10 @@ async def insert_template(tx: Tx, template: WorkerTemplate) -> bool:
     values["minimum_tier"] = template.minimum_tier.value
     columns = [name.strip() for name in _COLUMNS.split(",")]
     places = ", ".join(f"${place}" for place in range(1, len(columns) + 1))
-    stored = await tx.raw.fetchval(
-        f"""
-        INSERT INTO granulator_templates ({_COLUMNS}) VALUES ({places}) ON CONFLICT DO NOTHING RETURNING true
-        """,
+    await tx.raw.execute(
+        f"INSERT INTO granulator_templates ({_COLUMNS}) VALUES ({places})",
         *[values[name] for name in columns],
     )
-    return stored is True
 
 
 async def deactivate_template(tx: Tx, name: str) -> None:

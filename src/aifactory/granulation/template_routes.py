@@ -22,12 +22,13 @@ from aifactory.granulation.template_schemas import (
 )
 from aifactory.granulation.templates import TemplateContent
 from aifactory.kernel.db import Database, Tx
-from aifactory.kernel.errors import AppError
+from aifactory.kernel.etags import version_etag
 from aifactory.kernel.http import JsonResponse, created_response, creation_call, encode
 from aifactory.kernel.idempotency import Answer, once
-from aifactory.kernel.page import Page, page_of, page_request
+from aifactory.kernel.page import Page, page_as, page_of, page_request
 from aifactory.kernel.principal import OPERATORS, READERS, Principal
 from aifactory.resources.interface import FlowStage, Quote, Resources, Tier
+from aifactory.resources.interface.http import price_of, tier_of
 
 WORKER = "granulation"
 
@@ -47,30 +48,18 @@ async def list_worker_templates(
     """List worker templates: of one structure ``type``, of one minimum ``tier``; what the defaults cost."""
     page = page_request(limit, cursor)
     async with db.begin() as tx:
-        callers = await _tier_of(tx, resources, principal)
+        callers = await tier_of(tx, resources, principal)
         found = await template_queries.list_templates(tx, structure_type=structure_type, tier=tier, page=page)
         shown = found[: page.limit]
         views = [priced_template_view(one, callers, await _quote(tx, resources, one)) for one in shown]
-    listed = page_of(found, [one.id for one in found], page)
-    return Page(data=views, has_more=listed.has_more, next_cursor=listed.next_cursor)
-
-
-async def _tier_of(tx: Tx, resources: Resources, caller: Principal) -> Tier:
-    if caller.client_id is None:
-        return Tier.ENTERPRISE
-    return (await resources.get_client(tx, caller.client_id)).tier
+    return page_as(page_of(found, [one.id for one in found], page), views)
 
 
 async def _quote(tx: Tx, resources: Resources, template: WorkerTemplate) -> Quote | None:
     """Return what a template's defaults cost, or None when it can't run at present."""
     stage = FlowStage(worker=WORKER, template_ref=template.name)
-    try:
-        async with tx.savepoint():
-            return (await resources.describe_flow(tx, (stage,), Tier.ENTERPRISE))[1]
-    except AppError as error:
-        if error.status >= 500:
-            raise
-        return None
+    priced = await price_of(tx, resources, (stage,), Tier.ENTERPRISE)
+    return None if priced is None else priced[1]
 
 
 @post("/api/templates", roles=OPERATORS, status_code=201, tags=["Worker templates"], creates=True)
@@ -109,10 +98,10 @@ async def get_worker_template(
 ) -> Response[PricedWorkerTemplateView]:
     """Show the template that a name means: exactly, else by structure type, else by a part of its name."""
     async with db.begin() as tx:
-        callers = await _tier_of(tx, resources, principal)
+        callers = await tier_of(tx, resources, principal)
         found = await templates.match_template(tx, name, callers)
         view = priced_template_view(found, callers, await _quote(tx, resources, found))
-    headers = {"ETag": templates.etag_of(found), "Content-Location": f"/api/templates/{found.name}"}
+    headers = {"ETag": version_etag(found.version), "Content-Location": f"/api/templates/{found.name}"}
     return JsonResponse(view, headers=headers)
 
 
@@ -129,7 +118,7 @@ async def list_worker_template_versions(
     page = page_request(limit, cursor)
     async with db.begin() as tx:
         if await template_queries.find_newest_template(tx, name) is None:
-            callers = await _tier_of(tx, resources, principal)
+            callers = await tier_of(tx, resources, principal)
             name = (await templates.match_template(tx, name, callers)).name
         found = await template_queries.list_template_versions(tx, name, page)
     return page_of([template_view(one) for one in found], [one.id for one in found], page)
@@ -153,7 +142,7 @@ async def replace_worker_template(
             if_match=request.headers.get("if-match"),
             actor=principal,
         )
-    return JsonResponse(template_view(stored), headers={"ETag": templates.etag_of(stored)})
+    return JsonResponse(template_view(stored), headers={"ETag": version_etag(stored.version)})
 
 
 @get("/api/structure-types", roles=READERS, tags=["Granulation"])

@@ -19,7 +19,8 @@ from aifactory.granulation.specs import StructureSpec, builtin_specs
 from aifactory.granulation.template_queries import WorkerTemplate
 from aifactory.kernel import audit
 from aifactory.kernel.db import Tx
-from aifactory.kernel.errors import Conflict, Invalid, NotFound, VersionChanged, invalid
+from aifactory.kernel.errors import Conflict, Invalid, NotFound, invalid
+from aifactory.kernel.etags import check_version
 from aifactory.kernel.ids import new_id
 from aifactory.kernel.principal import Principal
 from aifactory.resources.interface import Tier
@@ -118,6 +119,7 @@ async def create_template(tx: Tx, *, name: str, content: TemplateContent, actor:
     """Store version 1. Raises WorkerTemplateExists or Invalid."""
     if not _NAME.fullmatch(name):
         raise invalid("/name", "bad_name", "/name: a-z, 0-9, _ . - only, at most 64, starting with a letter.")
+    await queries.lock_template(tx, name)
     if await queries.find_newest_template(tx, name) is not None:
         raise WorkerTemplateExists("This name is taken; PUT a new version of it.")
     return await _store(tx, name, content, before=None, active=True, actor=actor)
@@ -136,23 +138,14 @@ async def replace_template(
 
     Raises WorkerTemplateNotFound, VersionChanged or Invalid.
     """
-    newest = await queries.find_newest_template(tx, name, lock=True)
+    await queries.lock_template(tx, name)
+    newest = await queries.find_newest_template(tx, name)
     if newest is None:
         raise await _not_found(tx, name)
-    # The lock is on a row, so somebody may have added another one before it was had.
-    newest = await queries.find_newest_template(tx, name) or newest
-    if if_match is not None and if_match.strip() not in ("*", etag_of(newest)):
-        raise VersionChanged(
-            f"The newest version is {newest.version}; read it again.", current_version=newest.version
-        )
+    check_version(if_match, newest.version)
     if not active:
         await queries.deactivate_template(tx, name)
     return await _store(tx, name, content, before=newest, active=active, actor=actor)
-
-
-def etag_of(template: WorkerTemplate) -> str:
-    """Return the ETag of a version."""
-    return f'"{template.version}"'
 
 
 def check_content(content: TemplateContent) -> StructureSpec:
@@ -224,8 +217,7 @@ async def _store(
         created_at=tx.now,
         **fields,
     )
-    if not await queries.insert_template(tx, stored):
-        raise WorkerTemplateExists("This name has just been taken; PUT a new version of it.")
+    await queries.insert_template(tx, stored)
     await audit.record(
         tx,
         actor=actor.label,

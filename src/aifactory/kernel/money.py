@@ -4,10 +4,14 @@ import re
 from decimal import ROUND_UP, Decimal
 from typing import Any, NewType
 
+from aifactory.kernel.errors import invalid
+
 Nano = NewType("Nano", int)
 
 NANO_PER_USD = 1_000_000_000
 UNITS_PER_PRICE = 1_000_000
+MOST_BUDGET_USD = Decimal(1_000_000_000)
+_SMALLEST_EXPONENT = -12
 _MONEY_NAME = re.compile(r"(?:Usd|(?:^|-)usd)(?![a-z])")
 
 
@@ -20,6 +24,17 @@ def usd(nano: int) -> Decimal:
 def nano(dollars: Decimal) -> Nano:
     """Return dollars as nano-dollars; an amount finer than a nano-dollar is rounded away from zero."""
     return Nano(int((dollars * NANO_PER_USD).to_integral_value(rounding=ROUND_UP)))
+
+
+def exact_nano(pointer: str, usd: Decimal, *, most: Decimal, times: int = 1) -> int:
+    """Return dollars, so many times, as nano-dollars. Raises Invalid unless 0 to ``most`` and exact."""
+    if not (usd.is_finite() and 0 <= usd <= most):
+        raise invalid(pointer, "out_of_range", f"{pointer}: 0 to {most:,} dollars are taken.")
+    exponent = usd.as_tuple().exponent
+    fine = not isinstance(exponent, int) or exponent < _SMALLEST_EXPONENT
+    if fine or usd * times * NANO_PER_USD % 1:
+        raise invalid(pointer, "too_precise", f"{pointer}: This is finer than can be counted; round it.")
+    return int(usd * times * NANO_PER_USD)
 
 
 def is_money(name: str) -> bool:

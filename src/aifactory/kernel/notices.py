@@ -15,7 +15,7 @@ import anyio
 import asyncpg
 import structlog
 
-from aifactory.kernel.db import Database
+from aifactory.kernel.db import CONNECTION_FAULTS, Database, DatabaseUnavailable
 from aifactory.kernel.ids import new_id
 from aifactory.kernel.loop import LoopHealth, Wake, run_loop
 
@@ -117,8 +117,11 @@ class Notices:
                     self.wake.set()
                     tasks.cancel_scope.deadline = anyio.current_time() + LAST_ROUND_SECONDS
             if self._waiting:  # a process that ends has handed its work back
-                with contextlib.suppress(Exception), anyio.move_on_after(LAST_ROUND_SECONDS):
-                    await self.round()
+                try:
+                    with anyio.move_on_after(LAST_ROUND_SECONDS):
+                        await self.round()
+                except (DatabaseUnavailable, *CONNECTION_FAULTS) as error:
+                    log.warning("notices.last_round_failed", error=str(error))
         finally:
             self._drop()
 

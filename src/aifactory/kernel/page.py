@@ -2,12 +2,12 @@
 
 import base64
 import binascii
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
 
-from aifactory.kernel.errors import invalid
+from aifactory.kernel.errors import Invalid, invalid
 
 T = TypeVar("T")
 
@@ -44,6 +44,16 @@ def page_of(rows: list[T], ids: list[UUID], asked: PageRequest) -> Page[T]:
     return Page(data=kept, has_more=more, next_cursor=_encode(ids[len(kept) - 1]) if more else None)
 
 
+def page_as(found: Page[Any], data: list[T]) -> Page[T]:
+    """Return the same page with its rows in another form."""
+    return Page(data=data, has_more=found.has_more, next_cursor=found.next_cursor)
+
+
+def bad_cursor() -> Invalid:
+    """Return the refusal of a cursor that no page gave."""
+    return invalid("/cursor", "bad_cursor", "Use nextCursor of an earlier page, unchanged.")
+
+
 def _encode(value: UUID) -> str:
     return base64.urlsafe_b64encode(value.bytes).rstrip(b"=").decode()
 
@@ -52,4 +62,4 @@ def _decode(cursor: str) -> UUID:
     try:
         return UUID(bytes=base64.urlsafe_b64decode(cursor.encode("ascii") + b"=="))
     except (ValueError, binascii.Error) as error:
-        raise invalid("/cursor", "bad_cursor", "Use nextCursor of an earlier page, unchanged.") from error
+        raise bad_cursor() from error

@@ -104,10 +104,13 @@ def as_app_error(error: BaseException) -> AppError | None:
     return None
 
 
-def refuse_value(message: str, kind: Any = Any) -> Invalid:
-    """Return the 422 for a message of msgspec, with a JSON Pointer to the value in a body of this type."""
+def refuse_value(message: str, kind: Any = Any, *, below: str = "") -> Invalid:
+    """Return the 422 for a message of msgspec, with a JSON Pointer to the value in a body of this type.
+
+    ``below`` is the pointer to what was read, where that is not the whole body.
+    """
     where = _AT.search(message)
-    pointer = _pointer(where["path"]) if where else ""
+    pointer = below + (_pointer(where["path"]) if where else "")
     text = message[: where.start()] if where else message
     code = "invalid_value"
     if field := _FIELD.match(text):

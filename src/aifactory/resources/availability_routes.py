@@ -18,7 +18,7 @@ from aifactory.resources import start_check
 from aifactory.resources.estimate_routes import estimate_body
 from aifactory.resources.gates import PoolGate
 from aifactory.resources.interface import RequestBook, Resources
-from aifactory.resources.interface.http import client_of
+from aifactory.resources.interface.http import named_client
 from aifactory.resources.off_peak import OffPeak
 from aifactory.resources.pool_schemas import floor_micro, pool_fields, requests_left, spendable_units
 from aifactory.resources.queries import availability, control_edit
@@ -40,9 +40,7 @@ async def get_availability(
     An operator sees every pool or, with ``clientId``, what that client would see.
     """
     async with db.begin() as tx:
-        named = principal.visible_client()
-        if client_id is not None:
-            named = await client_of(tx, resources, client_id, principal)
+        named = await named_client(tx, resources, client_id, principal)
         pools = await tick_queries.read_pools(tx)
         urgent = await control_edit.pools_with_urgent_work(tx)
         running = {} if named is None else await availability.running_by_pool(tx, named)

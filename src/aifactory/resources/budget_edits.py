@@ -11,7 +11,7 @@ from aifactory.kernel.db import Tx
 from aifactory.kernel.errors import NotFound, invalid
 from aifactory.kernel.etags import check_if_match, etag_of
 from aifactory.kernel.ids import ClientId, KeyId, parse_id, text_id
-from aifactory.kernel.money import usd
+from aifactory.kernel.money import MOST_BUDGET_USD, exact_nano, usd
 from aifactory.kernel.time_zones import check_time_zone
 from aifactory.resources.budget_schemas import (
     BudgetSettings,
@@ -33,7 +33,6 @@ from aifactory.resources.interface import INLINE, ClientLimits, ClientNotFound, 
 from aifactory.resources.queries import budgets as queries
 from aifactory.resources.queries import control, quotas
 from aifactory.resources.queries.budgets import Account, ScopeLimit
-from aifactory.resources.terms import MOST_BUDGET_USD, exact_nano
 
 # Budgets.
 

@@ -10,10 +10,11 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from aifactory.kernel.db import Database
+from aifactory.kernel.etags import is_known
 from aifactory.kernel.http import created_response, creation_call, encode
 from aifactory.kernel.idempotency import Answer, once
 from aifactory.kernel.ids import DataId, parse_id
-from aifactory.kernel.page import Page, page_request
+from aifactory.kernel.page import Page, page_as, page_request
 from aifactory.kernel.principal import READERS, WRITERS, Principal
 from aifactory.resources import storage
 from aifactory.resources.data_schemas import (
@@ -91,11 +92,7 @@ async def list_data(
     page = page_request(limit, cursor)
     async with db.begin() as tx:
         found = await queries.list_data(tx, client_id=principal.visible_client(), page=page)
-    return Page(
-        data=[data_of(stored) for stored in found.data],
-        has_more=found.has_more,
-        next_cursor=found.next_cursor,
-    )
+    return page_as(found, [data_of(stored) for stored in found.data])
 
 
 @get("/api/data/{data_id:str}", roles=READERS, tags=["Data"], gives=MEDIA_TYPES, refusals=[410])
@@ -112,7 +109,7 @@ async def get_data(
         refuse_erased(stored.erased_at, stored.erasure)
         etag = f'"{stored.sha256.hex()}"'
         headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-        if etag in request.headers.get("if-none-match", ""):
+        if is_known(etag, request.headers.get("if-none-match")):
             return Response(b"", status_code=304, headers=headers)
         content = await storage.load(tx, wanted)
     headers["Content-Disposition"] = disposition(stored.name)

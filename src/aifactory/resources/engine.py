@@ -35,6 +35,9 @@ class SchedulerElsewhere(Conflict):
     code, title = "scheduler_elsewhere", "The scheduler does not run in this process"
 
 
+_STALE_AFTER_SECONDS = {"lease": 12, "scheduler": 10, "settler": 10, "maintenance": 30, "progress": 30}
+
+
 class Engine:
     """Runs what the Resource Manager decides. ``start`` is a context: leaving it stops in order.
 
@@ -74,13 +77,7 @@ class Engine:
         self.lease.loops = self._say_loops
         self.healths = {
             name: LoopHealth(name=name, stale_after=timedelta(seconds=seconds))
-            for name, seconds in (
-                ("lease", 12),
-                ("scheduler", 10),
-                ("settler", 10),
-                ("maintenance", 30),
-                ("progress", 30),
-            )
+            for name, seconds in _STALE_AFTER_SECONDS.items()
         }
         self._wakes = {name: Wake() for name in self.healths} | {"progress": self.runner.reports.wake}
         self._claiming, self._working = anyio.Event(), anyio.Event()

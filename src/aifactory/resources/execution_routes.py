@@ -10,7 +10,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from aifactory.kernel.db import Database, Tx
 from aifactory.kernel.http import MAX_SOURCE_BODY, JsonResponse
-from aifactory.kernel.ids import ExecutionId, RequestId, parse_id
+from aifactory.kernel.ids import RequestId, parse_id
 from aifactory.kernel.money import usd
 from aifactory.kernel.principal import EXECUTORS, MONEY_READERS, WORK_READERS, WRITERS, Principal
 from aifactory.resources import schemas
@@ -18,7 +18,6 @@ from aifactory.resources.cost_schemas import Cost, cost_of
 from aifactory.resources.execution_inputs import check_choice, new_request, pointers_of
 from aifactory.resources.interface import (
     AlreadyStarted,
-    ExecutionNotFound,
     ExecutionState,
     ExecutionView,
     NewExecution,
@@ -26,7 +25,7 @@ from aifactory.resources.interface import (
     RequestBook,
     Resources,
 )
-from aifactory.resources.interface.http import execute_at_once, submit_at_once
+from aifactory.resources.interface.http import execute_at_once, execution_by_any_id, submit_at_once
 from aifactory.resources.queries import views
 
 AnyRequest = Request[Any, Any, Any]
@@ -165,21 +164,6 @@ async def enqueue(
 
 
 # Looking and ending.
-
-
-async def execution_by_any_id(tx: Tx, resources: Resources, text: str, caller: Principal) -> ExecutionView:
-    """Return an execution by its id, or the latest one of a request. Raises ExecutionNotFound."""
-    execution_id = parse_id("exec", text)
-    request_id = parse_id("req", text)
-    if request_id is not None:
-        execution_id = await views.execution_of_request(tx, RequestId(request_id))
-    if execution_id is not None:
-        found = await resources.find_execution(
-            tx, client_id=caller.visible_work(), execution_id=ExecutionId(execution_id)
-        )
-        if found is not None:
-            return found
-    raise ExecutionNotFound("There is no execution with this id.")
 
 
 async def show_execution(

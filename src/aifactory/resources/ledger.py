@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from aifactory.kernel.ids import BudgetId, ClientId, ExecutionId
+from aifactory.kernel.page import bad_cursor
 from aifactory.resources.interface import Hop, Usage
 from aifactory.resources.pricing import Price
 
@@ -78,13 +79,13 @@ def entry_id(at: datetime, number: int) -> UUID:
 
 
 def place_of_entry(public: UUID) -> tuple[datetime, int]:
-    """Return the time and the number that ``entry_id`` was given. Raises ValueError for any other id."""
+    """Return the time and the number that ``entry_id`` was given. Raises Invalid for any other."""
     milliseconds, microseconds = public.int >> 80, public.int >> 64 & 0xFFF
     try:
         at = _EPOCH + timedelta(milliseconds=milliseconds, microseconds=microseconds)
     except OverflowError as error:
-        raise ValueError("a time far away") from error
+        raise bad_cursor() from error
     number = public.int & (1 << 62) - 1
     if entry_id(at, number) != public:
-        raise ValueError("not an entry's id")
+        raise bad_cursor()
     return at, number

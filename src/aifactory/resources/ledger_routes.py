@@ -12,12 +12,11 @@ from litestar.params import FromQuery, QueryParameter
 
 from aifactory.kernel.csv_lines import CSV_MEDIA_TYPE, asked_format, download_headers, refuse_pages
 from aifactory.kernel.db import Database
-from aifactory.kernel.errors import invalid
 from aifactory.kernel.horizon import complete_to, complete_until
 from aifactory.kernel.http import JsonResponse, encode
 from aifactory.kernel.ids import ClientId, ExecutionId, parse_id
 from aifactory.kernel.moments import read_span
-from aifactory.kernel.page import Page, page_request
+from aifactory.kernel.page import Page, page_as, page_request
 from aifactory.kernel.principal import OPERATORS
 from aifactory.kernel.sse import PatientStream
 from aifactory.resources.interface import ClientNotFound, ExecutionNotFound
@@ -66,14 +65,9 @@ async def get_ledger(
         refuse_pages(limit=limit, cursor=cursor)
         return await _export(db, wanted, form)
     page = page_request(limit, cursor)
-    try:
-        async with db.begin() as tx:
-            found = await ledger.list_entries(tx, wanted, page)
-    except ValueError as error:
-        message = "Use nextCursor of an earlier page, unchanged."
-        raise invalid("/cursor", "bad_cursor", message) from error
-    data = [entry_of(row) for row in found.data]
-    return JsonResponse(Page(data=data, has_more=found.has_more, next_cursor=found.next_cursor))
+    async with db.begin() as tx:
+        found = await ledger.list_entries(tx, wanted, page)
+    return JsonResponse(page_as(found, [entry_of(row) for row in found.data]))
 
 
 def _client(text: str | None) -> ClientId | None:

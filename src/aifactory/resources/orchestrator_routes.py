@@ -12,7 +12,14 @@ from litestar.params import FromPath, JSONBody
 
 from aifactory.kernel.db import Database, Tx
 from aifactory.kernel.errors import invalid
-from aifactory.kernel.http import MAX_SOURCE_BODY, JsonResponse, creation_call, encode, wait_for
+from aifactory.kernel.http import (
+    MAX_SOURCE_BODY,
+    JsonResponse,
+    created_response,
+    creation_call,
+    encode,
+    wait_for,
+)
 from aifactory.kernel.idempotency import Answer, once
 from aifactory.kernel.ids import text_id
 from aifactory.kernel.money import usd
@@ -144,9 +151,7 @@ async def shake_hands(
             return Answer(status=200, body=encode(view))
 
         answer = await once(tx, call, work)
-    headers = {"Idempotent-Replayed": "true"} if answer.replayed else {}
-    response: Response[Any] = JsonResponse(answer.body, headers=headers, media_type="application/json")
-    return response
+    return created_response(answer)
 
 
 async def _request_of(

@@ -10,14 +10,14 @@ import msgspec
 from msgspec import Meta
 
 from aifactory.kernel.ids import text_id
-from aifactory.kernel.money import usd
+from aifactory.kernel.money import exact_nano, usd
 from aifactory.resources import buckets
 from aifactory.resources.gates import PoolGate
 from aifactory.resources.interface import Urgency
 from aifactory.resources.pool_plan import PoolPlan
 from aifactory.resources.queries.control_edit import PoolWork
 from aifactory.resources.schemas import PoolState, View
-from aifactory.resources.terms import MOST_PRICE_USD, PoolTerms, exact_nano
+from aifactory.resources.terms import MOST_PRICE_USD, PoolTerms
 
 THOUSANDS_PER_PRICE = 1000  #: prices are kept for a million units and told for a thousand
 

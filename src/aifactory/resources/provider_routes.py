@@ -11,7 +11,7 @@ from litestar.params import FromPath, JSONBody
 
 from aifactory.kernel import audit
 from aifactory.kernel.db import Database, Tx
-from aifactory.kernel.errors import VersionChanged
+from aifactory.kernel.etags import check_version, version_etag
 from aifactory.kernel.health import HealthCheck, PartHealth
 from aifactory.kernel.http import JsonResponse
 from aifactory.kernel.page import Page
@@ -79,7 +79,7 @@ async def put_provider(
         before = await _find(tx, name, settings)
         if before is not None and (where := _where_changed(before.name, before.source, settings)):
             raise ProviderReadOnly(where, source=before.source)
-        _check_version(request.headers.get("if-match"), before)
+        check_version(request.headers.get("if-match"), None if before is None else before.version)
         await provider_store.put_provider(tx, name, provider, models, os.environ)
         after = await _get(tx, name, settings)
         await audit.record(
@@ -119,17 +119,7 @@ async def reset_provider(
 
 
 def _answer(view: ProviderView, *, status: int = 200) -> Response[ProviderView]:
-    return JsonResponse(view, status_code=status, headers={"ETag": f'"{view.version}"'})
-
-
-def _check_version(if_match: str | None, before: ProviderView | None) -> None:
-    if if_match is None or (if_match.strip() == "*" and before is not None):
-        return
-    version = 0 if before is None else before.version
-    if if_match.strip() != f'"{version}"':
-        raise VersionChanged(
-            f"The version is {version}, not the one in If-Match; read it again.", current_version=version
-        )
+    return JsonResponse(view, status_code=status, headers={"ETag": version_etag(view.version)})
 
 
 async def _get(tx: Tx, name: str, settings: Settings) -> ProviderView:

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from aifactory.kernel.money import usd
+from aifactory.kernel.money import MOST_BUDGET_USD, exact_nano, usd
 from aifactory.resources.interface import Tier
 from aifactory.resources.schemas import View
-from aifactory.resources.terms import MOST_BUDGET_USD, QueueTerms, TierTerms, exact_nano
+from aifactory.resources.terms import QueueTerms, TierTerms
 
 
 class QueueInput(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):

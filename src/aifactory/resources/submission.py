@@ -166,19 +166,7 @@ async def submit(tx: Tx, new: NewExecution, workers: dict[str, Worker], off_peak
         tx, priced.client, key_id=new.key_id, template=new.template, amount_nano=priced.quote.worst_nano
     )
     execution = _execution(tx, new, priced, tuple(books.budgets))
-    stages = [
-        StageBook(
-            id=StageId(new_id()),
-            execution_id=execution.id,
-            ordinal=ordinal,
-            worker=spec.worker,
-            action=spec.action,
-            spec=spec,
-            resolved=resolved,
-            inputs=priced.inputs,
-        )
-        for ordinal, (spec, resolved) in enumerate(zip(new.flow, priced.stages, strict=True))
-    ]
+    stages = _stages(execution.id, new, priced)
     admit(books, execution, stages, {n: list(lines) for n, lines in enumerate(priced.lines)})
     fan_in = FanIn(JobEnds(tx, books, workers))
     await fan_in.start_next(execution)
@@ -195,6 +183,22 @@ async def submit(tx: Tx, new: NewExecution, workers: dict[str, Worker], off_peak
     return Submitted(
         execution_id=execution.id, state=execution.state, queue=execution.queue, quote=priced.quote
     )
+
+
+def _stages(execution_id: ExecutionId, new: NewExecution, priced: PricedFlow) -> list[StageBook]:
+    return [
+        StageBook(
+            id=StageId(new_id()),
+            execution_id=execution_id,
+            ordinal=ordinal,
+            worker=spec.worker,
+            action=spec.action,
+            spec=spec,
+            resolved=resolved,
+            inputs=priced.inputs,
+        )
+        for ordinal, (spec, resolved) in enumerate(zip(new.flow, priced.stages, strict=True))
+    ]
 
 
 async def describe_flow(

@@ -8,14 +8,11 @@ from uuid import UUID
 import msgspec
 
 from aifactory.kernel.errors import invalid
-from aifactory.kernel.money import NANO_PER_USD
 from aifactory.resources.interface import Tier
 
 MOST_SHARED_PERCENT = 50
-MOST_BUDGET_USD = Decimal(1_000_000_000)
 MOST_PRICE_USD = Decimal(1_000)  # per thousand units; as dear as a model may be
 _POOL_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}", re.ASCII)
-_SMALLEST_EXPONENT = -12
 
 
 class PoolTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,14 +78,3 @@ def check_tier(tier: Tier, terms: TierTerms) -> None:
         )
     if tier is not Tier.ENTERPRISE and terms.monthly_budget_nano is None:
         raise invalid("/monthlyBudgetUsd", "missing_budget", f"Tier {tier} needs a monthly budget.")
-
-
-def exact_nano(pointer: str, usd: Decimal, *, most: Decimal, times: int = 1) -> int:
-    """Return dollars, so many times, as nano-dollars. Raises Invalid unless 0 to ``most`` and exact."""
-    if not (usd.is_finite() and 0 <= usd <= most):
-        raise invalid(pointer, "out_of_range", f"{pointer}: 0 to {most:,} dollars are taken.")
-    exponent = usd.as_tuple().exponent
-    fine = not isinstance(exponent, int) or exponent < _SMALLEST_EXPONENT
-    if fine or usd * times * NANO_PER_USD % 1:
-        raise invalid(pointer, "too_precise", f"{pointer}: This is finer than can be counted; round it.")
-    return int(usd * times * NANO_PER_USD)

@@ -16,6 +16,7 @@ from aifactory.kernel.errors import invalid
 from aifactory.kernel.ids import text_id
 from aifactory.kernel.moments import read_moment
 from aifactory.kernel.money import usd
+from aifactory.kernel.page import bad_cursor
 from aifactory.resources.schemas import View
 
 LONGEST_DAYS = 366
@@ -184,7 +185,7 @@ def read_cursor(text: str | None, groups: tuple[Group, ...]) -> Place | None:
         texts = msgspec.json.decode(base64.urlsafe_b64decode(padded), type=list[str])
         return tuple(_place(group, one) for group, one in zip(groups, texts, strict=True))
     except (ValueError, binascii.Error, msgspec.DecodeError) as error:
-        raise invalid("/cursor", "bad_cursor", "Use nextCursor of an earlier page, unchanged.") from error
+        raise bad_cursor() from error
 
 
 def _place(group: Group, text: str) -> date | UUID | str:

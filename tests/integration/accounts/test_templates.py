@@ -68,6 +68,21 @@ async def test_if_match_guards_against_lost_changes(world: World) -> None:
     assert problem["currentVersion"] == 2
 
 
+async def test_of_changes_at_once_each_counts_or_is_refused_in_words(world: World) -> None:
+    path, body, new = "/api/master-templates/my_template", template(), template()
+    del body["name"]
+    ours = {**world.admin, "If-Match": '"1"'}
+    assert await world.ask_at_once(4, "POST", "/api/master-templates", world.admin, json=new) == [
+        201,
+        409,
+        409,
+        409,
+    ]
+    assert await world.ask_at_once(4, "PUT", path, ours, json=body) == [200, 412, 412, 412]
+    assert await world.ask_at_once(4, "PUT", path, world.admin, json=body) == [200] * 4
+    assert (await world.ask("GET", path, world.admin)).json()["version"] == 6
+
+
 async def test_a_taken_name_and_an_unknown_one(world: World) -> None:
     answer = await world.ask("POST", "/api/master-templates", world.admin, json=template(QUIZ))
     assert_problem(answer, 409, "template_exists")

@@ -263,6 +263,17 @@ async def test_if_match_guards_against_lost_changes(world: World) -> None:
     assert_problem(await replace(world, "nothing_here"), 404, "worker_template_not_found")
 
 
+async def test_of_changes_at_once_each_counts_or_is_refused_in_words(world: World) -> None:
+    path, body = "/api/templates/my_quiz", template()
+    del body["name"]
+    made = await world.ask_at_once(4, "POST", "/api/templates", world.admin, json=template())
+    assert made == [201, 409, 409, 409]
+    ours = {**world.admin, "If-Match": '"1"'}
+    assert await world.ask_at_once(4, "PUT", path, ours, json=body) == [200, 412, 412, 412]
+    assert await world.ask_at_once(4, "PUT", path, world.admin, json=body) == [200] * 4
+    assert (await world.ask("GET", path, world.admin)).json()["version"] == 6
+
+
 async def test_changes_are_audited_with_what_was_before(world: World) -> None:
     await make(world)
     await replace(world, "my_quiz", title="Second")

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from aifactory.granulation.sizes import COURSE_PRESETS, QUIZ_PRESETS, Counts, SizeError, resolve_counts
+from aifactory.granulation.sizes import Counts, SizeError, resolve_counts
 from aifactory.granulation.specs import builtin_specs
 
 COURSE, QUIZ = builtin_specs()["course"], builtin_specs()["quiz"]
@@ -28,8 +28,8 @@ def test_a_quiz_has_two_levels_whatever_depth_is_asked():
 
 
 def test_presets_keep_their_old_names():
-    assert COURSE_PRESETS[1] == (3, 2, 0)
-    assert QUIZ_PRESETS[5] == (8, 10, 0)
+    assert COURSE.presets["1"] == (3, 2, 0)
+    assert QUIZ.presets["5"] == (8, 10)
 
 
 def test_a_preset_of_nought_is_filled_with_the_level_minimum_when_depth_asks_for_it():

@@ -101,7 +101,7 @@ def test_ids_of_entries_are_ordered_as_time_and_number_are(
 def test_no_other_id_is_taken_for_a_place(other: UUID) -> None:
     try:
         found = place_of_entry(other)
-    except ValueError:
+    except Invalid:
         return
     assert entry_id(*found) == other
 

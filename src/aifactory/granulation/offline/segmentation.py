@@ -110,14 +110,12 @@ def _walk_back(came: list[int], total: int) -> list[int]:
     return cuts[::-1]
 
 
-def snap(
-    cuts: Sequence[int], breaks: frozenset[int], sizes: Sequence[int], *, fewest: int = 3, reach: int = 1
-) -> list[int]:
-    """Move cuts to a paragraph break at most ``reach`` units away; drop those that would leave a scrap."""
+def snap(cuts: Sequence[int], breaks: frozenset[int], sizes: Sequence[int], *, fewest: int = 3) -> list[int]:
+    """Move cuts to a paragraph break at most a unit away; drop those that would leave a scrap."""
     moved: list[int] = []
     total = len(sizes)
     for at in cuts:
-        near = [b for b in range(max(1, at - reach), min(total, at + reach + 1)) if b in breaks]
+        near = [b for b in range(max(1, at - 1), min(total, at + 2)) if b in breaks]
         low = moved[-1] if moved else 0
         for choice in [*sorted(near, key=lambda b: abs(b - at)), at]:
             if sum(sizes[low:choice]) >= fewest and sum(sizes[choice:]) >= fewest:

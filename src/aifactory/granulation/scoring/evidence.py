@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from aifactory.granulation.index import ROOT, TreeIndex
+from aifactory.granulation.index import TreeIndex
 from aifactory.granulation.violations import Severity, Violation
 
 Keyphrase = tuple[str, float]
@@ -45,7 +45,3 @@ class Material:
                 is_warning = violation.severity is Severity.WARNING
                 counted[pointer] = (errors + (not is_warning), warnings + is_warning)
         return counted
-
-    def children_of(self, owner: int) -> list[int]:
-        """The entries below an entry, or below the root."""
-        return self.index.children.get(owner, []) if owner != ROOT else self.index.children[ROOT]

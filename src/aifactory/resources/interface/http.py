@@ -1,4 +1,4 @@
-"""How work is started and answered over HTTP, the same for every route that starts some."""
+"""What routes share: for whom work is, what a flow costs, how work is started, found and answered."""
 
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -8,15 +8,17 @@ from typing import Any
 from litestar import Request, Response
 
 from aifactory.kernel.db import Database, Tx
-from aifactory.kernel.errors import invalid
+from aifactory.kernel.errors import AppError, invalid
 from aifactory.kernel.http import created_or_ended, creation_call, encode, path_id
 from aifactory.kernel.idempotency import Answer, once
-from aifactory.kernel.ids import ClientId, ExecutionId, parse_id, text_id
+from aifactory.kernel.ids import ClientId, ExecutionId, RequestId, parse_id, text_id
 from aifactory.kernel.money import usd
 from aifactory.kernel.principal import Principal
-from aifactory.resources.interface.door import ExecutionView, NewExecution, Resources
+from aifactory.resources.interface.door import ExecutionView, NewExecution, Quote, Resources
 from aifactory.resources.interface.given import NewRequest, RequestBook
-from aifactory.resources.interface.refusals import ClientNotFound
+from aifactory.resources.interface.refusals import ClientNotFound, ExecutionNotFound
+from aifactory.resources.interface.states import Tier
+from aifactory.resources.interface.work import FlowStage
 from aifactory.resources.schemas import Execution, execution_of
 
 
@@ -34,6 +36,47 @@ async def client_of(tx: Tx, resources: Resources, text: str | None, caller: Prin
     if named is None or (visible is not None and visible != named):
         raise ClientNotFound("There is no client with this id.")
     return (await resources.get_client(tx, ClientId(named))).client_id
+
+
+async def execution_by_any_id(tx: Tx, resources: Resources, text: str, caller: Principal) -> ExecutionView:
+    """Return an execution by its id, or the latest one of a request. Raises ExecutionNotFound."""
+    visible, found = caller.visible_work(), None
+    if (request_id := parse_id("req", text)) is not None:
+        latest = await resources.latest_executions(tx, [RequestId(request_id)])
+        found = latest.get(RequestId(request_id))
+    elif (execution_id := parse_id("exec", text)) is not None:
+        found = await resources.find_execution(tx, client_id=visible, execution_id=ExecutionId(execution_id))
+    if found is None or visible not in (None, found.client_id):
+        raise ExecutionNotFound("There is no execution with this id.")
+    return found
+
+
+async def named_client(tx: Tx, resources: Resources, text: str | None, caller: Principal) -> ClientId | None:
+    """Return whose things are asked for: the caller's client's, or those of whom an admin names; None: all.
+
+    Raises ClientNotFound.
+    """
+    return caller.visible_client() if text is None else await client_of(tx, resources, text, caller)
+
+
+async def tier_of(tx: Tx, resources: Resources, caller: Principal) -> Tier:
+    """Return the tier at which a caller's work is priced; whoever has no client may do everything."""
+    if caller.client_id is None:
+        return Tier.ENTERPRISE
+    return (await resources.get_client(tx, caller.client_id)).tier
+
+
+async def price_of(
+    tx: Tx, resources: Resources, flow: tuple[FlowStage, ...], tier: Tier
+) -> tuple[Tier, Quote] | None:
+    """Return what a flow needs and costs, or None when it can't run at present."""
+    try:
+        async with tx.savepoint():
+            return await resources.describe_flow(tx, flow, tier)
+    except AppError as error:
+        if error.status >= 500:
+            raise
+        return None
 
 
 async def execute_at_once(

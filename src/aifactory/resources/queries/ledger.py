@@ -15,7 +15,7 @@ _ENTRY = """
 
 
 async def list_entries(tx: Tx, wanted: LedgerFilter, page: PageRequest) -> Page[Any]:
-    """Return a page of entries, newest first. Raises ValueError for a cursor that no page gave."""
+    """Return a page of entries, newest first. Raises Invalid for a cursor that no page gave."""
     conditions, values = _conditions(wanted)
     if page.before is not None:
         values += place_of_entry(page.before)

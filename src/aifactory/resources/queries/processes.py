@@ -134,29 +134,27 @@ async def try_rescue_lock(tx: Tx) -> bool:
     return bool(await tx.raw.fetchval("SELECT pg_try_advisory_xact_lock($1)", RESCUE_LOCK))
 
 
-async def orphaned_runs(tx: Tx, limit: int = 100) -> list[Any]:
+async def orphaned_runs(tx: Tx) -> list[Any]:
     """Return job and token of runs whose process is not registered any more."""
     return await tx.raw.fetch(
         """
         SELECT r.job_id, r.token FROM running_jobs r
         WHERE NOT EXISTS (SELECT FROM processes p WHERE p.id = r.process_id)
-        LIMIT $1
-        """,
-        limit,
+        LIMIT 100
+        """
     )
 
 
-async def past_deadline(tx: Tx, limit: int = 200) -> list[ExecutionId]:
+async def past_deadline(tx: Tx) -> list[ExecutionId]:
     """Lock open executions whose deadline has passed; one that somebody is at comes next time.
 
     Locked, so that a deadline that is put off at this moment is seen.
     """
     rows = await tx.raw.fetch(
         """
-        SELECT id FROM executions WHERE finished_at IS NULL AND deadline <= $1 ORDER BY deadline LIMIT $2
+        SELECT id FROM executions WHERE finished_at IS NULL AND deadline <= $1 ORDER BY deadline LIMIT 200
         FOR NO KEY UPDATE SKIP LOCKED
         """,
         tx.now,
-        limit,
     )
     return [row["id"] for row in rows]

@@ -94,6 +94,19 @@ async def store_provider(tx: Tx, name: str, provider: NewProvider, *, source: st
     )
 
 
+_STORE_MODEL = """
+INSERT INTO models AS m (provider, model, pool, input_nano_per_million, cached_nano_per_million,
+    output_nano_per_million, price_source, price_at, context_tokens, max_output_tokens, source,
+    active)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+ON CONFLICT (provider, model) DO UPDATE SET pool = $3, input_nano_per_million = $4,
+    cached_nano_per_million = $5, output_nano_per_million = $6, price_source = $7,
+    price_at = CASE WHEN (m.input_nano_per_million, m.cached_nano_per_million,
+        m.output_nano_per_million, m.price_source) = ($4, $5, $6, $7) THEN m.price_at ELSE $8 END,
+    context_tokens = $9, max_output_tokens = $10, source = $11, active = $12
+"""
+
+
 async def store_models(
     tx: Tx,
     provider: str,
@@ -116,17 +129,7 @@ async def store_models(
         all_of_them,
     )
     await tx.execute_many(
-        """
-        INSERT INTO models AS m (provider, model, pool, input_nano_per_million, cached_nano_per_million,
-            output_nano_per_million, price_source, price_at, context_tokens, max_output_tokens, source,
-            active)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-        ON CONFLICT (provider, model) DO UPDATE SET pool = $3, input_nano_per_million = $4,
-            cached_nano_per_million = $5, output_nano_per_million = $6, price_source = $7,
-            price_at = CASE WHEN (m.input_nano_per_million, m.cached_nano_per_million,
-                m.output_nano_per_million, m.price_source) = ($4, $5, $6, $7) THEN m.price_at ELSE $8 END,
-            context_tokens = $9, max_output_tokens = $10, source = $11, active = $12
-        """,
+        _STORE_MODEL,
         [
             (
                 provider,

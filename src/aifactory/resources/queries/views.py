@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import msgspec
 
@@ -223,10 +222,3 @@ def last_tick_at(control: Any, processes: list[Any]) -> datetime | None:
     """
     last: datetime | None = max((row["scheduled_at"] for row in processes), default=control["last_tick_at"])
     return last
-
-
-async def execution_of_request(tx: Tx, request_id: UUID) -> ExecutionId | None:
-    """Return the newest execution of a request."""
-    return await tx.raw.fetchval(  # type: ignore[no-any-return]
-        "SELECT id FROM executions WHERE request_id = $1 ORDER BY id DESC LIMIT 1", request_id
-    )

@@ -12,7 +12,7 @@ from tests.unit.granulation.offline.samples import DOCUMENTS, brief, example, ha
 
 from aifactory.granulation.offline.generate import generate
 from aifactory.granulation.offline.source import SourceError, read_source
-from aifactory.granulation.sizes import COURSE_PRESETS, Counts
+from aifactory.granulation.sizes import Counts
 from aifactory.granulation.specs import builtin_specs
 from aifactory.granulation.tree import Bloom, ItemKind, Origin, Span, Tree, leaves, walk
 from aifactory.granulation.validation import Severity, validate
@@ -58,7 +58,7 @@ def _spans(tree: Tree) -> list[Span]:
 
 
 def test_presets_are_upper_limits() -> None:
-    for preset in COURSE_PRESETS.values():
+    for preset in builtin_specs()["course"].presets.values():
         counts = tuple(count for count in preset if count)
         _, tree = make("drinking-water.md", "course", *counts)
         widths = [len(tree.nodes)]

@@ -293,10 +293,11 @@ async def run(database: Database, terms: Terms, say: Callable[[str], None] = lam
 
 
 def _spare(database: Database) -> None:
-    """Keep the proof's own connections apart from those that are cut."""
+    """Keep the proof's own connections apart from those that are cut, and alive when it is given no time."""
 
     def name(_dialect: Any, _record: Any, _args: Any, options: dict[str, Any]) -> None:
-        options["server_settings"] = {**options["server_settings"], "application_name": "proof"}
+        own = {"application_name": "proof", "idle_in_transaction_session_timeout": "60s"}
+        options["server_settings"] = {**options["server_settings"], **own}
 
     event.listen(database.engine.sync_engine, "do_connect", name)
 

@@ -103,35 +103,19 @@ FROM (
 WHERE f.stored <> 1""",
     ),
     Invariant(
-        meaning="A budget, of whatever scope, holds and has spent what the ledger says.",
-        checks=("budget.held", "budget.spent"),
-        sql=f"""
-SELECT f."check", coalesce(b.id, l.budget_id)::text AS object, f.stored, f.rebuilt
-FROM budgets b FULL JOIN (
-    SELECT budget_id, sum(held) AS held, sum(spent) AS spent
-    FROM (SELECT budget_ids, {_HELD} AS held,
-              {_SPENT} AS spent
-          FROM cost_tracking GROUP BY budget_ids) together, unnest(budget_ids) AS budget_id
-    GROUP BY budget_id
-) l ON l.budget_id = b.id
-CROSS JOIN LATERAL (VALUES
-    ('budget.held', coalesce(b.held_nano, 0), coalesce(l.held, 0)),
-    ('budget.spent', coalesce(b.spent_nano, 0), coalesce(l.spent, 0))
-) f("check", stored, rebuilt)
-WHERE f.stored <> f.rebuilt""",
-    ),
-    Invariant(
         meaning="An execution's hold is its free part and its jobs' parts; its hold and its spend are the"
-        " ledger's, on its own client and on all of its budgets.",
-        checks=("execution.held", "execution.spent", "ledger.owner"),
+        " ledger's, on its own client and on all of its budgets. A budget, of whatever scope, holds and has"
+        " spent what the ledger says.",
+        checks=("execution.held", "execution.spent", "ledger.owner", "budget.held", "budget.spent"),
         sql=f"""
-SELECT f."check", coalesce(e.id, l.execution_id)::text AS object, f.stored, f.rebuilt
-FROM executions e FULL JOIN (
+WITH sums AS MATERIALIZED (
     SELECT execution_id, client_id, budget_ids,
            {_HELD} AS held,
            {_SPENT} AS spent
     FROM cost_tracking GROUP BY execution_id, client_id, budget_ids
-) l ON l.execution_id = e.id
+)
+SELECT f."check", coalesce(e.id, l.execution_id)::text AS object, f.stored, f.rebuilt
+FROM executions e FULL JOIN sums l ON l.execution_id = e.id
 LEFT JOIN (
     SELECT execution_id, sum(hold_nano) AS held FROM jobs WHERE hold_nano > 0 GROUP BY execution_id
 ) j ON j.execution_id = e.id
@@ -140,6 +124,19 @@ CROSS JOIN LATERAL (VALUES
     ('execution.spent', coalesce(e.spent_nano, 0), coalesce(l.spent, 0)),
     ('ledger.owner', coalesce((l.client_id = e.client_id AND l.budget_ids = e.budget_ids)::int,
         (l.execution_id IS NULL)::int), 1)
+) f("check", stored, rebuilt)
+WHERE f.stored <> f.rebuilt
+UNION ALL
+SELECT f."check", coalesce(b.id, l.budget_id)::text, f.stored, f.rebuilt
+FROM budgets b FULL JOIN (
+    SELECT budget_id, sum(held) AS held, sum(spent) AS spent
+    FROM (SELECT budget_ids, sum(held) AS held, sum(spent) AS spent FROM sums GROUP BY budget_ids) together,
+         unnest(budget_ids) AS budget_id
+    GROUP BY budget_id
+) l ON l.budget_id = b.id
+CROSS JOIN LATERAL (VALUES
+    ('budget.held', coalesce(b.held_nano, 0), coalesce(l.held, 0)),
+    ('budget.spent', coalesce(b.spent_nano, 0), coalesce(l.spent, 0))
 ) f("check", stored, rebuilt)
 WHERE f.stored <> f.rebuilt""",
     ),

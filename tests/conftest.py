@@ -14,6 +14,7 @@ from typing import Any
 import asyncpg
 import httpx._transports.default
 import httpx2._transports.default
+import hypothesis
 import pytest
 import structlog
 from argon2 import PasswordHasher
@@ -24,6 +25,10 @@ from aifactory.accounts import passwords
 from aifactory.kernel.db import Database
 from aifactory.kernel.embedded_postgres import EmbeddedPostgres
 from aifactory.kernel.migrations import migrate
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 _FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "200"}
 

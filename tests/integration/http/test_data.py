@@ -288,15 +288,18 @@ async def test_data_is_not_deleted_under_a_submission_that_takes_it_just_now(wor
     mine = raw_id(await uploaded(world))
     if way == "delete":  # so that its expiry is not put off either
         await change(world, "UPDATE data_references SET expires_at = NULL")
+    new = {"template": QUIZ, "parameters": {"topic": "x"}}
+    made = (await world.ask("POST", "/api/execute", world.ours.key, json=new)).json()
     taken, waiting = anyio.Event(), anyio.Event()
     refused: list[bool] = []
 
     async def submit_slowly() -> None:
         async with world.database.begin() as tx:
+            await tx.raw.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             await storage.keep(tx, client_id=world.ours.client_id, data_id=mine, deadline=tx.now)
             if way == "purge":
                 await tx.raw.execute("UPDATE data_references SET expires_at = created_at")
-            await _use(tx, world, mine)
+            await _use(tx, made["id"], mine)
             taken.set()
             await waiting.wait()
 
@@ -322,15 +325,12 @@ async def test_data_is_not_deleted_under_a_submission_that_takes_it_just_now(wor
         assert await queries.find_data(tx, client_id=None, data_id=mine) is not None
 
 
-async def _use(tx: Tx, world: World, data_id: DataId) -> None:
-    """Make an unfinished stage that works from data."""
-    new = {"template": QUIZ, "parameters": {"topic": "x"}}
-    made = (await world.ask("POST", "/api/execute", world.ours.key, json=new)).json()
-    execution_id = parse_id("exec", made["id"])
+async def _use(tx: Tx, execution: str, data_id: DataId) -> None:
+    """Let an execution's unfinished stage work from data."""
     await tx.raw.execute(
         "UPDATE stage_executions SET inputs = jsonb_build_object('source', $1::text) WHERE execution_id = $2",
         str(data_id),
-        execution_id,
+        parse_id("exec", execution),
     )
 
 

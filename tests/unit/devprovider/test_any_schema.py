@@ -77,7 +77,7 @@ SCHEMAS = st.dictionaries(NAMES, st.recursive(LEAVES, grown, max_leaves=8), min_
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(schema=SCHEMAS, words=st.sampled_from(["", "x", "Bees make honey in a hive.", user_text("Plan.")]))
 def test_any_strict_schema_is_filled_with_what_it_allows(schema: Any, words: str) -> None:
     if strict_problem(schema):
@@ -85,7 +85,7 @@ def test_any_strict_schema_is_filled_with_what_it_allows(schema: Any, words: str
     jsonschema_rs.validate(schema, answer(words, schema))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(words=st.text(max_size=400))
 def test_any_words_are_answered(words: str) -> None:
     schema = closed(title=TEXT, nodes=many(closed(title=TEXT, summary=TEXT)), items=items_schema())

@@ -45,7 +45,7 @@ def chosen(models: list[Model], allowed: tuple[str, ...] = (), **named: bool) ->
     )
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(
     models=MODELS,
     allowed=st.lists(st.sampled_from([*NAMES, "north/small", "south/large"]), unique=True, max_size=3),

@@ -181,7 +181,7 @@ PORTIONS = st.one_of(
 )  # fmt: skip
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(PORTIONS)
 def test_splitting_ends_and_writes_each_child_once(portion: Portion) -> None:
     open_portions, rounds = [portion], 0

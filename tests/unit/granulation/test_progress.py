@@ -37,7 +37,7 @@ def ended(kind: str, seconds: float, **changes: object) -> Step:
     return msgspec.structs.replace(one, succeeded_size=one.size)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_percent_never_falls_whatever_is_opened_ended_released_or_added(data: st.DataObject) -> None:
     steps = [step(f"k{at}", data.draw(st.integers(0, 6))) for at in range(3)]

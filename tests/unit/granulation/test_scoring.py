@@ -200,7 +200,7 @@ def respace(plain: Plain, chance: random.Random) -> Plain:
 
 @pytest.mark.parametrize("name", sorted(BASES))
 @given(salt=st.text("abcxyz0_9-", min_size=1, max_size=8), seed=st.integers(0, 2**32))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_ids_key_order_and_white_space_change_nothing(name, salt, seed):
     chance = random.Random(seed)
     changed = respace(shuffle_keys(rename_ids(plain_of(BASES[name]), salt), chance), chance)
@@ -216,7 +216,7 @@ def test_renumbering_siblings_changes_nothing(name):
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 def test_the_score_of_anything_lies_between_nought_and_a_hundred(data):
     """Fields of a sound tree are overwritten with arbitrary JSON; nothing crashes and nothing leaves the range."""
     values = st.recursive(

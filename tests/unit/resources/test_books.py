@@ -177,7 +177,7 @@ class History:
         assert len(set(keys)) == len(keys)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 2000), st.integers(0, 2000), st.integers(0, 60), st.integers(0, 2**32))
 def test_money_is_conserved_in_every_history_and_the_entries_rebuild_it(
     room: int, spare: int, steps: int, seed: int

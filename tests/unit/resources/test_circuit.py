@@ -183,7 +183,7 @@ class World:
                 self.now += self.rng.choice([SECOND, 10 * SECOND, 40 * SECOND, 700 * SECOND])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32))
 def test_no_course_of_events_gives_two_probes_or_a_start_on_an_open_provider(seed: int) -> None:
     World(random.Random(seed)).run(120)

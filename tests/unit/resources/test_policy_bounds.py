@@ -147,7 +147,7 @@ def random_stream(seed: int) -> Stream:
     return Stream(clients, floods, slots=rng.randint(1, 9))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.integers(0, 2**32).map(random_stream))
 def test_every_active_client_starts_within_twenty_starts_for_each_client(stream: Stream) -> None:
     stream.run(45 * len(stream.clients))

@@ -36,19 +36,19 @@ def order(decision: Decision) -> list[tuple[int, int, str]]:
     return [(start.lane.id, start.head.seq, start.by) for start in decision.starts]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(random_snapshots)
 def test_no_decision_breaks_a_gate_or_leaves_a_slot_idle(found: Snapshot) -> None:
     assert Replay(found).faults(plan(found, NOW)) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(random_snapshots)
 def test_the_heaps_start_what_a_policy_starts_that_looks_at_everything_every_time(found: Snapshot) -> None:
     assert order(plan(found, NOW)) == Slow(found).run()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(random_snapshots, st.randoms())
 def test_the_same_snapshot_gives_the_same_decision_in_whatever_order_it_was_loaded(
     found: Snapshot, rng: random.Random
@@ -63,7 +63,7 @@ def test_the_same_snapshot_gives_the_same_decision_in_whatever_order_it_was_load
     assert order(again) == order(decision)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(random_snapshots)
 def test_lanes_loaded_deeper_when_they_run_dry_start_what_whole_lanes_would(found: Snapshot) -> None:
     whole = tuple(msgspec.structs.replace(one, complete=True) for one in found.lanes)

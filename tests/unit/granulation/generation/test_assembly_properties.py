@@ -25,7 +25,6 @@ EXAMPLES = Path(__file__).parents[4] / "examples"
 DIGEST, TEXT, PASSAGES = opened((EXAMPLES / "drinking-water.md").read_bytes())
 TYPES = ("course", "quiz", "flashcards", "document")
 CHECKED = settings(
-    deadline=None,
     derandomize=True,
     # For each of four types, of the whole of a tree's answers: a sound one has some hundred places to spoil.
     max_examples=25,

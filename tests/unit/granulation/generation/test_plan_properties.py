@@ -21,7 +21,7 @@ from devprovider.tokens import count_tokens
 EXAMPLES = Path(__file__).parents[4] / "examples"
 DIGEST, TEXT, PASSAGES = opened((EXAMPLES / "drinking-water.md").read_bytes())
 TYPES = ("course", "quiz", "flashcards", "document")
-CHECKED = settings(deadline=None, derandomize=True, max_examples=60,
+CHECKED = settings(derandomize=True, max_examples=60,
                    suppress_health_check=list(HealthCheck))  # fmt: skip
 
 

@@ -123,7 +123,7 @@ def count(nodes: tuple[GrowingNode, ...], state: Growth) -> int:
     return sum((node.state is state) + count(node.children, state) for node in nodes)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 @given(st.data())
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_tree_only_grows_whichever_call_ends_first_or_is_cut(kind: str, data: st.DataObject) -> None:

@@ -287,7 +287,7 @@ _SCRAPS = st.sampled_from(
 _PROSE = st.sampled_from(example("sourdough.md").split(". "))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.one_of(st.text(max_size=60), _SCRAPS, _PROSE.map(lambda s: s + ". ")), max_size=60),
     st.booleans(),

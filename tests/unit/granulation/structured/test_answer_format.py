@@ -21,7 +21,7 @@ from aifactory.granulation.structured import (
 from aifactory.resources.interface import SchemaProfile
 
 OPENAI, ANTHROPIC, GEMINI = SchemaProfile
-SLOW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+SLOW = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):

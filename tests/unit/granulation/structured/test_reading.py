@@ -14,7 +14,7 @@ from aifactory.granulation.structured import Fault, Reading, SchemaTooLarge, ans
 from aifactory.granulation.structured.text import MAX_CHARACTERS, clean, complete, cut_out
 from aifactory.resources.interface import SchemaProfile
 
-SLOW = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+SLOW = settings(max_examples=100, suppress_health_check=list(HealthCheck))
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

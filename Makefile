@@ -37,7 +37,7 @@ audit: $(VENV)/.runtime ## rebuild every balance from the ledger and print the d
 test: $(VENV)/.dev ## run all tests
 	$(BIN)/pytest -n auto --dist worksteal $(ARGS)
 
-prove: $(VENV)/.dev ## every proof at full size, the shortest first: 1.5 to 3 hours, 20 GB; or PROOFS="speed fleet"
+prove: $(VENV)/.dev ## every proof at full size, the shortest first: 2.5 to 5 hours, 20 GB; or PROOFS="speed fleet"
 	@$(BIN)/python -m prove $(PROOFS) $(ARGS)
 
 prove-litellm: $(VENV)/.dev ## a second server between us and the provider: 5 minutes, 750 MB for LiteLLM in .cache

@@ -329,7 +329,7 @@ async def _prove(_: Databases, asked: argparse.Namespace) -> Proven:
 PROOF = Proof(
     name="gates",
     shows="a million starts by 8 deciders that are killed all the time: caps, units, slots, budgets hold",
-    needs=f"30 to 60 minutes, 6 GB of disk in {PLACE}, where it goes on if it is interrupted",
+    needs=f"1 to 2.5 hours, 6 GB of disk in {PLACE}, where it goes on if it is interrupted",
     options=(
         Option(name="starts", default=1_000_000, help="how many `gates` counts"),
         Option(name="deciders", default=8, help="how many `gates` runs"),

@@ -1,7 +1,7 @@
 """The database: a pool, and ``Tx``, one connection in one transaction that both query styles share."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from aifactory.kernel.errors import Unavailable
 
 log = structlog.get_logger()
 
+COPY_FROM = 5
 ANSWER_SECONDS = 10.0  #: longer than any statement may take: the server hangs, or the network has gone silent
 # A stopped process can't hold its locks for longer than the time limits. The hot rows are in memory or on a
 # disk without arms: at the price for one with arms, a thousand probes look dearer than reading it all.
@@ -65,10 +66,12 @@ class Tx:
         now: datetime,
         clock_offset: timedelta,
         on_tell: Tell,
+        kept: dict[str, Any],
     ) -> None:
         self.raw = raw
         self.now = now
         self._clock_offset = clock_offset
+        self.kept = kept  #: what the process has read and nobody ever changes
         self._on_tell = on_tell
         self._connection = connection
         self._session: AsyncSession | None = None
@@ -127,6 +130,28 @@ class Tx:
         if rows:
             await self.raw.executemany(statement, rows)
 
+    async def execute_set(
+        self, statement: str, rows: Sequence[Mapping[str, Any]], *, key: str | None = None
+    ) -> None:
+        """Run a statement once over all rows, which it reads from ``json_to_recordset($1) AS n (…)``.
+
+        A third of the server's work of ``execute_many``, half of ours; but rows are locked in no order.
+        ``key``: one of their names; its values are ``$2``. By ``id = ANY($2)`` an index is used whatever
+        the planner thinks of the sizes of tables; joined with rows alone it may read a table whole.
+        """
+        if rows:
+            keys = () if key is None else ([row[key] for row in rows],)
+            await self.raw.execute(statement, encode_json(rows), *keys)
+
+    async def insert_rows(self, table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows; many of them by COPY, which costs a round trip more and half of the work a row."""
+        names = [name.strip() for name in columns.split(",")]
+        if len(rows) >= COPY_FROM:
+            await self.raw.copy_records_to_table(table, columns=names, records=rows)
+        else:
+            marks = ", ".join(f"${number}" for number in range(1, len(names) + 1))
+            await self.execute_many(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
+
     async def flush(self) -> None:
         """Send what the session still holds back."""
         if self._session is not None:
@@ -155,6 +180,7 @@ class Database:
         self.url = url
         self.clock_offset = clock_offset
         self.on_tell: Tell = _unheard
+        self._kept: dict[str, Any] = {}
         self.engine = create_async_engine(
             _sqlalchemy_url(url),
             isolation_level="AUTOCOMMIT",
@@ -231,6 +257,7 @@ class Database:
             now=now + self.clock_offset,
             clock_offset=self.clock_offset,
             on_tell=self.on_tell,
+            kept=self._kept,
         )
 
     async def _roll_back(self, raw: "asyncpg.Connection[Any]") -> None:
@@ -293,7 +320,7 @@ def _encode_json(value: Any) -> str:
 
 
 def _accept_json_bytes(dbapi_connection: Any, _record: Any) -> None:
-    """Let raw statements pass encoded bytes for jsonb, and read jsonb back as Python values."""
+    """Let raw statements pass encoded bytes for json and jsonb, and read them back as Python values."""
 
     async def register(connection: "asyncpg.Connection[Any]") -> None:
         await connection.set_type_codec(
@@ -302,6 +329,9 @@ def _accept_json_bytes(dbapi_connection: Any, _record: Any) -> None:
             encoder=lambda text: b"\x01" + (text if isinstance(text, bytes) else text.encode()),
             decoder=lambda data: msgspec.json.decode(data[1:]),
             format="binary",
+        )
+        await connection.set_type_codec(
+            "json", schema="pg_catalog", encoder=bytes, decoder=msgspec.json.decode, format="binary"
         )
 
     dbapi_connection.run_async(register)

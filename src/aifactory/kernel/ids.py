@@ -23,6 +23,8 @@ BudgetId = NewType("BudgetId", UUID)
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"
 _VALUES = {digit: value for value, digit in enumerate(_DIGITS)}
 _LENGTH = 26
+_PAIRS = [high + low for high in _DIGITS for low in _DIGITS]
+_PAIR_SHIFTS = range(120, -1, -10)
 
 
 def new_id() -> UUID:
@@ -33,8 +35,8 @@ def new_id() -> UUID:
 def text_id(prefix: str, value: UUID) -> str:
     """Return the outside form of an id, for example ``req_06…``."""
     number = value.int
-    digits = [_DIGITS[(number >> shift) & 31] for shift in range(125, -1, -5)]
-    return f"{prefix}_{''.join(digits)}"
+    pairs = [_PAIRS[number >> shift & 1023] for shift in _PAIR_SHIFTS]
+    return f"{prefix}_{''.join(pairs)}"
 
 
 def parse_id(prefix: str, text: str) -> UUID | None:

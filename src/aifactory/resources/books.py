@@ -51,12 +51,16 @@ class Books:
     def __init__(self, *, now: datetime, prices: Prices, routes: dict[int, Route]) -> None:
         self.now = now
         self.prices = prices
-        self.routes = routes
-        self.route_ids = {route: route_id for route_id, route in routes.items()}
+        self.routes: dict[int, Route] = {}
+        self.route_ids: dict[Route, int] = {}
+        self.add_routes(routes)
         self.pools: Pools = {}  # loaded when a job outside the lines is to be opened
         self.executions: dict[ExecutionId, ExecutionBook] = {}
         self.stages: dict[StageId, StageBook] = {}
         self.lines: dict[tuple[ExecutionId, int, str], LineBook] = {}
+        # As they were loaded: what is the same is not written.
+        self.stored_stages: dict[StageId, StageBook] = {}
+        self.stored_remaining: dict[tuple[ExecutionId, int, str], int] = {}
         self.jobs: dict[JobId, JobBook] = {}
         self.budgets: dict[BudgetId, BudgetBook] = {}
         self.new_executions: list[ExecutionBook] = []
@@ -73,6 +77,11 @@ class Books:
         self.answers: list[Answer] = []
 
     # Reading.
+
+    def add_routes(self, routes: dict[int, Route]) -> None:
+        """Know more routes."""
+        self.routes |= routes
+        self.route_ids |= {route: route_id for route_id, route in routes.items()}
 
     def stages_of(self, execution_id: ExecutionId) -> list[StageBook]:
         """Return an execution's stages in order."""

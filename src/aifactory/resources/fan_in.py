@@ -17,7 +17,7 @@ from aifactory.resources.interface import (
     StageResult,
     StageState,
 )
-from aifactory.resources.job_ends import JobEnds, is_transient
+from aifactory.resources.job_ends import JobEnds, WorkerRaised, is_transient
 from aifactory.resources.queries import books as book_queries
 from aifactory.resources.queries import references
 from aifactory.resources.records import ExecutionBook, StageBook
@@ -64,8 +64,9 @@ class FanIn:
     async def _next_step(self, stage: StageBook) -> Phase | StageResult:
         view = await self._running_stage(stage)
         try:
-            async with self.tx.savepoint():
-                return await self.workers[stage.worker].advance(self.tx, view)
+            return await self.jobs.ask(self.workers[stage.worker].advance(self.tx, view))
+        except WorkerRaised:
+            raise
         except Exception as error:
             if is_transient(error):
                 raise

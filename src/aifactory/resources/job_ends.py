@@ -1,6 +1,8 @@
 """The end of one attempt: paid, recorded, tried again or followed by other jobs."""
 
+from collections.abc import Awaitable
 from datetime import timedelta
+from typing import TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -18,6 +20,7 @@ from aifactory.resources.records import JobBook, Run, StageBook
 from aifactory.resources.retries import MAX_CRASHES
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 MAX_REFUSALS = 3
 KEPT_AFTER_DEADLINE = timedelta(days=1)
@@ -55,13 +58,22 @@ def is_transient(error: BaseException | None) -> bool:
     return False
 
 
-class JobEnds:
-    """The jobs of one settle at work on its books."""
+class WorkerRaised(Exception):
+    """A worker raised where no savepoint could undo what it had written; the cause is its error."""
 
-    def __init__(self, tx: Tx, books: Books, workers: dict[str, Worker]) -> None:
+
+class JobEnds:
+    """The jobs of one settle at work on its books.
+
+    ``apart``: each call of a worker is made in a savepoint, which is two round trips, so that one that raises
+    fails for itself. Without, it raises WorkerRaised.
+    """
+
+    def __init__(self, tx: Tx, books: Books, workers: dict[str, Worker], *, apart: bool = True) -> None:
         self.tx = tx
         self.books = books
         self.workers = workers
+        self.apart = apart
 
     async def end(self, one: Ended, run: Run) -> None:
         """Pay an attempt; then finish its job with record, or queue the next attempt."""
@@ -147,7 +159,7 @@ class JobEnds:
         if job.crashes == MAX_CRASHES:
             alone = msgspec.structs.replace(self.books.routes[job.route_id], alone=True)
             job.route_id = await control.intern_route(self.tx, alone)
-            self.books.routes[job.route_id] = alone
+            self.books.add_routes({job.route_id: alone})
         return self.books.retry(job, due_at)
 
     async def _finish(self, job: JobBook, state: JobState, outcome: Outcome) -> None:
@@ -178,11 +190,24 @@ class JobEnds:
             return
         await self.open_all(self.books.stages[job.stage_id], tuple(wanted), refusals)
 
-    async def _record(self, job: JobBook, outcome: Outcome) -> list[NewJob]:
-        """Call ``record`` in a savepoint; if it raises, the job is failed: record_error, its cost stays."""
-        try:
+    async def ask(self, call: Awaitable[T]) -> T:
+        """Await a worker's answer, in a savepoint if what it writes is to be undone when it raises."""
+        if self.apart:
             async with self.tx.savepoint():
-                return await self.workers[job.worker].record(self.tx, job.ended(), outcome)
+                return await call
+        try:
+            return await call
+        except Exception as error:
+            if is_transient(error):
+                raise
+            raise WorkerRaised from error
+
+    async def _record(self, job: JobBook, outcome: Outcome) -> list[NewJob]:
+        """Call ``record``; if it raises, the job is failed: record_error, its cost stays."""
+        try:
+            return await self.ask(self.workers[job.worker].record(self.tx, job.ended(), outcome))
+        except WorkerRaised:
+            raise
         except Exception as error:
             if is_transient(error):
                 raise
@@ -193,8 +218,7 @@ class JobEnds:
 
     async def _open(self, stage: StageBook, new: NewJob) -> JobBook:
         if new.route is not None and new.route not in self.books.route_ids:
-            route_id = await control.intern_route(self.tx, new.route)
-            self.books.routes[route_id], self.books.route_ids[new.route] = new.route, route_id
+            self.books.add_routes({await control.intern_route(self.tx, new.route): new.route})
         if new.line is None and not self.books.pools:
             clients = {execution.client_id for execution in self.books.executions.values()}
             self.books.pools = await control.pool_capacities(self.tx, clients)

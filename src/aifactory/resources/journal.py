@@ -18,11 +18,14 @@ def write_journal(events: Collection[Event]) -> None:
     """Log events: executions and stages as information, jobs and progress for who debugs."""
     for event in events:
         quiet = event.type.startswith("job.") or event.type == "execution.progress"
+        level = logging.DEBUG if quiet else logging.INFO
+        if not log.is_enabled_for(level):
+            continue
         told = {name: event.data[key] for key, name in _TOLD.items() if event.data.get(key) not in (None, [])}
         if event.final:
             told["cost_usd"] = f"{usd(event.data['spentNano']):f}"
         log.log(
-            logging.DEBUG if quiet else logging.INFO,
+            level,
             event.type,
             execution_id=text_id("exec", event.execution_id),
             **told,

@@ -18,7 +18,7 @@ from aifactory.resources.interface import (
     Reason,
     Worker,
 )
-from aifactory.resources.job_ends import Ended, JobEnds, is_transient
+from aifactory.resources.job_ends import Ended, JobEnds, WorkerRaised, is_transient
 from aifactory.resources.metrics import SETTLE_SECONDS
 from aifactory.resources.queries import attempts, queue, turns
 from aifactory.resources.queries import books as book_queries
@@ -66,31 +66,38 @@ async def settle_free(
 ) -> tuple[list[Settled], list[Ended], list[Ended]]:
     """Settle those of a group whose executions are free in one transaction; if that fails, each alone.
 
-    So none stands in another's way. Returns what was done, what is to be given again because the database was
-    away or busy, and what was passed over.
+    None stands in another's way. Returns what was done, what is to be given again because the database was
+    away or busy, and what was passed over. Savepoints are only made once a worker has raised.
     ``patient``: wait for the first one's execution, so that nothing is passed over for ever.
     """
     taken = group
-    try:
-        with SETTLE_SECONDS.time():
-            async with database.begin() as tx:
-                taken = await _take(tx, group, patient=patient)
-                done = [await settle(tx, taken, workers)]
-    except DatabaseUnavailable:
-        return [], group, []
-    except Exception:
-        log.warning("settle.group_failed", jobs=len(taken), exc_info=True)
-        done, again = await _settle_each(database, taken, workers)
-    else:
-        again = []
-    tokens = {one.token for one in taken}
-    return done, again, [one for one in group if one.token not in tokens]
+    for apart in (False, True):
+        try:
+            with SETTLE_SECONDS.time():
+                async with database.begin() as tx:
+                    taken = await _take(tx, group, patient=patient)
+                    done = [await settle(tx, taken, workers, apart=apart)]
+            return done, [], _others(group, taken)
+        except WorkerRaised:
+            log.info("settle.worker_raised", jobs=len(taken))
+        except DatabaseUnavailable:
+            return [], group, []
+        except Exception:
+            log.warning("settle.group_failed", jobs=len(taken), exc_info=True)
+            break
+    done, again = await _settle_each(database, taken, workers)
+    return done, again, _others(group, taken)
 
 
 async def _take(tx: Tx, group: list[Ended], *, patient: bool) -> list[Ended]:
     """Lock what is free of a group's executions, at least one."""
     free = await turns.take_free(tx, [one.job_id for one in group], patient=patient)
     return [one for one in group if one.job_id in free]
+
+
+def _others(group: list[Ended], taken: list[Ended]) -> list[Ended]:
+    tokens = {one.token for one in taken}
+    return [one for one in group if one.token not in tokens]
 
 
 async def _settle_each(
@@ -131,12 +138,15 @@ async def _settle_alone(database: Database, one: Ended, workers: dict[str, Worke
     return None
 
 
-async def settle(tx: Tx, ended: list[Ended], workers: dict[str, Worker]) -> Settled:
-    """Settle a group of attempts. Locks their executions, then budgets; nothing else begins or commits."""
+async def settle(tx: Tx, ended: list[Ended], workers: dict[str, Worker], *, apart: bool = True) -> Settled:
+    """Settle a group of attempts. Locks their executions, then budgets; nothing else begins or commits.
+
+    ``apart``: a worker that raises fails for itself alone, or else raises WorkerRaised.
+    """
     execution_ids = await book_queries.executions_of_jobs(tx, [one.job_id for one in ended])
     books = await book_queries.load_books(tx, execution_ids, [one.job_id for one in ended])
     runs = await attempts.load_runs(tx, [one.job_id for one in ended])
-    jobs = JobEnds(tx, books, workers)
+    jobs = JobEnds(tx, books, workers, apart=apart)
     late = 0
     for one in ended:
         run = runs.get(one.job_id)

@@ -10,7 +10,6 @@ from aifactory.kernel.ids import JobId
 from aifactory.resources.books import Books
 from aifactory.resources.interface import Hop
 from aifactory.resources.pricing import Price
-from aifactory.resources.queries.book_rows import json_or_null
 from aifactory.resources.records import Run
 
 
@@ -80,25 +79,28 @@ async def unreconciled_run(tx: Tx, job_id: JobId, token: UUID) -> tuple[Run, int
 async def record_ends(tx: Tx, books: Books) -> None:
     """Write down how the attempts of books ended, also of those whose start nobody lived to record."""
     await _record_untold(tx, books)
-    await tx.execute_many(
+    await tx.execute_set(
         """
-        UPDATE job_attempts SET finished_at = $4, outcome = $5, usage = $6,
-            price = coalesce($7, price), cost_nano = $8
-        WHERE job_id = $1 AND attempt = $2 AND token = $3
+        UPDATE job_attempts a SET finished_at = n.finished_at, outcome = n.outcome, usage = n.usage,
+            price = coalesce(n.price, a.price), cost_nano = n.cost_nano
+        FROM json_to_recordset($1) AS n (job_id uuid, attempt smallint, token uuid, finished_at timestamptz,
+            outcome text, usage jsonb, price jsonb, cost_nano bigint)
+        WHERE a.job_id = n.job_id AND a.attempt = n.attempt AND a.token = n.token AND a.job_id = ANY($2)
         """,
         [
-            (
-                end.job_id,
-                end.attempt,
-                end.token,
-                books.now,
-                end.outcome,
-                json_or_null(end.usage),
-                json_or_null(end.price),
-                end.cost_nano,
-            )
+            {
+                "job_id": end.job_id,
+                "attempt": end.attempt,
+                "token": end.token,
+                "finished_at": books.now,
+                "outcome": end.outcome,
+                "usage": end.usage,
+                "price": end.price,
+                "cost_nano": end.cost_nano,
+            }
             for end in books.attempts
         ],
+        key="job_id",
     )
 
 

@@ -30,11 +30,11 @@ def json_or_null(value: Any) -> bytes | None:
     return None if value is None else encode_json(value)
 
 
-def job_result(job: JobBook) -> bytes | None:
+def job_result(job: JobBook) -> dict[str, Any] | None:
     """Return a job's output and artifacts as one column, NULL where it has neither."""
     if not (job.output or job.artifacts):
         return None
-    return encode_json({"output": job.output, "artifacts": job.artifacts})
+    return {"output": job.output, "artifacts": job.artifacts}
 
 
 def execution_of(row: Any) -> ExecutionBook:
@@ -95,5 +95,5 @@ def job_values(j: JobBook) -> tuple[Any, ...]:
     values = msgspec.structs.asdict(j)
     for name in ("payload", "data", "needs"):
         values[name] = encode_json(values[name])
-    values["result"], values["error"] = job_result(j), json_or_null(j.fault)
+    values["result"], values["error"] = json_or_null(job_result(j)), json_or_null(j.fault)
     return tuple(values[name.strip()] for name in JOB.split(","))

@@ -1,9 +1,13 @@
 """Load the books of executions under their locks, and write them back."""
 
+from copy import copy
 from functools import partial
+from typing import Any
 from uuid import UUID
 
-from aifactory.kernel.db import Tx, encode_json
+from msgspec.structs import replace
+
+from aifactory.kernel.db import Tx
 from aifactory.kernel.ids import ExecutionId, JobId
 from aifactory.resources.books import Books
 from aifactory.resources.ledger import ACCOUNTS
@@ -24,7 +28,7 @@ from aifactory.resources.queries.book_rows import (
     stage_of,
     stage_values,
 )
-from aifactory.resources.records import JobBook, LineBook
+from aifactory.resources.records import JobBook, LineBook, StageBook
 from aifactory.resources.rollup import roll_up
 
 
@@ -36,8 +40,7 @@ async def executions_of_jobs(tx: Tx, job_ids: list[JobId]) -> list[ExecutionId]:
 
 async def load_books(tx: Tx, execution_ids: list[ExecutionId], job_ids: list[JobId]) -> Books:
     """Lock executions, then their budgets, and load their stages, open lines and the named jobs."""
-    prices, routes = await control.prices(tx), await control.routes(tx)
-    books = Books(now=tx.now, prices=prices, routes=routes)
+    books = Books(now=tx.now, prices=await control.prices(tx), routes={})
     for row in await tx.raw.fetch(
         f"SELECT {EXECUTION} FROM executions WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
         execution_ids,
@@ -48,12 +51,14 @@ async def load_books(tx: Tx, execution_ids: list[ExecutionId], job_ids: list[Job
         f"SELECT {STAGE} FROM stage_executions WHERE execution_id = ANY($1)", execution_ids
     ):
         stage = stage_of(row)
-        books.stages[stage.id] = stage
+        books.stages[stage.id], books.stored_stages[stage.id] = stage, copy(stage)
     for row in await tx.raw.fetch(
         f"SELECT {LINE} FROM execution_lines WHERE execution_id = ANY($1)", execution_ids
     ):
         line = LineBook(**dict(row))
-        books.lines[line.execution_id, line.stage_ordinal, line.kind] = line
+        key = line.execution_id, line.stage_ordinal, line.kind
+        books.lines[key], books.stored_remaining[key] = line, line.remaining
+    books.add_routes(await control.routes(tx, {line.route_id for line in books.lines.values()}))
     await load_jobs(tx, books, job_ids)
     keys = sorted({key for execution in books.executions.values() for key in execution.budget_ids})
     books.budgets = {budget.id: budget for budget in await budgets.lock_budgets(tx, keys)}
@@ -62,9 +67,7 @@ async def load_books(tx: Tx, execution_ids: list[ExecutionId], job_ids: list[Job
 
 async def load_jobs(tx: Tx, books: Books, job_ids: list[JobId]) -> None:
     """Add jobs to books that hold their executions."""
-    for row in await tx.raw.fetch(f"SELECT {JOB} FROM jobs WHERE id = ANY($1)", job_ids):
-        job = job_of(row)
-        books.jobs.setdefault(job.id, job)
+    await _add_jobs(tx, books, await tx.raw.fetch(f"SELECT {JOB} FROM jobs WHERE id = ANY($1)", job_ids))
 
 
 async def load_open_jobs(tx: Tx, books: Books) -> None:
@@ -73,9 +76,13 @@ async def load_open_jobs(tx: Tx, books: Books) -> None:
         f"SELECT {JOB} FROM jobs WHERE execution_id = ANY($1) AND finished_at IS NULL",
         list(books.executions),
     )
+    await _add_jobs(tx, books, rows)
+
+
+async def _add_jobs(tx: Tx, books: Books, rows: list[Any]) -> None:
+    books.add_routes(await control.routes(tx, {row["route_id"] for row in rows}))
     for row in rows:
-        job = job_of(row)
-        books.jobs.setdefault(job.id, job)
+        books.jobs.setdefault(row["id"], job_of(row))
 
 
 async def ended_jobs(tx: Tx, stage_id: UUID) -> list[JobBook]:
@@ -104,22 +111,10 @@ async def write_books(tx: Tx, books: Books) -> None:
 
 
 async def _insert_new(tx: Tx, books: Books) -> None:
-    for execution in books.new_executions:
-        await tx.raw.execute(
-            f"INSERT INTO executions ({EXECUTION}) VALUES ({_marks(EXECUTION)})", *execution_values(execution)
-        )
-    await tx.execute_many(
-        f"INSERT INTO stage_executions ({STAGE}) VALUES ({_marks(STAGE)})",
-        [stage_values(stage) for stage in books.new_stages],
-    )
-    await tx.execute_many(
-        f"INSERT INTO execution_lines ({LINE}) VALUES ({_marks(LINE)})",
-        [line_values(line) for line in books.new_lines],
-    )
-    await tx.execute_many(
-        f"INSERT INTO jobs ({JOB}) VALUES ({_marks(JOB)})",
-        [job_values(job) for job in books.new_jobs.values()],
-    )
+    await tx.insert_rows("executions", EXECUTION, [execution_values(one) for one in books.new_executions])
+    await tx.insert_rows("stage_executions", STAGE, [stage_values(stage) for stage in books.new_stages])
+    await tx.insert_rows("execution_lines", LINE, [line_values(line) for line in books.new_lines])
+    await tx.insert_rows("jobs", JOB, [job_values(job) for job in books.new_jobs.values()])
 
 
 async def _update_facts(tx: Tx, books: Books) -> None:
@@ -131,110 +126,146 @@ async def _update_facts(tx: Tx, books: Books) -> None:
 
 
 async def _update_executions(tx: Tx, books: Books, new: set[ExecutionId]) -> None:
-    await tx.execute_many(
+    await tx.execute_set(
         """
-        UPDATE executions SET state = $2, held_nano = $3, free_hold_nano = $4, spent_nano = $5,
-            event_seq = $6, reasons = $7, result = $8, started_at = $9, finished_at = $10, jobs_done = $11,
-            jobs_total = $12, releases = $13
-        WHERE id = $1
+        UPDATE executions e SET state = n.state, held_nano = n.held_nano, free_hold_nano = n.free_hold_nano,
+            spent_nano = n.spent_nano, event_seq = n.event_seq, reasons = n.reasons, result = n.result,
+            started_at = n.started_at, finished_at = n.finished_at, jobs_done = n.jobs_done,
+            jobs_total = n.jobs_total, releases = n.releases
+        FROM json_to_recordset($1) AS n (id uuid, state text, held_nano bigint, free_hold_nano bigint,
+            spent_nano bigint, event_seq bigint, reasons jsonb, result jsonb, started_at timestamptz,
+            finished_at timestamptz, jobs_done integer, jobs_total integer, releases bigint)
+        WHERE e.id = n.id AND e.id = ANY($2)
         """,
         [
-            (
-                e.id,
-                e.state,
-                e.held_nano,
-                e.free_hold_nano,
-                e.spent_nano,
-                e.event_seq,
-                encode_json(e.reasons),
-                json_or_null(e.result),
-                e.started_at,
-                e.finished_at,
-                e.jobs_done,
-                e.jobs_total,
-                e.releases,
-            )
+            {
+                "id": e.id,
+                "state": e.state,
+                "held_nano": e.held_nano,
+                "free_hold_nano": e.free_hold_nano,
+                "spent_nano": e.spent_nano,
+                "event_seq": e.event_seq,
+                "reasons": e.reasons,
+                "result": e.result,
+                "started_at": e.started_at,
+                "finished_at": e.finished_at,
+                "jobs_done": e.jobs_done,
+                "jobs_total": e.jobs_total,
+                "releases": e.releases,
+            }
             for e in books.executions.values()
             if e.id not in new
         ],
+        key="id",
     )
 
 
 async def _update_stages(tx: Tx, books: Books, new: set[ExecutionId]) -> None:
-    await tx.execute_many(
+    """Write stages; of one that goes on, only the count: its inputs and outputs may be large."""
+    counted: list[StageBook] = []
+    changed: list[StageBook] = []
+    for stage in books.stages.values():
+        if stage.execution_id not in new and stage != (stored := books.stored_stages[stage.id]):
+            same = replace(stored, open_jobs=stage.open_jobs) == stage
+            (counted if same else changed).append(stage)
+    await tx.execute_set(
         """
-        UPDATE stage_executions SET state = $2, phase = $3, open_jobs = $4, inputs = $5, outputs = $6,
-            reasons = $7, started_at = $8, finished_at = $9
-        WHERE id = $1
+        UPDATE stage_executions s SET open_jobs = n.open_jobs
+        FROM json_to_recordset($1) AS n (id uuid, open_jobs integer)
+        WHERE s.id = n.id AND s.id = ANY($2)
+        """,
+        [{"id": stage.id, "open_jobs": stage.open_jobs} for stage in counted],
+        key="id",
+    )
+    await tx.execute_set(
+        """
+        UPDATE stage_executions s SET state = n.state, phase = n.phase, open_jobs = n.open_jobs,
+            inputs = n.inputs, outputs = n.outputs, reasons = n.reasons, started_at = n.started_at,
+            finished_at = n.finished_at
+        FROM json_to_recordset($1) AS n (id uuid, state text, phase text, open_jobs integer, inputs jsonb,
+            outputs jsonb, reasons jsonb, started_at timestamptz, finished_at timestamptz)
+        WHERE s.id = n.id AND s.id = ANY($2)
         """,
         [
-            (
-                s.id,
-                s.state,
-                s.phase,
-                s.open_jobs,
-                encode_json(s.inputs),
-                json_or_null(s.outputs),
-                encode_json(s.reasons),
-                s.started_at,
-                s.finished_at,
-            )
-            for s in books.stages.values()
-            if s.execution_id not in new
+            {
+                "id": s.id,
+                "state": s.state,
+                "phase": s.phase,
+                "open_jobs": s.open_jobs,
+                "inputs": s.inputs,
+                "outputs": s.outputs,
+                "reasons": s.reasons,
+                "started_at": s.started_at,
+                "finished_at": s.finished_at,
+            }
+            for s in changed
         ],
+        key="id",
     )
 
 
 async def _update_lines(tx: Tx, books: Books, new: set[ExecutionId]) -> None:
-    await tx.execute_many(
+    await tx.execute_set(
         """
-        UPDATE execution_lines SET remaining = $4
-        WHERE execution_id = $1 AND stage_ordinal = $2 AND kind = $3
+        UPDATE execution_lines l SET remaining = n.remaining
+        FROM json_to_recordset($1)
+            AS n (execution_id uuid, stage_ordinal smallint, kind text, remaining integer)
+        WHERE (l.execution_id, l.stage_ordinal, l.kind) = (n.execution_id, n.stage_ordinal, n.kind)
+            AND l.execution_id = ANY($2)
         """,
         [
-            (key[0], key[1], key[2], line.remaining)
+            {
+                "execution_id": line.execution_id,
+                "stage_ordinal": line.stage_ordinal,
+                "kind": line.kind,
+                "remaining": line.remaining,
+            }
             for key, line in books.lines.items()
-            if line.execution_id not in new
+            if line.execution_id not in new and line.remaining != books.stored_remaining[key]
         ],
+        key="execution_id",
     )
 
 
 async def _update_jobs(tx: Tx, books: Books) -> None:
-    await tx.execute_many(
+    await tx.execute_set(
         """
-        UPDATE jobs SET state = $2, attempt = $3, losses = $4, crashes = $5, route_id = $6, hold_nano = $7,
-            cost_nano = $8, result = $9, error = $10, started_at = $11, finished_at = $12
-        WHERE id = $1
+        UPDATE jobs j SET state = n.state, attempt = n.attempt, losses = n.losses, crashes = n.crashes,
+            route_id = n.route_id, hold_nano = n.hold_nano, cost_nano = n.cost_nano, result = n.result,
+            error = n.error, started_at = n.started_at, finished_at = n.finished_at
+        FROM json_to_recordset($1) AS n (id uuid, state text, attempt smallint, losses smallint,
+            crashes smallint, route_id bigint, hold_nano bigint, cost_nano bigint, result jsonb, error jsonb,
+            started_at timestamptz, finished_at timestamptz)
+        WHERE j.id = n.id AND j.id = ANY($2)
         """,
         [
-            (
-                j.id,
-                j.state,
-                j.attempt,
-                j.losses,
-                j.crashes,
-                j.route_id,
-                j.hold_nano,
-                j.cost_nano,
-                job_result(j),
-                json_or_null(j.fault),
-                j.started_at,
-                j.finished_at,
-            )
+            {
+                "id": j.id,
+                "state": j.state,
+                "attempt": j.attempt,
+                "losses": j.losses,
+                "crashes": j.crashes,
+                "route_id": j.route_id,
+                "hold_nano": j.hold_nano,
+                "cost_nano": j.cost_nano,
+                "result": job_result(j),
+                "error": j.fault,
+                "started_at": j.started_at,
+                "finished_at": j.finished_at,
+            }
             for j in books.jobs.values()
             if j.id not in books.new_jobs
         ],
+        key="id",
     )
 
 
 async def _insert_history(tx: Tx, books: Books) -> None:
     await attempts.record_ends(tx, books)
-    await tx.execute_many(
-        """
-        INSERT INTO cost_tracking (at, client_id, execution_id, subject_id, attempt, kind, from_account,
-            to_account, amount_nano, budget_ids, provider, model, pool, usage, price)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-        """,
+    await tx.insert_rows(
+        "cost_tracking",
+        """at, client_id, execution_id, subject_id, attempt, kind, from_account, to_account, amount_nano,
+        budget_ids, provider, model, pool, usage, price""",
         [
             (
                 books.now,
@@ -259,19 +290,23 @@ async def _insert_history(tx: Tx, books: Books) -> None:
 
 
 async def _update_budgets(tx: Tx, books: Books) -> None:
-    await tx.execute_many(
+    await tx.execute_set(
         """
-        UPDATE budgets SET held_nano = held_nano + $2, spent_nano = spent_nano + $3,
-            unfinished = unfinished + $4
-        WHERE id = $1
+        UPDATE budgets b SET held_nano = b.held_nano + n.held_nano, spent_nano = b.spent_nano + n.spent_nano,
+            unfinished = b.unfinished + n.unfinished
+        FROM json_to_recordset($1)
+            AS n (id uuid, held_nano bigint, spent_nano bigint, unfinished integer)
+        WHERE b.id = n.id AND b.id = ANY($2)
         """,
         [
-            (budget.id, budget.held_change, budget.spent_change, budget.unfinished_change)
-            for _, budget in sorted(books.budgets.items())
+            {
+                "id": budget.id,
+                "held_nano": budget.held_change,
+                "spent_nano": budget.spent_change,
+                "unfinished": budget.unfinished_change,
+            }
+            for budget in books.budgets.values()
             if budget.held_change or budget.spent_change or budget.unfinished_change
         ],
+        key="id",
     )
-
-
-def _marks(columns: str) -> str:
-    return ", ".join(f"${number}" for number, _ in enumerate(columns.split(","), start=1))

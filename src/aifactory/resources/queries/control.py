@@ -55,18 +55,24 @@ async def usable_models(tx: Tx, client_id: ClientId | None) -> tuple[Model, ...]
     return tuple(Model(**dict(row)) for row in rows)
 
 
-async def routes(tx: Tx) -> dict[int, Route]:
-    """Return every interned route."""
-    rows = await tx.raw.fetch("SELECT id, hops, further_pools, alone, local FROM routes")
-    return {
-        row["id"]: Route(
-            hops=msgspec.convert(row["hops"], tuple[Hop, ...]),
-            further_pools=tuple(row["further_pools"]),
-            alone=row["alone"],
-            local=row["local"],
+async def routes(tx: Tx, ids: Collection[int]) -> dict[int, Route]:
+    """Return interned routes; they never change, so each is read once."""
+    kept: dict[int, Route] = tx.kept.setdefault("routes", {})
+    wanted = set(ids)
+    if missing := wanted - kept.keys():
+        rows = await tx.raw.fetch(
+            "SELECT id, hops, further_pools, alone, local FROM routes WHERE id = ANY($1)", list(missing)
         )
-        for row in rows
-    }
+        kept |= {
+            row["id"]: Route(
+                hops=msgspec.convert(row["hops"], tuple[Hop, ...]),
+                further_pools=tuple(row["further_pools"]),
+                alone=row["alone"],
+                local=row["local"],
+            )
+            for row in rows
+        }
+    return {route_id: kept[route_id] for route_id in wanted}
 
 
 async def intern_route(tx: Tx, route: Route) -> int:

@@ -45,11 +45,19 @@ async def lock_running(tx: Tx, execution_ids: Collection[ExecutionId]) -> list[L
 async def tell(tx: Tx, executions: Collection[LockedExecution], events: Collection[Event]) -> None:
     """Write events of locked executions that are in no books, with their states and sequences."""
     told = {event.execution_id for event in events}
-    await tx.execute_many(
+    await tx.execute_set(
         """
-        UPDATE executions SET state = $2, event_seq = $3, started_at = coalesce(started_at, $4) WHERE id = $1
+        UPDATE executions e SET state = n.state, event_seq = n.event_seq,
+            started_at = coalesce(e.started_at, n.started_at)
+        FROM json_to_recordset($1) AS n (id uuid, state text, event_seq bigint, started_at timestamptz)
+        WHERE e.id = n.id AND e.id = ANY($2)
         """,
-        [(one.id, one.state, one.event_seq, tx.now) for one in executions if one.id in told],
+        [
+            {"id": one.id, "state": one.state, "event_seq": one.event_seq, "started_at": tx.now}
+            for one in executions
+            if one.id in told
+        ],
+        key="id",
     )
     await insert_events(tx, events)
 
@@ -59,12 +67,14 @@ async def insert_events(tx: Tx, events: Collection[Event]) -> None:
 
     Whoever follows these executions is told after commit, and the log too.
     """
-    await tx.execute_many(
-        f"INSERT INTO execution_events ({_EVENT}) VALUES ($1, $2, $3, $4, $5)",
+    await tx.insert_rows(
+        "execution_events",
+        _EVENT,
         [(event.execution_id, event.seq, tx.now, event.type, encode_json(event.data)) for event in events],
     )
-    await tx.execute_many(
-        "INSERT INTO event_outbox (execution_id, seq, at) VALUES ($1, $2, $3)",
+    await tx.insert_rows(
+        "event_outbox",
+        "execution_id, seq, at",
         [(event.execution_id, event.seq, tx.now) for event in events if event.final],
     )
     tx.tell("events", {event.execution_id for event in events})

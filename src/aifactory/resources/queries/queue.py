@@ -54,21 +54,23 @@ async def enqueue(tx: Tx, books: Books) -> None:
     ready = [job for job in books.queued.values() if job.due_at is None]
     later = [job for job in books.queued.values() if job.due_at is not None]
     lanes = await lane_ids(tx, {_lane_key(books, job) for job in ready})
-    await tx.execute_many(
+    await tx.execute_set(
         """
         INSERT INTO resource_queue (job_id, lane_id, aged_from, seq, units, needs, attempt, timeout_seconds)
-        VALUES ($1, $2, $3, nextval('queue_seq'), $4, $5, $6, $7)
+        SELECT job_id, lane_id, aged_from, nextval('queue_seq'), units, needs, attempt, timeout_seconds
+        FROM json_to_recordset($1) AS n (job_id uuid, lane_id bigint, aged_from timestamptz, units bigint,
+            needs jsonb, attempt smallint, timeout_seconds integer)
         """,
         [
-            (
-                job.id,
-                lanes[_lane_key(books, job)],
-                books.executions[job.execution_id].aged_from,
-                job.units,
-                encode_json(job.needs) if job.needs else None,
-                job.attempt,
-                job.timeout_seconds,
-            )
+            {
+                "job_id": job.id,
+                "lane_id": lanes[_lane_key(books, job)],
+                "aged_from": books.executions[job.execution_id].aged_from,
+                "units": job.units,
+                "needs": job.needs or None,
+                "attempt": job.attempt,
+                "timeout_seconds": job.timeout_seconds,
+            }
             for job in ready
         ],
     )
@@ -162,11 +164,18 @@ async def end_runs(tx: Tx, tokens: list[UUID]) -> None:
 
 async def correct_usage(tx: Tx, units: dict[tuple[ClientId, str], int]) -> None:
     """Correct clients' usage of pools by the difference between estimate and truth."""
-    await tx.execute_many(
+    await tx.execute_set(
         """
-        UPDATE client_pool_usage SET usage = greatest(0, usage + $3) WHERE client_id = $1 AND pool = $2
+        UPDATE client_pool_usage u SET usage = greatest(0, u.usage + n.change)
+        FROM json_to_recordset($1) AS n (client_id uuid, pool text, change bigint)
+        WHERE u.client_id = n.client_id AND u.pool = n.pool AND u.client_id = ANY($2)
         """,
-        [(client, pool, change) for (client, pool), change in sorted(units.items()) if change],
+        [
+            {"client_id": client, "pool": pool, "change": change}
+            for (client, pool), change in units.items()
+            if change
+        ],
+        key="client_id",
     )
 
 

@@ -5,8 +5,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from aifactory.kernel.db import Tx
 from aifactory.resources.gates import (
     ClientGate,
@@ -19,9 +17,9 @@ from aifactory.resources.gates import (
     UsageGate,
     WorkerGate,
 )
-from aifactory.resources.interface import Hop, Urgency
+from aifactory.resources.interface import Route, Urgency
 from aifactory.resources.providers import has_key
-from aifactory.resources.queries import quotas
+from aifactory.resources.queries import control, quotas
 from aifactory.resources.queries.tick import Control
 from aifactory.resources.scores import decayed
 
@@ -30,10 +28,9 @@ async def load_lanes(tx: Tx, *, depth: int, lane_ids: list[int] | None = None) -
     """Load the first ``depth`` jobs of every lane, or of some."""
     rows = await tx.raw.fetch(
         """
-        SELECT l.id, r.hops, r.further_pools, r.local, r.alone, l.worker, l.queue, l.client_id, l.urgency,
+        SELECT l.id, l.route_id, l.worker, l.queue, l.client_id, l.urgency,
                h.job_id, h.aged_from, h.seq, h.units, h.needs, h.attempt, h.timeout_seconds
-        FROM lanes l JOIN routes r ON r.id = l.route_id
-        CROSS JOIN LATERAL (
+        FROM lanes l CROSS JOIN LATERAL (
             SELECT job_id, aged_from, seq, units, needs, attempt, timeout_seconds FROM resource_queue q
             WHERE q.lane_id = l.id ORDER BY aged_from, seq LIMIT $1) h
         WHERE $2::bigint[] IS NULL OR l.id = ANY($2)
@@ -45,10 +42,11 @@ async def load_lanes(tx: Tx, *, depth: int, lane_ids: list[int] | None = None) -
     grouped: dict[int, list[Any]] = {}
     for row in rows:
         grouped.setdefault(row["id"], []).append(row)
-    return [_lane(group, depth) for group in grouped.values()]
+    routes = await control.routes(tx, {group[0]["route_id"] for group in grouped.values()})
+    return [_lane(group, routes[group[0]["route_id"]], depth) for group in grouped.values()]
 
 
-def _lane(group: list[Any], depth: int) -> Lane:
+def _lane(group: list[Any], route: Route, depth: int) -> Lane:
     first = group[0]
     heads = tuple(
         Head(
@@ -64,10 +62,10 @@ def _lane(group: list[Any], depth: int) -> Lane:
     )
     return Lane(
         id=first["id"],
-        hops=msgspec.convert(first["hops"], tuple[Hop, ...]),
-        further_pools=tuple(first["further_pools"]),
-        local=first["local"],
-        alone=first["alone"],
+        hops=route.hops,
+        further_pools=route.further_pools,
+        local=route.local,
+        alone=route.alone,
         worker=first["worker"],
         queue=first["queue"],
         client_id=first["client_id"],

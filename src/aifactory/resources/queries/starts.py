@@ -46,27 +46,29 @@ async def start_jobs(tx: Tx, job_ids: list[JobId], tokens: list[UUID]) -> list[A
 
 async def insert_attempts(tx: Tx, claimed: list[Claimed], process_id: ProcessId) -> None:
     """Record the attempts that begin, each with its price of now."""
-    await tx.execute_many(
+    await tx.execute_set(
         """
         INSERT INTO job_attempts
             (job_id, attempt, token, process_id, provider, model, pool, started_at, price)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, (
-            SELECT jsonb_build_object('inputNanoPerMillion', input_nano_per_million,
-                'cachedNanoPerMillion', cached_nano_per_million,
-                'outputNanoPerMillion', output_nano_per_million, 'source', price_source, 'at', price_at)
-            FROM models WHERE provider = $5 AND model = $6))
+        SELECT n.*, (
+            SELECT jsonb_build_object('inputNanoPerMillion', m.input_nano_per_million,
+                'cachedNanoPerMillion', m.cached_nano_per_million,
+                'outputNanoPerMillion', m.output_nano_per_million, 'source', m.price_source, 'at', m.price_at)
+            FROM models m WHERE m.provider = n.provider AND m.model = n.model)
+        FROM json_to_recordset($1) AS n (job_id uuid, attempt smallint, token uuid, process_id uuid,
+            provider text, model text, pool text, started_at timestamptz)
         """,
         [
-            (
-                one.start.head.job_id,
-                one.start.head.attempt,
-                one.token,
-                process_id,
-                one.start.hop.provider,
-                one.start.hop.model,
-                one.start.hop.pool,
-                tx.now,
-            )
+            {
+                "job_id": one.start.head.job_id,
+                "attempt": one.start.head.attempt,
+                "token": one.token,
+                "process_id": process_id,
+                "provider": one.start.hop.provider,
+                "model": one.start.hop.model,
+                "pool": one.start.hop.pool,
+                "started_at": tx.now,
+            }
             for one in claimed
         ],
     )

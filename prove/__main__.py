@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import anyio
 import structlog
 
-from prove import budgets, fairness, faults, fleet, gates, ledger, litellm, plans, speed, stop
+from prove import budgets, fairness, faults, fleet, gates, ledger, litellm, plans, replay, speed, stop
 from prove.databases import open_databases
 from prove.histories import exploring
 from prove.reporting import Proof, as_table
@@ -17,7 +17,10 @@ from prove.reporting import Proof, as_table
 #: The shortest first.
 PROOFS: dict[str, Proof] = {
     one.PROOF.name: one.PROOF
-    for one in (stop, fairness, speed, faults, plans, exploring, fleet, ledger, budgets, gates, litellm)
+    for one in (
+        *(stop, fairness, speed, faults, plans, replay),
+        *(exploring, fleet, ledger, budgets, gates, litellm),
+    )
 }
 
 

@@ -42,15 +42,10 @@ from aifactory.resources.pricing import Pools, Prices, quote_lines
 from aifactory.resources.queries import books as book_queries
 from aifactory.resources.queries import control, data
 from aifactory.resources.records import ExecutionBook, StageBook
+from aifactory.resources.terms import QUEUE_OF
 
 DEFAULT_DEADLINE = timedelta(hours=24)
 NEVER = timedelta(days=366)  #: work that is only held is due this long after its hold is over
-QUEUE_OF = {
-    Urgency.URGENT: "immediate",
-    Urgency.HIGH: "fast",
-    Urgency.NORMAL: "normal",
-    Urgency.LOW: "batch",
-}
 
 
 class PricedFlow(msgspec.Struct, frozen=True, kw_only=True):

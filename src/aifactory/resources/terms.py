@@ -8,10 +8,16 @@ from uuid import UUID
 import msgspec
 
 from aifactory.kernel.errors import invalid
-from aifactory.resources.interface import Tier
+from aifactory.resources.interface import Tier, Urgency
 
 MOST_SHARED_PERCENT = 50
 MOST_PRICE_USD = Decimal(1_000)  # per thousand units; as dear as a model may be
+QUEUE_OF = {
+    Urgency.URGENT: "immediate",
+    Urgency.HIGH: "fast",
+    Urgency.NORMAL: "normal",
+    Urgency.LOW: "batch",
+}
 _POOL_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}", re.ASCII)
 
 

@@ -8,9 +8,8 @@ import msgspec
 
 from aifactory.kernel.db import Tx, encode_json
 from aifactory.kernel.ids import ProcessId
-from aifactory.resources import buckets
-from aifactory.resources.gates import Decision, PoolGate, Snapshot, Start, UsageGate
-from aifactory.resources.pool_plan import RECENT_STARTS
+from aifactory.resources import buckets, effects
+from aifactory.resources.gates import Decision, PoolGate, Snapshot, Start
 from aifactory.resources.queries import quotas
 from aifactory.resources.queries.queue import lane_ids
 from aifactory.resources.queries.quotas import DECIDER_LOCK
@@ -179,11 +178,9 @@ async def promote_due(tx: Tx, limit: int = 1000) -> int:
         return 0
     keys = [tuple(row[1:6]) for row in rows]
     lanes = await lane_ids(tx, set(keys))
-    await tx.execute_many(
-        """
-        INSERT INTO resource_queue (job_id, lane_id, aged_from, seq, units, needs, attempt, timeout_seconds)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-        """,
+    await tx.insert_rows(
+        "resource_queue",
+        "job_id, lane_id, aged_from, seq, units, needs, attempt, timeout_seconds",
         [
             (row["job_id"], lanes[key], *row[6:9], _json(row["needs"]), *row[10:])
             for row, key in zip(rows, keys, strict=True)
@@ -208,53 +205,14 @@ async def apply(tx: Tx, decision: Decision, snapshot: Snapshot, *, process_id: P
     await _write_pools(tx, decision, snapshot, claimed)
     await _insert_running(tx, claimed, process_id)
     await _write_usage(tx, decision, snapshot, claimed)
-    await _charge_quotas(tx, snapshot, claimed)
+    await quotas.charge(tx, effects.quota_changes(snapshot, [one.start for one in claimed]))
     if claimed:
         await tx.raw.execute("UPDATE scheduler_control SET start_seq = $1", claimed[-1].start.seq)
     return claimed
 
 
-class _Draw(msgspec.Struct, kw_only=True):
-    """What the claimed starts take from a pool; ``own``: those whose hop draws on it."""
-
-    units: int = 0
-    requests: int = 0
-    own: list[Claimed] = []
-
-
-def _draws(claimed: list[Claimed]) -> dict[str, _Draw]:
-    draws: dict[str, _Draw] = {}
-    for one in claimed:
-        start = one.start
-        for pool, units in start.lane.draws(start.head, start.hop).items():
-            draw = draws.setdefault(pool, _Draw())
-            draw.units += units
-            draw.requests += 1
-        draws[start.hop.pool].own.append(one)
-    return draws
-
-
 async def _write_pools(tx: Tx, decision: Decision, snapshot: Snapshot, claimed: list[Claimed]) -> None:
-    big = {change.pool: change for change in decision.big_jobs}
-    draws = _draws(claimed)
-    rows = []
-    for pool in sorted({*draws, *big, *decision.urgent_pools}):
-        gate, draw, remembered = snapshot.pools[pool], draws.get(pool, _Draw()), big.get(pool)
-        recent = [*gate.recent_starts, *(one.start.lane.queue for one in draw.own)][-RECENT_STARTS:]
-        rows.append(
-            (
-                pool,
-                gate.level_micro - draw.units * buckets.MICRO,
-                gate.requests_micro - (draw.requests * buckets.MICRO if gate.requests_per_minute else 0),
-                tx.now,
-                gate.start_seq + len(draw.own),
-                draw.own[-1].start.seq if draw.own else gate.last_start_seq,
-                "".join(_INITIALS[queue] for queue in recent),
-                tx.now if pool in decision.urgent_pools else gate.last_urgent_at,
-                remembered.job_id if remembered else gate.big_job_id,
-                remembered.since if remembered else gate.big_job_since,
-            )
-        )
+    changes = effects.pool_changes(decision, snapshot, [one.start for one in claimed], tx.now)
     await tx.execute_many(
         """
         UPDATE resource_pools SET level_micro = $2, requests_micro = $3, as_of = greatest(as_of, $4),
@@ -262,17 +220,29 @@ async def _write_pools(tx: Tx, decision: Decision, snapshot: Snapshot, claimed: 
             big_job_since = $10
         WHERE pool = $1
         """,
-        rows,
+        [
+            (
+                one.pool,
+                one.level_micro,
+                one.requests_micro,
+                tx.now,
+                one.start_seq,
+                one.last_start_seq,
+                "".join(_INITIALS[queue] for queue in one.recent_starts),
+                one.last_urgent_at,
+                one.big_job_id,
+                one.big_job_since,
+            )
+            for one in changes
+        ],
     )
 
 
 async def _insert_running(tx: Tx, claimed: list[Claimed], process_id: ProcessId) -> None:
-    await tx.execute_many(
-        """
-        INSERT INTO running_jobs (job_id, token, process_id, client_id, worker, pool, provider, model, local,
-            lane_id, units, needs, attempt, started_at, deadline)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-        """,
+    await tx.insert_rows(
+        "running_jobs",
+        """job_id, token, process_id, client_id, worker, pool, provider, model, local, lane_id, units, needs,
+        attempt, started_at, deadline""",
         [
             (
                 one.start.head.job_id,
@@ -297,43 +267,26 @@ async def _insert_running(tx: Tx, claimed: list[Claimed], process_id: ProcessId)
 
 
 async def _write_usage(tx: Tx, decision: Decision, snapshot: Snapshot, claimed: list[Claimed]) -> None:
-    rows: dict[tuple[UUID, str], tuple[float, bool, int]] = {
-        (change.client_id, change.pool): (
-            change.usage,
-            change.active,
-            snapshot.usage.get((change.client_id, change.pool), UsageGate()).last_start_seq,
-        )
-        for change in decision.usage
-    }
-    for one in claimed:
-        key = (one.start.lane.client_id, one.start.hop.pool)
-        usage, active, _ = rows.get(key) or (snapshot.usage[key].usage, True, 0)
-        rows[key] = (usage + max(1, one.start.head.units), active, one.start.seq)
-    await tx.execute_many(
+    await tx.execute_set(
         """
         INSERT INTO client_pool_usage (client_id, pool, usage, as_of, active, last_start_seq)
-        VALUES ($1, $2, $3, $4, $5, $6)
-        ON CONFLICT (client_id, pool)
-        DO UPDATE SET usage = $3, as_of = $4, active = $5, last_start_seq = $6
+        SELECT * FROM json_to_recordset($1) AS n (client_id uuid, pool text, usage double precision,
+            as_of timestamptz, active boolean, last_start_seq bigint)
+        ON CONFLICT (client_id, pool) DO UPDATE SET usage = excluded.usage, as_of = excluded.as_of,
+            active = excluded.active, last_start_seq = excluded.last_start_seq
         """,
         [
-            (client, pool, usage, tx.now, active, seq)
-            for (client, pool), (usage, active, seq) in sorted(rows.items())
+            {
+                "client_id": one.client_id,
+                "pool": one.pool,
+                "usage": one.usage,
+                "as_of": tx.now,
+                "active": one.active,
+                "last_start_seq": one.last_start_seq,
+            }
+            for one in effects.usage_changes(decision, snapshot, [one.start for one in claimed])
         ],
     )
-
-
-async def _charge_quotas(tx: Tx, snapshot: Snapshot, claimed: list[Claimed]) -> None:
-    if not snapshot.quotas:
-        return
-    taken: dict[tuple[UUID, str], int] = {}
-    for one in claimed:
-        start = one.start
-        for pool, units in start.lane.draws(start.head, start.hop).items():
-            key = start.lane.client_id, pool
-            if key in snapshot.quotas:
-                taken[key] = taken.get(key, 0) + units
-    await quotas.charge(tx, {key: (snapshot.quotas[key], units) for key, units in taken.items()})
 
 
 def _json(needs: dict[str, int] | None) -> bytes | None:

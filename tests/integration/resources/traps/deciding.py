@@ -13,7 +13,7 @@ from tests.traps import Proof, edited, proof, replaced, twin
 
 from aifactory.kernel import db
 from aifactory.kernel.db import Database, Tx
-from aifactory.resources import scheduler
+from aifactory.resources import effects, scheduler
 from aifactory.resources.interface import ExecutionState, Urgency
 from aifactory.resources.queries import snapshot as snapshots
 from aifactory.resources.queries import tick
@@ -134,7 +134,7 @@ PROOFS.append(
         twin(
             "the level is charged in the plan and written nowhere",
             "what was spent is spent again",
-            edited(tick._write_pools, "draw.units * buckets.MICRO,", "0,"),
+            edited(effects.pool_changes, "draw.units * buckets.MICRO,", "0,"),
         ),
     )
 )

@@ -1,0 +1,316 @@
+"""``aifactory simulate``: a workload played through the scheduler's own policy, in virtual time."""
+
+import gc
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from rich.markup import escape
+from rich.table import Table
+
+from aifactory.cli.shell import (
+    OK,
+    USAGE,
+    Flag,
+    Json,
+    call,
+    err,
+    out,
+    read_environment,
+    tell_error,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    from aifactory.resources.simulation.playing import Played
+    from aifactory.resources.simulation.report import Comparison, Report, WaitFigures
+    from aifactory.resources.simulation.running import Workload
+    from aifactory.settings import Settings
+
+_MOST_CLIENTS = 12
+_MEGABYTE = 2**20
+_LARGEST = 1024 * _MEGABYTE
+Many = Annotated[list[str] | None, Parameter(negative=(), consume_multiple=False)]
+
+
+def simulate_command(
+    file: Path | None = None,
+    *,
+    recorded: Flag = False,
+    since: Annotated[str, Parameter(name="--from")] = "2h",
+    until: Annotated[str, Parameter(name="--to")] = "0s",
+    record_to: Path | None = None,
+    change: Many = None,
+    set: Many = None,
+    out_dir: Annotated[Path | None, Parameter(name="--out", alias="-o")] = None,
+    seed: int | None = None,
+    resolution: str = "auto",
+    as_json: Json = False,
+) -> int:
+    """Play a workload through the scheduler's own policy, in virtual time; nothing runs and nothing is paid.
+
+    With --change or --set it is played twice, as it is and changed, and both are told side by side.
+
+    Parameters
+    ----------
+    file
+        A described workload (.toml, like examples/busy-day.toml) or a recorded one (.jsonl).
+    recorded
+        Play what this installation's database says was submitted, instead of a file.
+    since
+        How long ago the recorded time begins, like 90m, 2h or 1d.
+    until
+        How long ago it ends.
+    record_to
+        Write the recorded workload to this file too; it has no names and no content.
+    change
+        A named change of the file to try; may be given more than once.
+    set
+        A value to try, like pools.gpt.refill_per_second=300; may be given more than once.
+    out_dir
+        A folder for report.json, report.html and the plots as SVG.
+    seed
+        Where the random numbers of a described workload begin; by default the file says.
+    resolution
+        How far apart ticks are at least, like 10ms or 1s; by default as far as hardly matters.
+    as_json
+        Print the figures as JSON.
+    """
+    from aifactory.resources.simulation.reading import BadWorkload, setting
+    from aifactory.resources.simulation.running import with_settings
+
+    try:
+        window = _window(resolution)
+        before = _recorded(since, until, record_to) if recorded else _read(file)
+        settings = dict(setting(text) for text in set or ())
+        plays = [before]
+        if change or settings:
+            plays.append(with_settings(before, change or [], settings))
+        played = [_play(one, seed, window) for one in plays]
+    except (BadWorkload, OSError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        tell_error(f"{file}: {reason}" if file else str(reason))
+        return USAGE
+    return _tell(played, out_dir, as_json=as_json)
+
+
+def _recorded(since: str, until: str, record_to: Path | None) -> "Workload":
+    """Read what was submitted in a span of time out of the configured database."""
+    from aifactory.factory import open_database
+    from aifactory.kernel.clock import utc_now
+    from aifactory.resources.recording import record
+    from aifactory.resources.simulation.running import recorded
+
+    async def read(settings: "Settings") -> list[bytes]:
+        async with open_database(settings, existing=True) as database:
+            return await record(database, _moment("--from", since, now), _moment("--to", until, now))
+
+    now = utc_now()
+    code, lines = call(read, read_environment(quiet=True))
+    if lines is None:
+        raise SystemExit(code)
+    text = b"\n".join(lines) + b"\n"
+    if record_to is not None:
+        record_to.write_bytes(text)
+    return recorded(text)
+
+
+def _moment(option: str, text: str, now: datetime) -> datetime:
+    from aifactory.cli.arguments import read_moment
+    from aifactory.client import Invalid
+    from aifactory.resources.simulation.reading import BadWorkload
+
+    try:
+        moment = read_moment(option, text)
+    except Invalid as error:
+        raise BadWorkload(str(error)) from error
+    return now - moment if isinstance(moment, timedelta) else moment or now
+
+
+def _read(file: Path | None) -> "Workload":
+    from aifactory.resources.simulation.reading import BadWorkload
+    from aifactory.resources.simulation.running import described, recorded
+
+    if file is None:
+        raise BadWorkload("Name a workload file, or give --recorded.")
+    if file.stat().st_size > _LARGEST:
+        raise BadWorkload(f"This is larger than {_LARGEST // _MEGABYTE:,} MB.")
+    try:
+        return described(file.read_text()) if file.suffix == ".toml" else recorded(file.read_bytes())
+    except UnicodeDecodeError as error:
+        raise BadWorkload("This is no text in UTF-8.") from error
+
+
+def _window(text: str) -> timedelta | None:
+    from aifactory.resources.simulation.reading import BadWorkload
+
+    if text == "auto":
+        return None
+    for unit, seconds in (("ms", 0.001), ("s", 1.0)):
+        number = text.removesuffix(unit)
+        if number != text and number.replace(".", "", 1).isdecimal():
+            return timedelta(seconds=float(number) * seconds)
+    raise BadWorkload(f"--resolution {text!r} is neither auto nor a span like 10ms or 1s.")
+
+
+def _play(workload: "Workload", seed: int | None, window: timedelta | None) -> "Played":
+    """Play with the collector of garbage at rest: it would look at every waiting job again and again."""
+    from aifactory.resources.simulation.running import play
+
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        with err.status("playing"):
+            return play(workload, seed=seed, window=window)
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+def _tell(played: list["Played"], out_dir: Path | None, *, as_json: bool) -> int:
+    from aifactory.resources.simulation.pictures import pictures
+    from aifactory.resources.simulation.report import compare, report_of
+
+    reports = [report_of(one) for one in played]
+    comparison = compare(*reports) if len(reports) == 2 else None
+    if out_dir is not None:
+        try:
+            _write(out_dir, comparison or reports[0], pictures(played))
+        except OSError as error:
+            tell_error(f"{out_dir} can't be written: {error.strerror or error}.")
+            return USAGE
+    if as_json:
+        write_json(comparison or reports[0])
+        return OK
+    _show(reports[-1])
+    if comparison is not None:
+        _show_comparison(comparison)
+    if out_dir is not None:
+        out.print(f"written: {out_dir / 'report.html'}", markup=False, soft_wrap=True)
+    return OK
+
+
+def _write(folder: Path, report: "Comparison | Report", drawn: dict[str, str]) -> None:
+    import msgspec
+
+    from aifactory.resources.simulation.plots import as_page
+
+    folder.mkdir(parents=True, exist_ok=True)
+    text = msgspec.json.Encoder(decimal_format="number").encode(report)
+    (folder / "report.json").write_bytes(msgspec.json.format(text, indent=1) + b"\n")
+    for name, picture in drawn.items():
+        (folder / name).write_text(picture)
+    (folder / "report.html").write_text(as_page("A simulated workload", list(drawn.values())))
+
+
+# In words.
+
+
+def _show(report: "Report") -> None:
+    hours = (report.ended_at - report.started_at).total_seconds() / 3600
+    out.print(
+        f"{report.executions:,} executions, {report.jobs:,} jobs in {hours:.2f} h; {report.refused:,} "
+        f"refused for money, {report.unfinished:,} unfinished; ${report.spent_usd:.2f} spent; "
+        f"slots {_percent(report.slot_utilisation)} busy.",
+        soft_wrap=True,
+    )
+    table = _table("waits", "jobs", "mean", "p50", "p95", "p99", "longest")
+    _row(table, "all", report.waits)
+    for group in (report.queues, report.tiers):
+        table.add_section()
+        for name, waits in group.items():
+            _row(table, name, waits)
+    out.print(table)
+    _show_pools(report)
+    _show_clients(report)
+    gates = [(name, seconds) for name, seconds in report.gate_lane_seconds.items() if seconds >= 1]
+    if gates:
+        out.print(
+            "What kept lanes waiting: " + ", ".join(f"{n} {_span(s)}" for n, s in gates), soft_wrap=True
+        )
+    out.print(
+        "Starts by: " + ", ".join(f"{n} {count:,}" for n, count in report.starts_by.items()), soft_wrap=True
+    )
+    out.print(
+        f"{report.ticks:,} ticks, {report.window_ms_median:.0f} ms apart (median), "
+        f"{report.window_ms_widest:.0f} ms at most.",
+        style="dim",
+        soft_wrap=True,
+    )
+
+
+def _show_pools(report: "Report") -> None:
+    table = _table("pool", "jobs", "wait p95", "units", "used", "under load", "fairness", "spent")
+    for name, pool in report.pools.items():
+        fairness = "" if pool.fairness is None else f"{pool.fairness:.3f}"
+        table.add_row(
+            escape(name),
+            f"{pool.waits.jobs:,}",
+            _span(pool.waits.p95),
+            f"{pool.units:,}",
+            _percent(pool.utilisation),
+            _percent(pool.under_load),
+            fairness,
+            f"${pool.spent_usd:.2f}",
+        )
+    out.print(table)
+
+
+def _show_clients(report: "Report") -> None:
+    table = _table("client", "tier", "jobs", "wait mean", "wait p95", "execution p95", "spent", "refused")
+    order = sorted(report.clients.items(), key=lambda one: -one[1].waits.p95)
+    for name, client in order[:_MOST_CLIENTS]:
+        table.add_row(
+            escape(name),
+            escape(client.tier),
+            f"{client.waits.jobs:,}",
+            _span(client.waits.mean),
+            _span(client.waits.p95),
+            _span(client.turnaround_p95),
+            f"${client.spent_usd:.2f}",
+            f"{client.refused:,}",
+        )
+    out.print(table)
+    if len(order) > _MOST_CLIENTS:
+        out.print(
+            f"… and {len(order) - _MOST_CLIENTS:,} more that waited less (all with --json).", style="dim"
+        )
+
+
+def _show_comparison(comparison: "Comparison") -> None:
+    from aifactory.resources.simulation.report import is_same
+
+    table = _table("", "before", "after", "change")
+    for name, (before, after) in comparison.rows.items():
+        if is_same(before, after):
+            change = "same"
+        else:
+            change = f"{100 * (after - before) / before:+.0f} %" if before else "new"
+        table.add_row(escape(name), f"{before:,.3f}", f"{after:,.3f}", change)
+    out.print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for place, name in enumerate(columns):
+        table.add_column(name, justify="left" if place == 0 else "right", overflow="fold")
+    return table
+
+
+def _row(table: Table, name: str, waits: "WaitFigures") -> None:
+    spans = (waits.mean, waits.p50, waits.p95, waits.p99, waits.longest)
+    table.add_row(escape(name), f"{waits.jobs:,}", *map(_span, spans))
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.0f} %"
+
+
+def _span(seconds: float) -> str:
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,225 @@
+"""What a play has shown, in figures; and two plays side by side. Pure."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import msgspec
+
+from aifactory.kernel.money import NANO_PER_USD
+from aifactory.resources.simulation.ground import Ground, client_ids
+from aifactory.resources.simulation.observing import Observer, Waits, jain
+from aifactory.resources.simulation.playing import Played
+
+_UNDER_LOAD = 0.95
+SAME_WITHIN = 0.02  #: the pace of ticks may move a wait by so much
+
+
+class WaitFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Seconds that jobs waited; quantiles to one percent."""
+
+    jobs: int
+    mean: float
+    p50: float
+    p95: float
+    p99: float
+    longest: float
+
+
+class ClientFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One client; ``turnaround_p95``: of its executions, in seconds."""
+
+    tier: str
+    waits: WaitFigures
+    turnaround_p95: float
+    spent_usd: Decimal
+    budget_left_usd: Decimal | None
+    refused: int
+
+
+class PoolFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One pool; utilisation is units used ÷ units refilled, ``under_load``: where work waited all the time.
+
+    ``fairness``: Jain's index of units ÷ weight over clients that waited all the time, mean and worst of the
+    slices of time in which there were two or more.
+    """
+
+    waits: WaitFigures
+    units: int
+    utilisation: float | None
+    under_load: float | None
+    fairness: float | None
+    worst_fairness: float | None
+    spent_usd: Decimal
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A play in figures; ``gate_lane_seconds``: how long each gate kept the heads of lanes waiting."""
+
+    executions: int
+    jobs: int
+    refused: int
+    unfinished: int
+    started_at: datetime
+    ended_at: datetime
+    waits: WaitFigures
+    queues: dict[str, WaitFigures]
+    tiers: dict[str, WaitFigures]
+    pools: dict[str, PoolFigures]
+    clients: dict[str, ClientFigures]
+    turnaround: WaitFigures
+    spent_usd: Decimal
+    slot_utilisation: float | None
+    starts_by: dict[str, int]
+    gate_lane_seconds: dict[str, float]
+    ticks: int
+    window_ms_median: float
+    window_ms_widest: float
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Two plays of the same work; ``rows``: what people compare, by name."""
+
+    before: Report
+    after: Report
+    rows: dict[str, tuple[float, float]]
+
+
+def report_of(played: Played) -> Report:
+    """Return a play in figures."""
+    seen, ground = played.observer, played.ground
+    names: dict[UUID, str] = {client_id: name for name, client_id in client_ids(ground).items()}
+    tier_of = {name: spec.tier for spec in ground.clients for name in spec.names}
+    windows = played.windows or [timedelta()]
+    return Report(
+        executions=played.executions,
+        jobs=played.jobs,
+        refused=played.refused,
+        unfinished=played.unfinished,
+        started_at=ground.run.start,
+        ended_at=played.ended_at,
+        waits=figures(seen.waits.values()),
+        queues=_by(seen, lambda key: key[1]),
+        tiers=_by(seen, lambda key: tier_of[names[key[0]]]),
+        pools={name: _pool(played, name) for name in ground.pools},
+        clients={name: _client(played, client_id, tier_of[name]) for client_id, name in names.items()},
+        turnaround=figures(seen.turnaround.values()),
+        spent_usd=_usd(sum(seen.spend.values())),
+        slot_utilisation=_share(seen.busy, ground.run.slots * _seconds(played)),
+        starts_by=dict(seen.starts_by.most_common()),
+        gate_lane_seconds=dict(sorted(seen.gates.items(), key=lambda one: -one[1])),
+        ticks=played.ticks,
+        window_ms_median=windows[len(windows) // 2] / timedelta(milliseconds=1),
+        window_ms_widest=windows[-1] / timedelta(milliseconds=1),
+    )
+
+
+def figures(waits: Iterable[Waits]) -> WaitFigures:
+    """Return the figures of several waits together."""
+    together = Waits()
+    for one in waits:
+        together.merge(one)
+    return WaitFigures(
+        jobs=together.count,
+        mean=together.mean,
+        p50=together.quantile(0.5),
+        p95=together.quantile(0.95),
+        p99=together.quantile(0.99),
+        longest=together.longest,
+    )
+
+
+def _by(seen: Observer, name_of: Callable[[tuple[UUID, str, str]], str]) -> dict[str, WaitFigures]:
+    groups: dict[str, list[Waits]] = {}
+    for key, waits in seen.waits.items():
+        groups.setdefault(name_of(key), []).append(waits)
+    return {name: figures(groups[name]) for name in sorted(groups)}
+
+
+def _pool(played: Played, name: str) -> PoolFigures:
+    seen, spec = played.observer, played.ground.pools[name]
+    width = seen.width.total_seconds()
+    loaded = [here for here in seen.slices.values() if here.asked[name] >= _UNDER_LOAD * width]
+    refilled = spec.refill_per_second * width * len(loaded)
+    indexes = [index for _, index in seen.fairness(name, weights_of(played.ground))]
+    return PoolFigures(
+        waits=figures(waits for key, waits in seen.waits.items() if key[2] == name),
+        units=seen.pool_units[name],
+        utilisation=_share(seen.pool_units[name], spec.refill_per_second * _seconds(played)),
+        under_load=_share(sum(here.used[name] for here in loaded), refilled),
+        fairness=sum(indexes) / len(indexes) if indexes else None,
+        worst_fairness=min(indexes, default=None),
+        spent_usd=_usd(sum(nano for (_, pool), nano in seen.spend.items() if pool == name)),
+    )
+
+
+def _client(played: Played, client_id: UUID, tier: str) -> ClientFigures:
+    seen, budget = played.observer, played.budgets[client_id]
+    left = None if budget.limit_nano is None else budget.limit_nano - budget.spent_nano - budget.held_nano
+    return ClientFigures(
+        tier=tier,
+        waits=figures(waits for key, waits in seen.waits.items() if key[0] == client_id),
+        turnaround_p95=seen.turnaround[client_id].quantile(0.95),
+        spent_usd=_usd(budget.total_nano),
+        budget_left_usd=None if left is None else _usd(left),
+        refused=budget.refused,
+    )
+
+
+def weights_of(ground: Ground) -> dict[UUID, int]:
+    """Return the weight of each client."""
+    ids = client_ids(ground)
+    return {
+        ids[name]: ground.tier(spec.tier).weight if spec.weight is None else spec.weight
+        for spec in ground.clients
+        for name in spec.names
+    }
+
+
+def _seconds(played: Played) -> float:
+    return (played.ended_at - played.ground.run.start).total_seconds()
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+def _usd(nano: int) -> Decimal:
+    return Decimal(nano) / NANO_PER_USD
+
+
+# Two side by side.
+
+
+def compare(before: Report, after: Report) -> Comparison:
+    """Return two reports with the rows that tell them apart."""
+    first, second = _rows(before), _rows(after)
+    rows = {name: (first.get(name, 0.0), second.get(name, 0.0)) for name in {**first, **second}}
+    return Comparison(before=before, after=after, rows=rows)
+
+
+def _rows(report: Report) -> dict[str, float]:
+    rows = {
+        "wait, mean": report.waits.mean,
+        "wait, p95": report.waits.p95,
+        "execution, p95": report.turnaround.p95,
+        "refused": float(report.refused),
+        "spent, $": float(report.spent_usd),
+        "slots busy, %": 100 * (report.slot_utilisation or 0.0),
+    }
+    groups: tuple[Mapping[str, WaitFigures], ...] = (report.queues, report.tiers)
+    for group in groups:
+        rows |= {f"{name}: wait, p95": found.p95 for name, found in group.items()}
+    for name, pool in report.pools.items():
+        rows[f"{name}: wait, p95"] = pool.waits.p95
+        rows[f"{name}: units used, %"] = 100 * (pool.utilisation or 0.0)
+        if pool.fairness is not None:
+            rows[f"{name}: fairness"] = pool.fairness
+    spread = jain(one.waits.mean for one in report.clients.values() if one.waits.jobs)
+    return rows if spread is None else {**rows, "waits even among clients (Jain)": spread}
+
+
+def is_same(before: float, after: float) -> bool:
+    """Whether two figures differ by no more than a play can tell."""
+    return abs(after - before) <= max(SAME_WITHIN * max(abs(before), abs(after)), 0.005)

@@ -4,6 +4,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .cache/bench-peers
 CODE := src tests alembic devprovider prove bench
 
 # Every process starts much faster from compiled modules.
@@ -43,8 +44,9 @@ prove: $(VENV)/.dev ## every proof at full size, the shortest first: 2.5 to 5 ho
 prove-litellm: $(VENV)/.dev ## a second server between us and the provider: 5 minutes, 750 MB for LiteLLM in .cache
 	@$(BIN)/python -m prove litellm $(ARGS)
 
-bench: $(VENV)/.dev ## 1,000 followers of live events on one process: what they cost, how late events are: 2 minutes
-	@$(BIN)/python -m bench.streams $(ARGS)
+bench: $(VENV)/.dev ## beside PgQueuer and Procrastinate: 40 minutes; QUICK=1: 5 minutes; or BENCH="drain idle"
+	@$(MAKE) --no-print-directory $(PEERS)/.ready || echo "The peers can't be installed."
+	@$(BIN)/python -m bench $(BENCH) $(if $(QUICK),--quick) $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy strict, import-linter, the committed OpenAPI document
 	$(BIN)/ruff check $(CODE)
@@ -90,3 +92,10 @@ $(VENV)/.runtime: requirements.txt pyproject.toml | $(BIN)/python
 $(VENV)/.dev: requirements-dev.txt pyproject.toml | $(BIN)/python
 	$(call install,requirements-dev.txt)
 	@touch $(VENV)/.runtime
+
+# What the product is measured beside never gets into its own environment.
+$(PEERS)/.ready: bench/requirements-peers.txt | $(VENV)/.dev
+	@rm -rf $(PEERS) && $(PYTHON) -m venv $(PEERS)
+	@UV_SYSTEM_CERTS=1 $(BIN)/python -m uv pip install --quiet --python $(PEERS)/bin/python --require-hashes -r $< \
+		|| $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@

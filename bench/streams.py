@@ -1,13 +1,9 @@
-"""Many followers of live events on one process: what they cost at rest and in work, and how late events are.
-
-``python -m bench.streams [STREAMS]`` starts a server of its own and prints the figures as JSON.
-"""
+"""Many followers of live events on one process: what they cost at rest and at work, how late events are."""
 
 import asyncio
 import json
 import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -15,12 +11,14 @@ from typing import Any
 
 import httpx
 import msgspec
-import psutil
+import psutil  # type: ignore[import-untyped]
 from tests.e2e.running import QUIZ, Server, data_folder
 
+from bench.figures import OURS, Row, spread
+from bench.running import Bench, Measure
+
 EXECUTIONS = 20
-QUIET_SECONDS = 20.0
-OPENING = asyncio.Semaphore(100)  #: how many are opened at once
+OPENED_TOGETHER = 100
 TEXT = "The moon pulls the sea. The tide rises twice a day. A spring tide comes at the new moon. " * 40
 
 
@@ -39,10 +37,12 @@ class Use(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     rss_mib: float
 
 
-async def follow(port: int, key: str, execution_id: str, seen: Seen, opened: Callable[[], None]) -> None:
+async def follow(
+    port: int, key: str, execution_id: str, seen: Seen, opened: Callable[[], None], opening: asyncio.Semaphore
+) -> None:
     """Read one stream to its end; a refusal, for example for too much at once, is tried again."""
     head = f"GET /api/execution/{execution_id}/events HTTP/1.1\r\nHost: bench\r\nX-API-Key: {key}\r\n\r\n"
-    async with OPENING:
+    async with opening:
         while True:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(head.encode())
@@ -95,7 +95,7 @@ async def submit(http: httpx.AsyncClient, key: str) -> str:
     return str(answer.json()["id"])
 
 
-async def run(server: Server, streams: int) -> dict[str, Any]:
+async def watch(server: Server, streams: int, quiet_seconds: float) -> dict[str, Any]:
     """Do the rounds and return the figures."""
     secrets, process = server.secrets(), psutil.Process(server.pid)
     async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as http:
@@ -107,9 +107,10 @@ async def run(server: Server, streams: int) -> dict[str, Any]:
         (await http.patch(f"/clients/{client}", json=limits, headers=admin)).raise_for_status()
         await switch(http, admin, "stop")
         executions = [await submit(http, secrets["key"]) for _ in range(EXECUTIONS)]
-        at_rest = await measure(process, QUIET_SECONDS)
+        at_rest = await measure(process, quiet_seconds)
         seen = [Seen() for _ in range(streams)]
         gate, left = asyncio.Event(), streams
+        few_at_once = asyncio.Semaphore(OPENED_TOGETHER)
 
         def opened() -> None:
             nonlocal left
@@ -119,7 +120,9 @@ async def run(server: Server, streams: int) -> dict[str, Any]:
 
         before, began = process.cpu_times(), time.perf_counter()
         tasks = [
-            asyncio.create_task(follow(server.port, secrets["key"], executions[n % EXECUTIONS], one, opened))
+            asyncio.create_task(
+                follow(server.port, secrets["key"], executions[n % EXECUTIONS], one, opened, few_at_once)
+            )
             for n, one in enumerate(seen)
         ]
         await gate.wait()
@@ -127,7 +130,7 @@ async def run(server: Server, streams: int) -> dict[str, Any]:
         await asyncio.sleep(3)
         for one in seen:
             one.late_seconds.clear()  # what was replayed is late by nature
-        quiet = await measure(process, QUIET_SECONDS)
+        quiet = await measure(process, quiet_seconds)
         before, began = process.cpu_times(), time.perf_counter()
         await switch(http, admin, "start")
         await asyncio.gather(*tasks)
@@ -161,14 +164,28 @@ def as_json(use: Use) -> dict[str, float]:
     return found
 
 
-def main() -> None:
-    """Run and print."""
-    streams = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+def run(bench: Bench) -> list[Row]:
+    """Follow a server of its own, on an embedded database in memory where that is possible."""
+    streams, quiet_seconds = (200, 3.0) if bench.quick else (1000, 20.0)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 2 * streams + 1024), most))
     with data_folder() as folder, Server(folder, local_workers=1) as server:
-        print(json.dumps(asyncio.run(run(server, streams)), indent=2))
+        found = asyncio.run(watch(server, streams, quiet_seconds))
+    assert found["endedWell"] == streams, found
+    assert found["inOrder"], found
+    assert found["sameForAll"], found
+    figures = (
+        ("processor without followers", "% of a core", found["atRest"]["cpuPercent"]),
+        ("processor with followers, nothing happens", "% of a core", found["quiet"]["cpuPercent"]),
+        ("memory for a follower", "KiB", found["kibPerStream"]),
+        ("opening all", "s", found["opening"]["seconds"]),
+        ("an event is late: p50", "ms", found["lateMs"]["p50"]),
+        ("an event is late: p99", "ms", found["lateMs"]["p99"]),
+    )
+    return [
+        Row(what=f"{streams:,} followers: {what}", unit=unit, systems={OURS: spread([value])})
+        for what, unit, value in figures
+    ]
 
 
-if __name__ == "__main__":
-    main()
+MEASURE = Measure(name="streams", shows="followers of live events on one process: cost and lateness", run=run)

@@ -1,0 +1,1 @@
+"""Other queues on PostgreSQL, through their public interfaces; they run in an environment of their own."""

@@ -1,0 +1,110 @@
+"""A run's result: the table, the generated part of the document, the JSON."""
+
+import json
+
+import msgspec
+import pytest
+from bench.figures import OURS, Goal, Measured, Row, spread
+from bench.report import (
+    BEGIN,
+    END,
+    Result,
+    as_markdown,
+    as_text,
+    goals_of,
+    placed,
+    read_result,
+    table,
+    write_result,
+)
+from bench.running import rotated
+
+DRAIN = Row(
+    what="drain",
+    unit="jobs/s",
+    systems={OURS: spread([90.0, 110.0, 100.0]), "PgQueuer": spread([80.0]), "Procrastinate": spread([20.0])},
+    goals=(
+        Goal(bound="at least", value=1, peer="PgQueuer"),
+        Goal(bound="at least", value=10, peer="Procrastinate"),
+    ),
+    note="no gates there",
+)
+WAIT = Row(what="wait", unit="ms", systems={OURS: spread([4.0])})
+
+
+def result(*rows: Row, quick: bool = False, failed: dict[str, str] | None = None) -> Result:
+    return Result(
+        at="2026-01-01 12:00 UTC",
+        quick=quick,
+        seconds=90,
+        machine={"processor": "a fast one"},
+        measured=(Measured(measure="drain", seconds=2, rows=rows),),
+        best=("PgQueuer: batch 500",),
+        failed=failed or {},
+    )
+
+
+def test_a_table_has_a_line_for_each_target_with_what_it_comes_to_in_this_run() -> None:
+    head, first, second, third = table([DRAIN, WAIT], ["PgQueuer", "Procrastinate"])
+    assert head == ["", "unit", "target", OURS, "PgQueuer", "Procrastinate", "reached"]
+    ours = "100 (90.0–110)"
+    assert first == ["drain", "jobs/s", "≥ 1 × PgQueuer = 80.0", ours, "80.0", "20.0", "reached"]
+    assert second == ["", "", "≥ 10 × Procrastinate = 200", "", "", "", "not"]
+    assert third == ["wait", "ms", "", "4.00", "", "", ""]
+
+
+def test_without_peers_their_columns_are_left_out_and_their_targets_are_unknown() -> None:
+    alone = msgspec.structs.replace(DRAIN, systems={OURS: spread([100.0])})
+    text = as_text(Measured(measure="drain", seconds=1, rows=(alone,)))
+    assert "unknown" in text
+    assert "PgQueuer |" not in text.splitlines()[0]
+    assert goals_of(result(alone)) == "0 of 2 targets reached, 0 not, 2 unknown."
+
+
+def test_the_targets_reached_are_counted() -> None:
+    assert goals_of(result(DRAIN, WAIT)) == "1 of 2 targets reached, 1 not."
+
+
+def test_a_quick_run_and_what_failed_are_told_as_such() -> None:
+    assert as_markdown(result(DRAIN)).startswith("A full run. 2026-01-01")
+    told = as_markdown(result(DRAIN, quick=True, failed={"idle": "no luck"}))
+    assert told.startswith("A quick run: its figures are rough.")
+    assert "it failed: idle." in told
+    assert "drain: no gates there" in told
+    assert "- processor: a fast one" in told
+
+
+def test_the_generated_part_replaces_the_last_one_and_nothing_else() -> None:
+    document = f"# Title\n\n{BEGIN}\nold\n{END}\n\nMethod\n"
+    once = placed(document, "new")
+    assert once == f"# Title\n\n{BEGIN}\n\nnew\n\n{END}\n\nMethod\n"
+    assert placed(once, "new") == once
+
+
+@pytest.mark.parametrize("document", ["", f"{BEGIN} without an end", f"{END} before {BEGIN}"])
+def test_a_document_without_a_place_for_results_is_left_alone(document: str) -> None:
+    with pytest.raises(ValueError, match="no place"):
+        placed(document, "new")
+
+
+def test_a_result_is_read_back_as_it_was_written_and_says_its_verdicts() -> None:
+    whole = result(DRAIN, WAIT, failed={"idle": "no luck"})
+    written = write_result(whole)
+    assert read_result(written) == whole
+    rows = json.loads(written)["measured"][0]["rows"]
+    assert [row["verdicts"] for row in rows] == [["reached", "not"], []]
+
+
+def test_what_is_no_result_is_refused() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        read_result(b"{}")
+
+
+def test_every_round_is_led_by_another_system() -> None:
+    systems = ["a", "b", "c"]
+    assert [rotated(systems, turn) for turn in range(4)] == [
+        ["a", "b", "c"],
+        ["b", "c", "a"],
+        ["c", "a", "b"],
+        ["a", "b", "c"],
+    ]

@@ -40,6 +40,7 @@ from aifactory.resources import (
     metrics_routes,
     orchestrator_routes,
     pool_routes,
+    position_routes,
     provider_routes,
     queue_routes,
     tier_routes,
@@ -47,6 +48,7 @@ from aifactory.resources import (
 )
 from aifactory.resources import routes as resource_routes
 from aifactory.resources.engine import Engine
+from aifactory.resources.outlook import Outlooks
 from aifactory.settings import Settings
 
 _ROUTES = [
@@ -56,6 +58,7 @@ _ROUTES = [
     *provider_routes.ROUTES,
     *estimate_routes.ROUTES,
     *availability_routes.ROUTES,
+    *position_routes.ROUTES,
     *usage_routes.ROUTES,
     *budget_routes.ROUTES,
     *ledger_routes.ROUTES,
@@ -96,6 +99,7 @@ def build_app(factory: Factory, **changes: Any) -> Litestar:
             "book": factory.book,
             "granulation": factory.granulation,
             "outlines": Outlines(),
+            "outlooks": Outlooks(database=factory.database),
             "eraser": factory.retention,
             "growing_trees": GrowingTrees(),
         },

@@ -15,12 +15,14 @@ _COMMANDS = {
     "With nothing running": {
         "demo": ("demo:demo_command", "Turn a document into content, offline, and show everything."),
         "granulate": ("granulate:granulate_command", "Turn a document into content and export it."),
+        "simulate": ("simulating:simulate_command", "Play a workload through the policy, in virtual time."),
         "doctor": ("doctor:doctor_command", "Check what is needed, and say what to do."),
     },
     "Work on a server": {
         "submit": ("work:submit_command", "Send a request."),
         "list": ("work:list_command", "List your requests, newest first."),
         "watch": ("work:watch_command", "Show the progress of a request until its end."),
+        "why": ("waiting:why_command", "Say why a request waits, and when it starts."),
         "cancel": ("work:cancel_command", "End a request now."),
         "retry": ("work:retry_command", "Execute again what ended without success."),
         "result": ("work:result_command", "Show how a request ended."),

@@ -7,7 +7,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx2
 
-from aifactory.client import account, content, following, sources, work
+from aifactory.client import account, content, following, positions, sources, work
 from aifactory.client.connection import FAULTS, answer_of, broken_by, connect, request_arguments
 from aifactory.client.exchange import (
     Answer,
@@ -89,6 +89,7 @@ class AsyncAIFactory:
     status = _doing(work.status)
     execution = _doing(work.execution)
     progress = _doing(work.progress)
+    position = _doing(positions.position)
     result = _doing(work.result)
     cancel = _doing(work.cancel)
     retry = _doing(work.retry)

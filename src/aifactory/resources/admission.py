@@ -7,9 +7,22 @@ once for the next one. Within a plan nothing is given back, so a gate that close
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
+
 from aifactory.resources.gates import ClientGate, Gate, Head, Lane, Snapshot, Wait
 from aifactory.resources.interface import Hop, Urgency
 from aifactory.resources.pool_plan import PoolPlan
+
+
+class HopClosed(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a hop is closed, and when that may change, if anybody can say; ``name``: a pool or a provider.
+
+    ``why``: a pool is gone, paused, dedicated or blocked; a provider has no_key, is off, tried or failing.
+    """
+
+    name: str
+    why: str
+    opens_at: datetime | None = None
 
 
 class Admission:
@@ -73,10 +86,38 @@ class Admission:
 
     def _pool_opens(self, lane: Lane, pool: str) -> datetime | None:
         """Return from when a pool is open to a lane: now or later, or None when nobody can say."""
-        gate = self.snapshot.pools.get(pool)
-        if gate is None or gate.paused or gate.dedicated_client_id not in (None, lane.client_id):
+        there = self.pools.get(pool)
+        if there is None or there.closed_to(lane.client_id):
             return None
-        return max(self.now, gate.blocked_until or self.now)
+        return max(self.now, there.gate.blocked_until or self.now)
+
+    def hop_obstacles(self, lane: Lane) -> list[HopClosed]:
+        """Return what closes each hop of a lane that has none, further pools first; see ``choose_hop``."""
+        further = [closed for pool in lane.further_pools if (closed := self._pool_closed(lane, pool))]
+        own = [self._pool_closed(lane, hop.pool) or self._provider_closed(hop) for hop in lane.hops]
+        return list(dict.fromkeys([*further, *filter(None, own)]))
+
+    def _pool_closed(self, lane: Lane, pool: str) -> HopClosed | None:
+        there = self.pools.get(pool)
+        if there is None:
+            return HopClosed(name=pool, why="gone")
+        if why := there.closed_to(lane.client_id):
+            return HopClosed(name=pool, why=why)
+        at = there.gate.blocked_until
+        return HopClosed(name=pool, why="blocked", opens_at=at) if at and at > self.now else None
+
+    def _provider_closed(self, hop: Hop) -> HopClosed | None:
+        gate = self.snapshot.providers.get(hop.provider)
+        if gate is None:
+            return None
+        if not gate.here:
+            return HopClosed(name=hop.provider, why="no_key")
+        if not gate.active:
+            return HopClosed(name=hop.provider, why="off")
+        if self._probe_is_out(hop):
+            return HopClosed(name=hop.provider, why="tried")
+        at = gate.opens_at
+        return HopClosed(name=hop.provider, why="failing", opens_at=at) if at and at > self.now else None
 
     # The gates of a head.
 

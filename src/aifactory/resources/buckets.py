@@ -40,13 +40,6 @@ def until_request(level_micro: int, per_minute: int) -> timedelta:
     return timedelta(microseconds=math.ceil(max(0, MICRO - level_micro) * 60 / per_minute))
 
 
-def seconds_until(level_micro: int, *, needed_units: int, refill_per_second: int) -> float | None:
-    """Return how long until the bucket holds ``needed_units``; None if it never will."""
-    return seconds_to_reach(
-        level_micro, needed_micro=needed_units * MICRO, refill_per_second=refill_per_second
-    )
-
-
 def seconds_to_reach(level_micro: int, *, needed_micro: int, refill_per_second: int) -> float | None:
     """Return how long until the bucket's level is ``needed_micro``; None if it never will be."""
     missing = needed_micro - level_micro

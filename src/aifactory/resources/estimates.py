@@ -1,14 +1,14 @@
 """What a submission would need and cost, line by line and tier by tier; stores nothing."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
 from aifactory.kernel.db import Tx
 from aifactory.kernel.errors import AppError
 from aifactory.kernel.ids import ClientId
-from aifactory.resources import buckets, budgets, submission
+from aifactory.resources import budgets, submission
 from aifactory.resources.gates import PoolGate
 from aifactory.resources.interface import (
     BudgetNow,
@@ -24,6 +24,7 @@ from aifactory.resources.interface import (
     Urgency,
     Worker,
 )
+from aifactory.resources.pool_plan import Opening, PoolPlan
 from aifactory.resources.pricing import quote_lines
 from aifactory.resources.queries import budgets as budget_queries
 from aifactory.resources.queries import control
@@ -137,15 +138,15 @@ def pool_needs(found: Estimate, pools: Sequence[tuple[PoolGate, str]], now: date
 def _need(gate: PoolGate, unit: str, lines: list[Line], found: Estimate, now: datetime) -> PoolNeed:
     draws = [_drawn(gate.pool, line) for line in lines]
     largest = max(draws)
-    obstacle = _obstacle(gate, found.client_id)
+    opening = promised_opening(gate, largest, found.urgency, found.client_id, now)
     return PoolNeed(
         gate=gate,
         unit=unit,
         jobs=sum(line.count for line in lines),
         largest_job_units=largest,
         total_units=sum(line.count * units for line, units in zip(lines, draws, strict=True)),
-        available_at=None if obstacle else available_at(gate, largest, found.urgency, now),
-        obstacle=obstacle,
+        available_at=opening.at,
+        obstacle=opening.obstacle,
     )
 
 
@@ -155,26 +156,13 @@ def _drawn(pool: str, line: Line) -> int:
     return own + line.needs.get(pool, 0)
 
 
-def _obstacle(gate: PoolGate, client_id: ClientId) -> str | None:
-    if gate.paused:
-        return "paused"
-    return "dedicated" if gate.dedicated_client_id not in (None, client_id) else None
-
-
-def available_at(gate: PoolGate, units: int, urgency: Urgency, now: datetime) -> datetime | None:
-    """Return when a pool can start a job if nothing else does; None if it never can.
+def promised_opening(
+    gate: PoolGate, units: int, urgency: Urgency, client_id: ClientId, now: datetime
+) -> Opening:
+    """Return when a pool can start a job if nothing else does.
 
     Counted with the reserve kept for urgent work, which the scheduler lends while there is none.
     """
-    urgent = urgency is Urgency.URGENT
-    floor = 0 if urgent else gate.capacity * buckets.MICRO * gate.reserved_percent // 100
-    seconds = buckets.seconds_until(
-        gate.level_micro - floor, needed_units=units, refill_per_second=gate.refill_per_second
-    )
-    if seconds is None:
-        return None
-    if gate.requests_per_minute is not None and gate.requests_micro < buckets.MICRO:
-        missing = (buckets.MICRO - gate.requests_micro) / buckets.MICRO
-        seconds = max(seconds, missing * 60 / gate.requests_per_minute)
-    ready = now + timedelta(seconds=min(seconds, buckets.LONGEST_WAIT_SECONDS))
-    return ready if gate.blocked_until is None else max(ready, gate.blocked_until)
+    pool = PoolPlan(gate, now)
+    pool.urgent_waits = True
+    return pool.opens_at(units, urgency, client_id)

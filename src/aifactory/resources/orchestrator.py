@@ -130,7 +130,7 @@ async def _check_room(tx: Tx, found: Estimate) -> None:
     quotas = await quotas_of(tx, found.client_id)
     for need in estimates.pool_needs(found, await tick_queries.read_pools(tx), tx.now):
         if need.available_at is None or need.available_at > until:
-            why = need.obstacle or "low"
+            why = (need.obstacle or "low").replace("_", " ")
             raise Refused("pool", f"Pool {need.gate.pool} is {why}: it can't start this within a minute.")
         for quota in quotas:
             if quota.pool == need.gate.pool and quota.lacks(need.largest_job_units, until):

@@ -26,7 +26,7 @@ from aifactory.resources.admission import Admission
 from aifactory.resources.gates import Decision, Gate, Head, Lane, Snapshot, Start, UsageChange, Wait
 from aifactory.resources.interface import Hop, Urgency
 from aifactory.resources.pool_plan import PoolPlan
-from aifactory.resources.scores import URGENCY_POINTS, waiting_points
+from aifactory.resources.scores import URGENCY_POINTS, Parts, waiting_points
 from aifactory.resources.usage_plan import Standing, UsagePlan
 
 GUARD_EVERY = 20
@@ -92,6 +92,7 @@ class Plan:
                 pool.heaps.setdefault(lane.queue, []).append((self._key(lane), lane_id))
             for heap in pool.heaps.values():
                 heapq.heapify(heap)
+            pool.heaps = dict(sorted(pool.heaps.items(), key=lambda one: self.snapshot.queues[one[0]].rank))
         self._find_big_jobs()
         return changes
 
@@ -113,23 +114,28 @@ class Plan:
 
     def score(self, lane: Lane) -> float:
         """Return the published score of a lane's head, 0 to 100."""
-        standing = self.standing[lane.id]
-        waited = waiting_points(self.snapshot.queues[lane.queue], self._head(lane).aged_from, self.now)
-        return standing.points + URGENCY_POINTS[lane.urgency] + waited + standing.fairness
+        return sum(self.parts(lane, self.head(lane).aged_from, self.standing[lane.id]))
+
+    def parts(self, lane: Lane, aged_from: datetime, standing: Standing) -> Parts:
+        """Return what makes the score of a lane's job that has aged since ``aged_from``."""
+        waited = waiting_points(self.snapshot.queues[lane.queue], aged_from, self.now)
+        return standing.points, URGENCY_POINTS[lane.urgency], waited, standing.fairness
 
     def _key(self, lane: Lane) -> tuple[float, ...]:
         """Order lanes of one queue, best first; grows with the client's usage, so with its starts here."""
-        head, standing = self._head(lane), self.standing[lane.id]
+        head, standing = self.head(lane), self.standing[lane.id]
         self.keyed_at[lane.id] = standing.starts
         tail = (-self.score(lane), head.aged_from.timestamp(), head.seq)
         if self.snapshot.queues[lane.queue].policy == "fair":
             return (standing.per_weight, *tail)
         return tail
 
-    def _head(self, lane: Lane) -> Head:
+    def head(self, lane: Lane) -> Head:
+        """Return the lane's next head that has not been started."""
         return lane.heads[self.position[lane.id]]
 
-    def _exhausted(self, lane: Lane) -> bool:
+    def exhausted(self, lane: Lane) -> bool:
+        """Whether all loaded heads of a lane have been started."""
         return self.position[lane.id] >= len(lane.heads)
 
     # Granting.
@@ -143,28 +149,29 @@ class Plan:
         if (pool.start_seq + 1) % GUARD_EVERY == 0 and (guarded := self._guarded(pool)):
             self._start(pool, guarded, by="guard")
             return True
-        open_queues = [queue for queue in list(pool.heaps) if self._best(pool, queue)]
-        if not open_queues:
+        if (picked := self._pick(pool)) is None:
             return False
-        queue, by = self._pick_queue(pool, open_queues)
-        lane = self._best(pool, queue)
-        assert lane is not None
-        heapq.heappop(pool.heaps[queue])
+        lane, by = picked
+        heapq.heappop(pool.heaps[lane.queue])
         self._start(pool, lane, by=by)
         return True
 
-    def _pick_queue(self, pool: PoolPlan, open_queues: list[str]) -> tuple[str, str]:
-        """Return the queue furthest below its share, else the top one; immediate may not take over half."""
+    def _pick(self, pool: PoolPlan) -> tuple[Lane, str] | None:
+        """Return the best lane of the queue furthest below its share, else of the top one, and why.
+
+        Only queues that can start something count. Immediate may not take over half of the starts from them.
+        """
         gates = self.snapshot.queues
-        ranked = sorted(open_queues, key=lambda queue: gates[queue].rank)
-        behind = pool.behind_share({queue: gates[queue].share_percent for queue in ranked})
-        furthest = max(ranked, key=behind.__getitem__)
-        if behind[furthest] > 0:
-            return furthest, "share"
-        top = ranked[0]
-        if len(ranked) > 1 and gates[top].rank == 0 and pool.mostly(top):
-            top = ranked[1]
-        return top, gates[top].policy
+        behind = pool.behind_share({queue: gates[queue].share_percent for queue in pool.heaps})
+        short = [queue for queue in pool.heaps if behind[queue] > 0]
+        for queue in sorted(short, key=behind.__getitem__, reverse=True):
+            if lane := self._best(pool, queue):
+                return lane, "share"
+        startable = (lane for queue in pool.heaps if (lane := self._best(pool, queue)))
+        top = next(startable, None)
+        if top and gates[top.queue].rank == 0 and pool.mostly(top.queue):
+            top = next(startable, top)
+        return (top, gates[top.queue].policy) if top else None
 
     def _best(self, pool: PoolPlan, queue: str) -> Lane | None:
         """Return the best startable lane of a queue, on top of its heap; drop the closed ones above it."""
@@ -172,13 +179,13 @@ class Plan:
         while heap:
             lane_id = heap[0][1]
             lane = self.lanes[lane_id]
-            if lane_id in self.closed or self._exhausted(lane):
+            if lane_id in self.closed or self.exhausted(lane):
                 heapq.heappop(heap)
                 continue
             if self.keyed_at[lane_id] != self.standing[lane_id].starts:
                 heapq.heapreplace(heap, (self._key(lane), lane_id))
                 continue
-            if wait := self._blocked(lane):
+            if wait := self.blocked(lane):
                 self.closed[lane_id] = wait
                 heapq.heappop(heap)
                 continue
@@ -187,35 +194,37 @@ class Plan:
 
     def _guarded(self, pool: PoolPlan) -> Lane | None:
         """Return the oldest startable head of the client served longest ago; note big jobs on the way."""
-
-        def turn(lane: Lane) -> tuple[int, datetime, int]:
-            head = self._head(lane)
-            return self.standing[lane.id].last_start_seq, head.aged_from, head.seq
-
         lanes = [self.lanes[lane_id] for lane_id in pool.lane_ids]
-        for lane in sorted((lane for lane in lanes if not self._exhausted(lane)), key=turn):
-            wait = self.closed.get(lane.id) or self._blocked(lane)
+        turns = [
+            (self.standing[lane.id].last_start_seq, head.aged_from, head.seq, lane.id)
+            for lane in lanes
+            if not self.exhausted(lane) and (head := self.head(lane))
+        ]
+        heapq.heapify(turns)  # hardly ever more than the first few are looked at
+        while turns:
+            lane = self.lanes[heapq.heappop(turns)[-1]]
+            wait = self.closed.get(lane.id) or self.blocked(lane)
             if wait is None:
                 return lane
             if wait.gate is Gate.UNITS and wait.pool is not None:
                 self._note_big_job(self.pools[wait.pool], lane)
         return None
 
-    def _blocked(self, lane: Lane) -> Wait | None:
-        """Return the first closed gate of a lane's head."""
-        wait = self.admission.blocked(lane, self._head(lane), self.hop_of[lane.id])
+    def blocked(self, lane: Lane) -> Wait | None:
+        """Return the first closed gate of a lane's next head, after what has been started."""
+        wait = self.admission.blocked(lane, self.head(lane), self.hop_of[lane.id])
         return wait or self._behind_big_job(lane)
 
     def _start(self, pool: PoolPlan, lane: Lane, *, by: str) -> None:
         """Charge every gate and move the lane to its next head."""
-        head, hop = self._head(lane), self.hop_of[lane.id]
+        head, hop = self.head(lane), self.hop_of[lane.id]
         self.seq += 1
         self.starts.append(Start(lane=lane, head=head, hop=hop, seq=self.seq, by=by))
         self.admission.take(lane, head, hop)
         pool.note_start(self.seq, lane.queue)
         self.standing[lane.id].charge(head.units, self.seq)
         self.position[lane.id] += 1
-        if self._exhausted(lane):
+        if self.exhausted(lane):
             if not lane.complete and self.admission.slots[lane.local] > 0:
                 self.dry.append(lane.id)
         elif by != "guard":  # which leaves the lane in its heap
@@ -231,7 +240,7 @@ class Plan:
         remembered = {pool.big_job_id for pool in self.pools.values()} - {None}
         if not remembered:
             return
-        heads = {self._head(self.lanes[lane_id]).job_id: lane_id for lane_id in self.hop_of}
+        heads = {self.head(self.lanes[lane_id]).job_id: lane_id for lane_id in self.hop_of}
         for name, pool in self.pools.items():
             lane = self.lanes.get(heads.get(pool.big_job_id, -1)) if pool.big_job_id else None
             if lane is not None and self._draws_on(lane, name) and self._may_be_big(pool, lane):
@@ -245,12 +254,12 @@ class Plan:
     def _may_be_big(self, pool: PoolPlan, lane: Lane) -> bool:
         """Whether holding others up in a pool would bring a head its units."""
         fills = pool.gate.refill_per_second > 0
-        return fills and self.admission.can_ever_start(lane, self._head(lane), self.hop_of[lane.id])
+        return fills and self.admission.can_ever_start(lane, self.head(lane), self.hop_of[lane.id])
 
     def _note_big_job(self, pool: PoolPlan, lane: Lane) -> None:
         """Make a head that lacks a pool's units that pool's big job, if it has none."""
         if pool.big_job_id is None and self._may_be_big(pool, lane):
-            pool.remember(self._head(lane).job_id, self.score(lane))
+            pool.remember(self.head(lane).job_id, self.score(lane))
 
     def _behind_big_job(self, lane: Lane) -> Wait | None:
         """Return the wait behind a big job of a pool that the lane draws on.
@@ -258,7 +267,7 @@ class Plan:
         A big job of one pool is held up by an older one of another pool, never by a younger: two that need
         the same pools must not wait for each other.
         """
-        job_id = self._head(lane).job_id
+        job_id = self.head(lane).job_id
         for name in (self.hop_of[lane.id].pool, *lane.further_pools):
             pool = self.pools[name]
             since = pool.big_job_since
@@ -278,7 +287,7 @@ class Plan:
 
     def _is_older(self, lane: Lane, other: tuple[datetime, str]) -> bool:
         """Whether a lane's head is itself a big job, remembered before another one."""
-        job_id = self._head(lane).job_id
+        job_id = self.head(lane).job_id
         own = [
             (pool.big_job_since, name)
             for name, pool in self.pools.items()
@@ -296,5 +305,5 @@ class Plan:
                 self._push(self.pools[self.hop_of[lane_id].pool], lane)
 
     def _close(self, lane: Lane, gate: Gate, opens_at: datetime | None = None) -> None:
-        head = self._head(lane)
+        head = self.head(lane)
         self.closed[lane.id] = Wait(lane_id=lane.id, job_id=head.job_id, gate=gate, opens_at=opens_at)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import msgspec
+
 from aifactory.resources import buckets
 from aifactory.resources.gates import BigJob, PoolGate
 from aifactory.resources.interface import Urgency
@@ -13,8 +15,18 @@ RECENT_STARTS = 100
 RESERVE_LENT_AFTER = timedelta(seconds=60)
 
 
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """When a pool could start a job if nothing else did; ``at`` None: not as things are, for ``obstacle``.
+
+    Obstacles: ``paused``, ``dedicated`` (to another client), ``too_small``, ``not_refilled``.
+    """
+
+    at: datetime | None = None
+    obstacle: str | None = None
+
+
 class PoolPlan:
-    """A pool at work. ``heaps`` are the lanes whose hop draws on it, best first, by queue.
+    """A pool at work. ``heaps`` are the lanes whose hop draws on it, best first, by queue, top queue first.
 
     The reserve is lent to all after a minute without urgent work, started or waiting; the first urgent job
     that waits ends that, and the pool has its reserve back after ``buckets.recall_seconds`` at most.
@@ -39,6 +51,26 @@ class PoolPlan:
         self.big_job_id: UUID | None = gate.big_job_id
         self.big_job_since = gate.big_job_since
         self.big_job_score: float | None = None
+
+    # When.
+
+    def closed_to(self, client_id: UUID) -> str | None:
+        """Return why a client's work may not use the pool at all, until an operator changes that."""
+        if self.gate.paused:
+            return "paused"
+        return "dedicated" if self.gate.dedicated_client_id not in (None, client_id) else None
+
+    def opens_at(self, units: int, urgency: Urgency, client_id: UUID) -> Opening:
+        """Return when the pool could start a job, if nothing else took anything from it."""
+        if obstacle := self.closed_to(client_id):
+            return Opening(obstacle=obstacle)
+        enough = self.now
+        if self.lacks(units, urgency):
+            at = self.units_at(units, urgency)
+            if at is None:
+                return Opening(obstacle="not_refilled" if self.can_hold(units, urgency) else "too_small")
+            enough = at
+        return Opening(at=max(enough, self.request_at() or self.now, self.gate.blocked_until or self.now))
 
     # Units and request slots.
 

@@ -12,54 +12,35 @@ import msgspec
 
 from aifactory.resources.admission import Admission
 from aifactory.resources.buckets import MICRO
+from aifactory.resources.gate_words import Asked, Closed, Fleet, closed, no_hop, scheduler_off
 from aifactory.resources.gates import Gate, Head, Lane, Snapshot, Wait, WorkerGate
 from aifactory.resources.interface import Hop
 
 _MOST_GATES = 50
 _K = TypeVar("_K")
 
-_WORDS = {
-    Gate.SCHEDULER_OFF: "The operator has stopped the scheduler.",
-    Gate.QUEUE_PAUSED: "The operator has paused the queue {queue}.",
-    Gate.CLIENT_SUSPENDED: "The operator has suspended this client.",
-    Gate.CLIENT_CAP: "As many jobs of this client run as may.",
-    Gate.WORKER_PAUSED: "The worker {worker} is not active.",
-    Gate.WORKER_CAP: "As many jobs run on the worker {worker} as may.",
-    Gate.NO_HOP: "None of its models can be called now: a pool is paused, or a provider is not reachable.",
-    Gate.UNITS: "Pool {pool} has too few units free.",
-    Gate.REQUESTS: "Pool {pool} has had its requests for this minute.",
-    Gate.QUOTA: "The quota of pool {pool} for this period does not allow it.",
-    Gate.SLOTS: "All processes are busy, or none runs.",
-}
-
-
-class Closed(msgspec.Struct, frozen=True, kw_only=True):
-    """A closed gate: what a start needs there, what there is, and when it may open, if anybody can say."""
-
-    gate: Gate
-    detail: str
-    pool: str | None = None
-    needed: int | None = None
-    available: int | None = None
-    opens_at: datetime | None = None
-
 
 def closed_gates(
-    snapshot: Snapshot, lane: Lane, head: Head, now: datetime, *, urgent: Collection[str] = ()
-) -> list[Closed]:
-    """Return every gate that keeps a head now; none: it could start. ``urgent``: pools with urgent work."""
-    return list(_closed_gates(snapshot, lane, head, now, urgent))
-
-
-def _closed_gates(
-    snapshot: Snapshot, lane: Lane, head: Head, now: datetime, urgent: Collection[str]
+    snapshot: Snapshot,
+    lane: Lane,
+    head: Head,
+    now: datetime,
+    *,
+    urgent: Collection[str] = (),
+    fleet: Fleet | None = None,
+    zone: str = "UTC",
 ) -> Iterator[Closed]:
+    """Yield every gate that keeps a head now; none: it could start.
+
+    ``urgent``: pools with urgent work. ``zone``: the client's, in which its quotas are told.
+    """
     if not snapshot.enabled:
-        yield _told(Gate.SCHEDULER_OFF, lane)
-    hop, opens_at = Admission(snapshot, now).choose_hop(lane)
+        yield scheduler_off()
+    admission = Admission(snapshot, now)
+    hop, opens_at = admission.choose_hop(lane)
     if hop is None:
         hop = lane.hops[0]
-        yield _told(Gate.NO_HOP, lane, pool=hop.pool, opens_at=opens_at)
+        yield no_hop(admission, lane, opens_at)
         snapshot = _reachable(snapshot, lane)
     for _ in range(_MOST_GATES):
         admission = Admission(snapshot, now)
@@ -69,54 +50,10 @@ def _closed_gates(
         wait = admission.blocked(lane, head, hop)
         if wait is None:
             return
-        yield _explained(admission, lane, head, hop, wait)
-        snapshot = _opened(snapshot, lane, head, hop, wait)
-
-
-def _explained(admission: Admission, lane: Lane, head: Head, hop: Hop, wait: Wait) -> Closed:
-    """Say what a start needs at a closed gate and what there is."""
-    needed: int | None = 1
-    available: int | None = None
-    snapshot, pool = admission.snapshot, wait.pool
-    if wait.gate is Gate.CLIENT_CAP:
-        client = admission.clients[lane.client_id]
-        available = client.max_running - client.running
-    elif wait.gate is Gate.WORKER_CAP:
-        worker = snapshot.workers[lane.worker]
-        available = (worker.max_running or 0) - worker.running
-    elif wait.gate is Gate.SLOTS:
-        available = admission.slots[lane.local]
-    elif wait.gate is Gate.REQUESTS and pool is not None:
-        available = admission.pools[pool].requests_micro // MICRO
-    elif wait.gate in (Gate.UNITS, Gate.QUOTA) and pool is not None:
-        needed = lane.draws(head, hop)[pool]
-        quotas = snapshot.quotas.get((lane.client_id, pool), ())
-        plan = admission.pools[pool]
-        available = (
-            (plan.level_micro - plan.floor_micro(lane.urgency)) // MICRO
-            if wait.gate is Gate.UNITS
-            else min(quota.units_limit - quota.units_used for quota in quotas)
+        yield closed(
+            Asked(admission=admission, lane=lane, head=head, hop=hop, wait=wait, fleet=fleet, zone=zone)
         )
-    else:
-        needed = None
-    return _told(
-        wait.gate,
-        lane,
-        pool=pool,
-        needed=needed,
-        available=None if available is None else max(0, available),
-        opens_at=wait.opens_at,
-    )
-
-
-def _told(gate: Gate, lane: Lane, *, pool: str | None = None, **figures: Any) -> Closed:
-    words = _WORDS.get(gate, "This gate is closed.")
-    return Closed(
-        gate=gate,
-        detail=words.format(queue=lane.queue, worker=lane.worker, pool=pool),
-        pool=pool,
-        **figures,
-    )
+        snapshot = _opened(snapshot, lane, head, hop, wait)
 
 
 # A snapshot in which one gate is open.

@@ -15,6 +15,10 @@ USAGE_HALF_LIFE_SECONDS = 3600.0
 URGENCY_POINTS = {Urgency.LOW: 0, Urgency.NORMAL: 10, Urgency.HIGH: 20, Urgency.URGENT: 30}
 
 
+Parts = tuple[float, float, float, float]
+"""The four parts of a score, as they are published: of the tier, the urgency, the wait, the fairness."""
+
+
 def decayed(usage: float, seconds: float) -> float:
     """Return usage after some time: it halves every hour."""
     return usage * math.pow(0.5, max(0.0, seconds) / USAGE_HALF_LIFE_SECONDS)

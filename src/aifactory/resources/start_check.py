@@ -1,22 +1,19 @@
 """Whether a request could be taken and start now, by the scheduler's own rules: all that is in its way."""
 
-import os
 from collections.abc import Iterator
 from datetime import datetime
-
-import msgspec
 
 from aifactory.kernel.db import Tx
 from aifactory.kernel.ids import new_id
 from aifactory.resources.availability_schemas import BlockedBy
-from aifactory.resources.gates import Head, Lane, Snapshot
+from aifactory.resources.gate_words import Closed
+from aifactory.resources.gates import Head, Lane
 from aifactory.resources.interface import Estimate, NewExecution, PricedLine
 from aifactory.resources.off_peak import OffPeak
-from aifactory.resources.queries import availability, control_edit, snapshot
-from aifactory.resources.queries import tick as tick_queries
-from aifactory.resources.queries.tick import Control
-from aifactory.resources.room import Closed, closed_gates
-from aifactory.resources.submission import QUEUE_OF
+from aifactory.resources.queries import availability, control_edit
+from aifactory.resources.queries.fleet_snapshot import load_fleet
+from aifactory.resources.room import closed_gates
+from aifactory.resources.terms import QUEUE_OF
 
 
 async def blocked_by(tx: Tx, new: NewExecution, found: Estimate, off_peak: OffPeak) -> list[BlockedBy]:
@@ -65,11 +62,20 @@ async def _closed(tx: Tx, new: NewExecution, found: Estimate, due_at: datetime) 
         for priced in stage.lines
         for lane in [_lane(new, stage.worker, queue, priced, tx.now)]
     ]
-    now_there = await _snapshot(tx, [lane for _, _, lane in steps])
+    there = await load_fleet(tx, [lane for _, _, lane in steps])
+    terms = await availability.client_terms(tx, new.client_id)
     urgent = await control_edit.pools_with_urgent_work(tx)
     gates: dict[tuple[str, str | None], BlockedBy] = {}
     for kind, first, lane in steps:
-        for gate in closed_gates(now_there, lane, lane.heads[0], tx.now, urgent=urgent):
+        for gate in closed_gates(
+            there.snapshot,
+            lane,
+            lane.heads[0],
+            tx.now,
+            urgent=urgent,
+            fleet=there.fleet,
+            zone=terms["time_zone"],
+        ):
             key = gate.gate.value, gate.pool
             gates[key] = _merged(gates.get(key), gate, kind, first=first)
     return list(gates.values())
@@ -108,22 +114,3 @@ def _lane(new: NewExecution, worker: str, queue: str, priced: PricedLine, now: d
         heads=(head,),
         complete=True,
     )
-
-
-async def _snapshot(tx: Tx, lanes: list[Lane]) -> Snapshot:
-    """Load the gates as a tick does, for the fleet: whichever process has slots and a provider's key."""
-    free = await availability.free_slots(tx)
-    loaded = await snapshot.load_snapshot(
-        tx,
-        lanes=lanes,
-        pools={gate.pool: gate for gate, _ in await tick_queries.read_pools(tx)},
-        control=Control(enabled=free.enabled, start_seq=0, lanes=len(lanes), has_quotas=True),
-        slots=free.slots,
-        local_slots=free.local_slots,
-        idle=True,
-        environ=os.environ,
-    )
-    providers = {
-        name: msgspec.structs.replace(gate, here=True) for name, gate in loaded.providers.items()
-    }  # the price was found with models whose key some process has
-    return msgspec.structs.replace(loaded, lanes=(), providers=providers)

@@ -14,15 +14,16 @@ NO_USAGE = UsageGate()
 class Standing:
     """A client in a pool where it is active: its usage, charged at once with every start, and its turn.
 
-    ``fair_share`` is weight ÷ Σ weights × Σ usage of the pool's active clients, as the plan began.
+    ``fair_share`` is weight ÷ Σ weights × Σ usage of the pool's active clients, as the plan began;
+    ``usage_before`` is the usage then.
     """
 
-    __slots__ = ("fair_share", "last_start_seq", "points", "starts", "usage", "weight")
+    __slots__ = ("fair_share", "last_start_seq", "points", "starts", "usage", "usage_before", "weight")
 
     def __init__(self, client: ClientGate, usage: float, last_start_seq: int) -> None:
         self.points = client.points
         self.weight = client.weight
-        self.usage = usage
+        self.usage = self.usage_before = usage
         self.last_start_seq = last_start_seq
         self.fair_share = 0.0
         self.starts = 0
@@ -80,6 +81,20 @@ class UsagePlan:
             if gate.running and pool in self.snapshot.pools and client_id in self.clients:
                 active.setdefault(pool, {})[client_id] = None
         return active
+
+    def standing(self, client_id: UUID, pool: str) -> Standing:
+        """Return a client's standing as the plan began; where it is not active, as if it came there now."""
+        client, gate = self.clients[client_id], self.snapshot.usage.get((client_id, pool), NO_USAGE)
+        if known := self.standings.get((client_id, pool)):
+            found = Standing(client, known.usage_before, gate.last_start_seq)
+            found.fair_share = known.fair_share
+            return found
+        there = [one for (_, name), one in self.standings.items() if name == pool]
+        least = min((one.usage_before / one.weight for one in there), default=0.0)
+        found = Standing(client, max(gate.usage, client.weight * least), gate.last_start_seq)
+        total = math.fsum([found.usage, *(one.usage_before for one in there)])
+        found.fair_share = found.weight / (found.weight + sum(one.weight for one in there)) * total
+        return found
 
     def _activate(self, pool: str, clients: list[UUID]) -> Iterator[UsageChange]:
         weights = {client: self.clients[client].weight for client in clients}

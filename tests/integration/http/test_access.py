@@ -173,6 +173,7 @@ TABLE = [
     case("GET", "/api/data/{data_id}", "404 200 200 200 200 200"),
     case("DELETE", "/api/data/{data_id}", "404 403 403 204 404 404"),
     case("GET", "/api/queue/status", "200 200 200 200 200 200"),
+    case("GET", "/api/queue/position/{execution_id}", "404 200 200 200 200 200"),
     case("GET", "/status", "200 200 200 200 200 200"),
     case("GET", "/api/budgets", "200 200 403 200 200 200"),
     case("GET", "/clients/{client_id}/budgets", "404 200 403 200 200 200"),

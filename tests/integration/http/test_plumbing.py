@@ -31,6 +31,7 @@ NO_MONEY = {"accept", "estimatedHours", "max", "meanScore", "min", "qualityScore
     "threshold",
     "value",
     "weight",
+    *("tier", "urgency", "waiting", "fairness", "usagePerWeight"),  # of a priority
 }
 
 

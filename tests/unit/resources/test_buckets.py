@@ -10,7 +10,7 @@ from aifactory.resources.buckets import (
     recall_seconds,
     refilled,
     refilled_requests,
-    seconds_until,
+    seconds_to_reach,
     until_request,
 )
 
@@ -45,12 +45,12 @@ def test_the_reserve_is_recalled_within_its_size_over_the_refill() -> None:
 
 @given(st.integers(-(10**12), 10**12), st.integers(0, 10**6), st.integers(1, 10**5))
 def test_the_wait_for_units_ends_when_they_are_there(level: int, needed: int, rate: int) -> None:
-    seconds = seconds_until(level, needed_units=needed, refill_per_second=rate)
+    seconds = seconds_to_reach(level, needed_micro=needed * MICRO, refill_per_second=rate)
     assert seconds is not None
     then = START + timedelta(seconds=seconds) + timedelta(microseconds=1)
     assert refilled(level, capacity=10**12, refill_per_second=rate, since=START, now=then) >= needed * MICRO
 
 
 def test_a_bucket_without_refill_never_gets_what_it_lacks() -> None:
-    assert seconds_until(0, needed_units=1, refill_per_second=0) is None
-    assert seconds_until(MICRO, needed_units=1, refill_per_second=0) == 0
+    assert seconds_to_reach(0, needed_micro=MICRO, refill_per_second=0) is None
+    assert seconds_to_reach(MICRO, needed_micro=MICRO, refill_per_second=0) == 0

@@ -23,8 +23,9 @@ from tests.unit.resources.snapshots import (
     snapshot,
 )
 
+from aifactory.kernel.ids import ClientId
 from aifactory.resources.buckets import MICRO
-from aifactory.resources.estimates import available_at
+from aifactory.resources.estimates import promised_opening
 from aifactory.resources.gates import Decision, Gate, Snapshot, UsageGate, WorkerGate
 from aifactory.resources.interface import Urgency
 from aifactory.resources.policy import Plan, plan
@@ -240,7 +241,7 @@ def test_a_pool_may_need_longer_than_dates_go() -> None:
     slow = pool(capacity=10**12, refill_per_second=1, level_micro=-(10**12) * MICRO)
     decision = plan(snapshot(ONE, pools=[slow]), NOW)
     assert gates(decision) == {1: Gate.UNITS}
-    assert available_at(slow, 10, Urgency.NORMAL, NOW) is not None
+    assert promised_opening(slow, 10, Urgency.NORMAL, ClientId(client_id(0)), NOW).at is not None
 
 
 def test_the_reserve_is_for_urgent_work_and_lent_after_a_minute_without() -> None:

@@ -17,15 +17,16 @@ from tests.unit.resources.snapshots import (
 )
 
 from aifactory.resources import policy
+from aifactory.resources.gate_words import Closed, Obstacle
 from aifactory.resources.gates import Gate, Lane, Snapshot, WorkerGate
 from aifactory.resources.interface import Hop, Urgency
-from aifactory.resources.room import Closed, closed_gates
+from aifactory.resources.room import closed_gates
 
 MICRO = 1_000_000
 
 
-def closed(there: Snapshot, one: Lane, **options: object) -> dict[Gate, Closed]:
-    found = closed_gates(there, one, one.heads[0], NOW, **options)  # type: ignore[arg-type]
+def closed(there: Snapshot, one: Lane, **options: object) -> dict[Gate | Obstacle, Closed]:
+    found = list(closed_gates(there, one, one.heads[0], NOW, **options))  # type: ignore[arg-type]
     assert len({(gate.gate, gate.pool) for gate in found}) == len(found)
     return {gate.gate: gate for gate in found}
 

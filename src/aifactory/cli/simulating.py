@@ -137,7 +137,12 @@ def _read(file: Path | None) -> "Workload":
     if file.stat().st_size > _LARGEST:
         raise BadWorkload(f"This is larger than {_LARGEST // _MEGABYTE:,} MB.")
     try:
-        return described(file.read_text()) if file.suffix == ".toml" else recorded(file.read_bytes())
+        if file.suffix == ".toml":
+            return described(file.read_text())
+        lines = file.read_bytes()
+        if not lines.startswith(b"{"):
+            raise BadWorkload("This is neither a workload (.toml) nor a record of --record-to.")
+        return recorded(lines)
     except UnicodeDecodeError as error:
         raise BadWorkload("This is no text in UTF-8.") from error
 

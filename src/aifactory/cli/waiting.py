@@ -38,7 +38,7 @@ def lines_of(found: Position) -> list[str]:
         parts = f"tier {score.tier:g} + urgency {score.urgency:g} + waiting {score.waiting:g}"
         lines.append(f"priority: {score.score:g} = {parts} + fairness {score.fairness:g}")
     if found.waits and found.estimated_start:
-        at = f"{found.estimated_start.astimezone():%Y-%m-%d %H:%M:%S}"
+        at = f"{found.estimated_start.astimezone():%Y-%m-%d %H:%M:%S %Z}"
         latest = found.latest_start
         lines.append(
             f"starts: about {at}" + (f", at the latest {latest.astimezone():%H:%M:%S}" if latest else "")

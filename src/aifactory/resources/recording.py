@@ -146,7 +146,7 @@ class _Writer:
         )
 
     def _attempts(self, rows: list[Any], hops: tuple[Hop, ...]) -> Iterator[RecordedAttempt]:
-        for row, later in zip(rows, [*rows[1:], None], strict=True):
+        for number, row in enumerate(rows, start=1):
             hop = Hop(provider=row["provider"], model=row["model"], pool=row["pool"])
             usage, price = msgspec.convert((row["usage"], row["price"]), tuple[Usage | None, Price | None])
             ended = row["finished_at"]
@@ -154,7 +154,7 @@ class _Writer:
                 began=self._seconds(row["started_at"]),
                 seconds=None if ended is None else max(0.0, (ended - row["started_at"]).total_seconds()),
                 hop=hops.index(hop) if hop in hops else len(hops),
-                retry_seconds=None if later is None else _pause(row["attempt"]),
+                retry_seconds=None if number == len(rows) else _pause(row["attempt"]),
                 usage=None if usage is None else _figures(usage),
                 price=None if price is None else _figures(price),
             )

@@ -44,5 +44,11 @@ async def test_a_short_run_is_recorded_whole_and_its_replay_costs_and_runs_the_s
     )
 
     assert report_of(play(recorded(text))).unfinished == 0
+    async with database.begin() as tx:  # one that was cancelled before its turn had no attempt
+        await tx.raw.execute(
+            "DELETE FROM job_attempts WHERE job_id IN (SELECT id FROM jobs ORDER BY id DESC LIMIT 1)"
+        )
+    lines = await recording.record(database, began, utc_now())
+    assert report_of(play(recorded(b"\n".join(lines)))).unfinished == 0
     earlier = await recording.record(database, began - timedelta(days=2), began - timedelta(days=1))
     assert len(earlier) == 1, "only the ground"

@@ -32,6 +32,6 @@ def test_why_tells_gate_place_priority_and_start_and_of_ended_work_its_state() -
         "position: about 1,042 in the pool a",
         "priority: 41.5 = tier 20 + urgency 10 + waiting 4 + fairness 7.5",
     ]
-    assert lines[4].startswith(f"starts: about {at.astimezone():%Y-%m-%d %H:%M:%S}, at the latest")
+    assert lines[4].startswith(f"starts: about {at.astimezone():%Y-%m-%d %H:%M:%S %Z}, at the latest")
     ended = msgspec.convert({"id": "exec_1", "requestId": "req_1", "state": "succeeded"}, Position)
     assert lines_of(ended) == ["exec_1 succeeded"]

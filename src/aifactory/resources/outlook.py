@@ -87,7 +87,7 @@ class Outlooks:
             began = time.perf_counter()
             going = forecast.step()
             spent += time.perf_counter() - began
-        self._forecast_for = FRESH_FOR and max(FRESH_FOR, timedelta(seconds=spent / MOST_DUTY))
+        self._forecast_for = max(FRESH_FOR, timedelta(seconds=spent / MOST_DUTY))
         return forecast
 
     async def _load(self, *, whole: bool) -> tuple[FleetSnapshot, Known | None, datetime]:

@@ -1,5 +1,6 @@
 """Where an execution stands and why it waits, told over HTTP: every gate by its cause, every state."""
 
+import math
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,6 +21,7 @@ FAR = datetime.fromisoformat("2999-01-01T00:00:00Z")  # a pool as of then is not
 @pytest.fixture(autouse=True)
 def _always_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outlook, "FRESH_FOR", timedelta(0))
+    monkeypatch.setattr(outlook, "MOST_DUTY", math.inf)
 
 
 async def sql(world: World, statement: str, *values: Any) -> None:

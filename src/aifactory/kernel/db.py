@@ -130,18 +130,15 @@ class Tx:
         if rows:
             await self.raw.executemany(statement, rows)
 
-    async def execute_set(
-        self, statement: str, rows: Sequence[Mapping[str, Any]], *, key: str | None = None
-    ) -> None:
+    async def execute_set(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run a statement once over all rows, which it reads from ``json_to_recordset($1) AS n (…)``.
 
         A third of the server's work of ``execute_many``, half of ours; but rows are locked in no order.
-        ``key``: one of their names; its values are ``$2``. By ``id = ANY($2)`` an index is used whatever
-        the planner thinks of the sizes of tables; joined with rows alone it may read a table whole.
+        Joined by ``id = ANY(ARRAY[n.id])`` each row is a probe of an index whatever the planner thinks of
+        sizes: what is no plain equality can't be hashed, and so the table is not read whole.
         """
         if rows:
-            keys = () if key is None else ([row[key] for row in rows],)
-            await self.raw.execute(statement, encode_json(rows), *keys)
+            await self.raw.execute(statement, encode_json(rows))
 
     async def insert_rows(self, table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
         """Insert rows; many of them by COPY, which costs a round trip more and half of the work a row."""

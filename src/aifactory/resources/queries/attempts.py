@@ -85,7 +85,7 @@ async def record_ends(tx: Tx, books: Books) -> None:
             price = coalesce(n.price, a.price), cost_nano = n.cost_nano
         FROM json_to_recordset($1) AS n (job_id uuid, attempt smallint, token uuid, finished_at timestamptz,
             outcome text, usage jsonb, price jsonb, cost_nano bigint)
-        WHERE a.job_id = n.job_id AND a.attempt = n.attempt AND a.token = n.token AND a.job_id = ANY($2)
+        WHERE a.job_id = ANY(ARRAY[n.job_id]) AND a.attempt = n.attempt AND a.token = n.token
         """,
         [
             {
@@ -100,7 +100,6 @@ async def record_ends(tx: Tx, books: Books) -> None:
             }
             for end in books.attempts
         ],
-        key="job_id",
     )
 
 

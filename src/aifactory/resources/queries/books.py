@@ -135,7 +135,7 @@ async def _update_executions(tx: Tx, books: Books, new: set[ExecutionId]) -> Non
         FROM json_to_recordset($1) AS n (id uuid, state text, held_nano bigint, free_hold_nano bigint,
             spent_nano bigint, event_seq bigint, reasons jsonb, result jsonb, started_at timestamptz,
             finished_at timestamptz, jobs_done integer, jobs_total integer, releases bigint)
-        WHERE e.id = n.id AND e.id = ANY($2)
+        WHERE e.id = ANY(ARRAY[n.id])
         """,
         [
             {
@@ -156,7 +156,6 @@ async def _update_executions(tx: Tx, books: Books, new: set[ExecutionId]) -> Non
             for e in books.executions.values()
             if e.id not in new
         ],
-        key="id",
     )
 
 
@@ -172,10 +171,9 @@ async def _update_stages(tx: Tx, books: Books, new: set[ExecutionId]) -> None:
         """
         UPDATE stage_executions s SET open_jobs = n.open_jobs
         FROM json_to_recordset($1) AS n (id uuid, open_jobs integer)
-        WHERE s.id = n.id AND s.id = ANY($2)
+        WHERE s.id = ANY(ARRAY[n.id])
         """,
         [{"id": stage.id, "open_jobs": stage.open_jobs} for stage in counted],
-        key="id",
     )
     await tx.execute_set(
         """
@@ -184,7 +182,7 @@ async def _update_stages(tx: Tx, books: Books, new: set[ExecutionId]) -> None:
             finished_at = n.finished_at
         FROM json_to_recordset($1) AS n (id uuid, state text, phase text, open_jobs integer, inputs jsonb,
             outputs jsonb, reasons jsonb, started_at timestamptz, finished_at timestamptz)
-        WHERE s.id = n.id AND s.id = ANY($2)
+        WHERE s.id = ANY(ARRAY[n.id])
         """,
         [
             {
@@ -200,7 +198,6 @@ async def _update_stages(tx: Tx, books: Books, new: set[ExecutionId]) -> None:
             }
             for s in changed
         ],
-        key="id",
     )
 
 
@@ -210,8 +207,8 @@ async def _update_lines(tx: Tx, books: Books, new: set[ExecutionId]) -> None:
         UPDATE execution_lines l SET remaining = n.remaining
         FROM json_to_recordset($1)
             AS n (execution_id uuid, stage_ordinal smallint, kind text, remaining integer)
-        WHERE (l.execution_id, l.stage_ordinal, l.kind) = (n.execution_id, n.stage_ordinal, n.kind)
-            AND l.execution_id = ANY($2)
+        WHERE l.execution_id = ANY(ARRAY[n.execution_id]) AND l.stage_ordinal = n.stage_ordinal
+            AND l.kind = n.kind
         """,
         [
             {
@@ -223,7 +220,6 @@ async def _update_lines(tx: Tx, books: Books, new: set[ExecutionId]) -> None:
             for key, line in books.lines.items()
             if line.execution_id not in new and line.remaining != books.stored_remaining[key]
         ],
-        key="execution_id",
     )
 
 
@@ -236,7 +232,7 @@ async def _update_jobs(tx: Tx, books: Books) -> None:
         FROM json_to_recordset($1) AS n (id uuid, state text, attempt smallint, losses smallint,
             crashes smallint, route_id bigint, hold_nano bigint, cost_nano bigint, result jsonb, error jsonb,
             started_at timestamptz, finished_at timestamptz)
-        WHERE j.id = n.id AND j.id = ANY($2)
+        WHERE j.id = ANY(ARRAY[n.id])
         """,
         [
             {
@@ -256,7 +252,6 @@ async def _update_jobs(tx: Tx, books: Books) -> None:
             for j in books.jobs.values()
             if j.id not in books.new_jobs
         ],
-        key="id",
     )
 
 
@@ -296,7 +291,7 @@ async def _update_budgets(tx: Tx, books: Books) -> None:
             unfinished = b.unfinished + n.unfinished
         FROM json_to_recordset($1)
             AS n (id uuid, held_nano bigint, spent_nano bigint, unfinished integer)
-        WHERE b.id = n.id AND b.id = ANY($2)
+        WHERE b.id = ANY(ARRAY[n.id])
         """,
         [
             {
@@ -308,5 +303,4 @@ async def _update_budgets(tx: Tx, books: Books) -> None:
             for budget in books.budgets.values()
             if budget.held_change or budget.spent_change or budget.unfinished_change
         ],
-        key="id",
     )

@@ -50,14 +50,13 @@ async def tell(tx: Tx, executions: Collection[LockedExecution], events: Collecti
         UPDATE executions e SET state = n.state, event_seq = n.event_seq,
             started_at = coalesce(e.started_at, n.started_at)
         FROM json_to_recordset($1) AS n (id uuid, state text, event_seq bigint, started_at timestamptz)
-        WHERE e.id = n.id AND e.id = ANY($2)
+        WHERE e.id = ANY(ARRAY[n.id])
         """,
         [
             {"id": one.id, "state": one.state, "event_seq": one.event_seq, "started_at": tx.now}
             for one in executions
             if one.id in told
         ],
-        key="id",
     )
     await insert_events(tx, events)
 

@@ -168,14 +168,13 @@ async def correct_usage(tx: Tx, units: dict[tuple[ClientId, str], int]) -> None:
         """
         UPDATE client_pool_usage u SET usage = greatest(0, u.usage + n.change)
         FROM json_to_recordset($1) AS n (client_id uuid, pool text, change bigint)
-        WHERE u.client_id = n.client_id AND u.pool = n.pool AND u.client_id = ANY($2)
+        WHERE u.client_id = ANY(ARRAY[n.client_id]) AND u.pool = n.pool
         """,
         [
             {"client_id": client, "pool": pool, "change": change}
             for (client, pool), change in units.items()
             if change
         ],
-        key="client_id",
     )
 
 

@@ -204,14 +204,14 @@ def is_small(table: str) -> bool:
 
 
 def _compare(few: Sequence[Explained], many: Sequence[Explained]) -> Iterator[str]:
-    """Name what read much more with a longer queue."""
+    """Name what read much more with a longer queue, for as many keys."""
     before = {(one.work, one.sql, one.mode): one for one in few}
     for one in many:
         old = before.get((one.work, one.sql, one.mode))
         if old is None:
             continue
         rows, old_rows = rows_of(one), rows_of(old)
-        if rows > max(FEW_ROWS, MOST_GROWTH * old_rows):
+        if rows > max(FEW_ROWS, MOST_GROWTH * old_rows * one.keys / old.keys):
             yield f"{one.work}: {old_rows} rows become {rows}: {one.title}"
         if one.blocks > FEW_BLOCKS + MOST_GROWTH * old.blocks + BLOCKS_A_ROW * rows:
             yield f"{one.work}: {old.blocks} blocks become {one.blocks}: {one.title}"

@@ -29,12 +29,15 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explained(msgspec.Struct, frozen=True, kw_only=True):
-    """One statement under one kind of plan; ``blocks``: shared buffers that it touched."""
+    """One statement under one kind of plan; ``blocks``: shared buffers that it touched; ``keys``: how many
+    it was given in its longest list.
+    """
 
     work: str
     sql: str
     mode: str
     blocks: int
+    keys: int
     scans: tuple[Scan, ...]
 
     @property
@@ -79,11 +82,14 @@ class Watched(Database):
             return
         self._seen.add(sql)
         literals = await _literals(raw, sql, values)
+        keys = max((len(value) for value in values if isinstance(value, list | tuple)), default=1)
         for mode in MODES:
             plan = await _plan(raw, sql, literals, mode)
             blocks = plan.get("Shared Hit Blocks", 0) + plan.get("Shared Read Blocks", 0)
             scans = tuple(_scans(plan, self.tables_of_indexes))
-            self._found.append(Explained(work=work, sql=sql, mode=mode, blocks=blocks, scans=scans))
+            self._found.append(
+                Explained(work=work, sql=sql, mode=mode, blocks=blocks, keys=max(1, keys), scans=scans)
+            )
 
 
 class _Explaining:

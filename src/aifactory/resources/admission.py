@@ -139,6 +139,14 @@ class Admission:
         hop, opens_at = self.choose_hop(lane)
         return Gate.NO_HOP, self.now if hop else opens_at
 
+    def has_slots(self) -> bool:
+        """Whether anything more can be started at all."""
+        return any(left > 0 for left in self.slots.values())
+
+    def may_start(self, lane: Lane) -> bool:
+        """Whether a lane has a slot and no gate is closed to all of it, whatever its next head needs."""
+        return self.slots[lane.local] > 0 and self.lane_gate(lane) is None
+
     def lane_gate(self, lane: Lane) -> Gate | None:
         """Return the first gate that is closed for the whole lane, in every process."""
         client = self.clients[lane.client_id]

@@ -7,7 +7,7 @@ import msgspec
 import structlog
 
 from aifactory.kernel.errors import Invalid
-from aifactory.kernel.ids import DataId, text_id
+from aifactory.kernel.ids import DataId, StageId, text_id
 from aifactory.resources import flow
 from aifactory.resources.interface import (
     ExecutionState,
@@ -20,10 +20,11 @@ from aifactory.resources.interface import (
 from aifactory.resources.job_ends import JobEnds, WorkerRaised, is_transient
 from aifactory.resources.queries import books as book_queries
 from aifactory.resources.queries import references
-from aifactory.resources.records import ExecutionBook, StageBook
+from aifactory.resources.records import ExecutionBook, JobBook, StageBook
 
 log = structlog.get_logger()
 
+LOADED_TOGETHER = 1000
 _NO_NEXT_STEP = "The next step could not be planned."
 _FAILED_REASON = "The step that this result depends on failed."
 
@@ -36,6 +37,7 @@ class FanIn:
         self.books = jobs.books
         self.workers = jobs.workers
         self.jobs = jobs
+        self._ended: dict[StageId, list[JobBook]] = {}
 
     async def advance_stages(self) -> None:
         """Advance every touched stage that has no open job, and those that this opens: the only fan-in."""
@@ -73,8 +75,20 @@ class FanIn:
             log.exception("settle.advance_failed", stage_id=text_id("stage", stage.id), phase=stage.phase)
             return _failed("advance_error", _NO_NEXT_STEP)
 
+    async def _ended_before(self, stage: StageBook) -> list[JobBook]:
+        """Return the jobs of a stage that ended in other transactions; of the stages next in turn with it."""
+        if stage.id not in self._ended:
+            together, jobs = [stage.id], self.books.executions[stage.execution_id].jobs_total
+            for other in filter(self._is_due, self.books.stages.values()):
+                jobs += self.books.executions[other.execution_id].jobs_total
+                if jobs > LOADED_TOGETHER:
+                    break
+                together.append(other.id)
+            self._ended = await book_queries.ended_jobs(self.tx, together)
+        return self._ended[stage.id]
+
     async def _running_stage(self, stage: StageBook) -> RunningStage:
-        stored = {job.id: job for job in await book_queries.ended_jobs(self.tx, stage.id)}
+        stored = {job.id: job for job in await self._ended_before(stage)}
         for job in self.books.jobs.values():
             if job.stage_id == stage.id and job.finished_at is not None:
                 stored[job.id] = job

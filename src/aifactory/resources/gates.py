@@ -37,6 +37,11 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 1
     timeout_seconds: int = 120
 
+    @property
+    def place(self) -> tuple[datetime, int]:
+        """What a lane is ordered by."""
+        return self.aged_from, self.seq
+
 
 class Lane(msgspec.Struct, frozen=True, kw_only=True):
     """A lane with its loaded heads; ``complete`` when nothing is queued behind them."""

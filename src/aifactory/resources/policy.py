@@ -17,10 +17,16 @@ client's key in a heap only gets worse; that is what makes the lazy heaps exact.
 big job starts, the lanes that it held up are opened again. A lane keeps its hop for the whole plan: when the
 probe of a half-open provider has left, its other lanes wait for the next plan, which gives them their next
 hop.
+
+Lanes are loaded a few heads deep. Where one would have to be looked at further, a plan stops and can go on
+(``advance``, ``deepen``); what it has started by then stands.
 """
 
 import heapq
+from collections.abc import Iterable
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from aifactory.resources.admission import Admission
 from aifactory.resources.gates import Decision, Gate, Head, Lane, Snapshot, Start, UsageChange, Wait
@@ -37,6 +43,13 @@ BIG_JOB_HOLDS_ALL_AFTER = timedelta(minutes=10)
 def plan(snapshot: Snapshot, now: datetime) -> Decision:
     """Fill the free slots by priority within every gate; take all gates of a job or none."""
     return Plan(snapshot, now).decide()
+
+
+class _RanDry(Exception):
+    """A lane's next head must be looked at and isn't loaded."""
+
+    def __init__(self, lane_id: int) -> None:
+        self.lane_id = lane_id
 
 
 class Plan:
@@ -57,24 +70,59 @@ class Plan:
         self.seq = snapshot.start_seq
         self.starts: list[Start] = []
         self.dry: list[int] = []
+        self.changes: tuple[UsageChange, ...] | None = None
 
     def decide(self) -> Decision:
-        """Plan once."""
-        changes: tuple[UsageChange, ...] = ()
-        if self.snapshot.enabled:
-            changes = self.set_up()
-            while self._grant_somewhere():
-                pass
-        else:
+        """Plan to the end; a lane whose loaded heads don't reach starts no more, and is named ``dry``."""
+        while dry := self.advance():
+            self.dry.append(dry[0])
+        for lane_id in self.hop_of:
+            lane = self.lanes[lane_id]
+            if lane_id not in self.closed and not self.exhausted(lane) and (wait := self.blocked(lane)):
+                self.closed[lane_id] = wait
+        return self.decision()
+
+    def advance(self) -> list[int]:
+        """Start what can start, up to where a lane's next head must be looked at and is not loaded.
+
+        Returns that lane, and after it all others that have come to their end, to be loaded deeper and given
+        to ``deepen`` before going on; none when nothing more can start. What has been started by then is what
+        whole lanes would start.
+        """
+        if not self.snapshot.enabled:
             for lane in self.snapshot.lanes:
                 self._close(lane, Gate.SCHEDULER_OFF)
+            return []
+        if self.changes is None:
+            self.changes = self.set_up()
+        try:
+            while self.admission.has_slots() and self._grant_somewhere():
+                pass
+        except _RanDry as stop:
+            others = (lane for lane in self.lanes.values() if lane.id != stop.lane_id)
+            return [stop.lane_id, *(lane.id for lane in others if self.exhausted(lane) and not lane.complete)]
+        return []
+
+    def deepen(self, asked: Iterable[int], found: Iterable[Lane]) -> None:
+        """Go on with lanes loaded deeper, as far as they still exist; what is new at their front waits."""
+        deeper = {lane.id: lane for lane in found}
+        for lane_id in asked:
+            lane, there = self.lanes[lane_id], deeper.get(lane_id)
+            last = lane.heads[-1].place
+            behind = tuple(head for head in there.heads if head.place > last) if there else ()
+            complete = there is None or there.complete
+            self.lanes[lane_id] = replace(lane, heads=lane.heads + behind, complete=complete)
+            self.keyed_at[lane_id] = -1  # its key was made with an older head
+
+    def decision(self) -> Decision:
+        """Return what has been decided by now."""
         opening = (wait.opens_at for wait in self.closed.values() if wait.opens_at)
         return Decision(
             starts=tuple(self.starts),
             waits=tuple(self.closed.values()),
             next_wake=min(opening, default=None),
             dry=tuple(self.dry),
-            usage=changes,
+            usage=self.changes or (),
             big_jobs=tuple(filter(None, (pool.big_job_change() for pool in self.pools.values()))),
             urgent_pools=tuple(name for name, pool in self.pools.items() if pool.urgent_waits),
         )
@@ -131,12 +179,20 @@ class Plan:
         return tail
 
     def head(self, lane: Lane) -> Head:
-        """Return the lane's next head that has not been started."""
-        return lane.heads[self.position[lane.id]]
+        """Return the lane's next head; once all that are loaded have been started the last: none is older."""
+        return lane.heads[min(self.position[lane.id], len(lane.heads) - 1)]
 
     def exhausted(self, lane: Lane) -> bool:
         """Whether all loaded heads of a lane have been started."""
         return self.position[lane.id] >= len(lane.heads)
+
+    def _is_over(self, lane: Lane) -> bool:
+        """Whether a lane can start nothing more. Raises _RanDry when its next head must be loaded to tell."""
+        if not self.exhausted(lane):
+            return False
+        if lane.complete or lane.id in self.dry or not self.admission.may_start(lane):
+            return True
+        raise _RanDry(lane.id)
 
     # Granting.
 
@@ -179,11 +235,14 @@ class Plan:
         while heap:
             lane_id = heap[0][1]
             lane = self.lanes[lane_id]
-            if lane_id in self.closed or self.exhausted(lane):
+            if lane_id in self.closed:
                 heapq.heappop(heap)
                 continue
             if self.keyed_at[lane_id] != self.standing[lane_id].starts:
                 heapq.heapreplace(heap, (self._key(lane), lane_id))
+                continue
+            if self._is_over(lane):
+                heapq.heappop(heap)
                 continue
             if wait := self.blocked(lane):
                 self.closed[lane_id] = wait
@@ -198,11 +257,13 @@ class Plan:
         turns = [
             (self.standing[lane.id].last_start_seq, head.aged_from, head.seq, lane.id)
             for lane in lanes
-            if not self.exhausted(lane) and (head := self.head(lane))
+            if (head := self.head(lane))
         ]
         heapq.heapify(turns)  # hardly ever more than the first few are looked at
         while turns:
             lane = self.lanes[heapq.heappop(turns)[-1]]
+            if self._is_over(lane):
+                continue
             wait = self.closed.get(lane.id) or self.blocked(lane)
             if wait is None:
                 return lane
@@ -224,10 +285,7 @@ class Plan:
         pool.note_start(self.seq, lane.queue)
         self.standing[lane.id].charge(head.units, self.seq)
         self.position[lane.id] += 1
-        if self.exhausted(lane):
-            if not lane.complete and self.admission.slots[lane.local] > 0:
-                self.dry.append(lane.id)
-        elif by != "guard":  # which leaves the lane in its heap
+        if by != "guard":  # which leaves the lane in its heap
             self._push(pool, lane)
         for name in (hop.pool, *lane.further_pools):
             if self.pools[name].big_job_id == head.job_id:

@@ -49,12 +49,20 @@ ABORTED = JobFault(code="cancelled", message="The execution ended while this ste
 
 
 class _Run(msgspec.Struct, kw_only=True):
-    """A job that runs here. ``aborted``: its execution is over, so it needs no other attempt."""
+    """A job that runs here, within its time. ``stopped``: before that is over, to be tried again unless
+    ``aborted``: then its execution is over.
+    """
 
     job_id: JobId
     lane: Lane
     scope: anyio.CancelScope
+    stopped: bool = False
     aborted: bool = False
+
+    def stop(self) -> None:
+        """End the run now."""
+        self.stopped = True
+        self.scope.cancel()
 
 
 class Runner:
@@ -91,12 +99,16 @@ class Runner:
         return starting | ended | self._running.keys()
 
     def free_slots(self, *, local: bool) -> int:
-        """Return how many more jobs may be claimed; none beside a job that runs alone."""
+        """Return how many more jobs may be claimed; none beside a job that runs alone.
+
+        Results that pile up because they are stored more slowly than they come keep their slots.
+        """
         lanes = [one.start.lane for one in self._starting] + [run.lane for run in self._running.values()]
         if any(lane.alone for lane in lanes):
             return 0
         limit = self.lease.local_slots if local else self.lease.slots
-        return max(0, limit - sum(1 for lane in lanes if lane.local is local))
+        piled_up = max(0, len(self._ended) - SETTLE_TOGETHER)
+        return max(0, limit - piled_up - sum(1 for lane in lanes if lane.local is local))
 
     async def launch(self, claimed: list[Claimed], tasks: anyio.abc.TaskGroup) -> None:
         """Mark claimed jobs as running and run them; on a database fault they are lost, not forgotten."""
@@ -110,7 +122,8 @@ class Runner:
                 done = {one.token for one in begun}
                 self._starting = [one for one in self._starting if one.token not in done]
             for one, job in jobs:
-                run = _Run(job_id=job.id, lane=one.start.lane, scope=anyio.CancelScope())
+                scope = anyio.CancelScope(deadline=anyio.current_time() + job.timeout_seconds)
+                run = _Run(job_id=job.id, lane=one.start.lane, scope=scope)
                 self._running[one.token] = run
                 tasks.start_soon(self._run, one, job, run)
             claimed, patient = [one for one in claimed if one.token not in done], True
@@ -174,16 +187,14 @@ class Runner:
     async def _run(self, one: Claimed, job: Job, run: _Run) -> None:
         """Run a job; one that is stopped here is lost, and so tried again, unless nobody wants it."""
         ended = Ended(job_id=job.id, token=one.token, outcome=LOST)
-        ids = {
-            "execution_id": text_id("exec", job.execution_id),
-            "job_id": text_id("job", job.id),
-            "attempt": job.attempt,
-        }
+        structlog.contextvars.bind_contextvars(  # of this task, so nobody else has them
+            execution_id=text_id("exec", job.execution_id), job_id=text_id("job", job.id), attempt=job.attempt
+        )
         try:
-            with run.scope, structlog.contextvars.bound_contextvars(**ids):
+            with run.scope:
                 ended = await self._outcome(one, job)
-            if run.scope.cancelled_caught and run.aborted:
-                ended = Ended(job_id=job.id, token=one.token, outcome=Outcome(fault=ABORTED))
+            if run.scope.cancelled_caught:
+                ended = Ended(job_id=job.id, token=one.token, outcome=_cut_short(one, job, run))
         finally:
             del self._running[one.token]
             self.reports.end(one.token)
@@ -196,19 +207,11 @@ class Runner:
             return Ended(job_id=job.id, token=one.token, outcome=outcome)
         crashed = False
         try:
-            with anyio.fail_after(job.timeout_seconds):
-                outcome = await self.workers[one.start.lane.worker].run(
-                    job, self.reports.begin(one.token, job)
-                )
+            outcome = await self.workers[one.start.lane.worker].run(job, self.reports.begin(one.token, job))
             if not isinstance(outcome, Outcome):
                 raise TypeError(f"worker {one.start.lane.worker} returned {type(outcome).__name__}")
         except TimeoutError:
-            message = f"The step did not end within {job.timeout_seconds} s."
-            fault = JobFault(code="timeout", message=message, retryable=True)
-            # A stream's own limits tell a provider that hangs from one that writes for long.
-            silent = job.endpoint is not None and not job.endpoint.streaming
-            signal = Signal(health=Health.BAD if silent else Health.UNKNOWN, error=message)
-            outcome = Outcome(fault=fault, signal=None if one.start.lane.local else signal)
+            outcome = _timed_out(one, job)
         except anyio.BrokenWorkerProcess:
             crashed = True
             outcome = LOST
@@ -226,12 +229,12 @@ class Runner:
         for run in list(self._running.values()):
             if run.job_id in unwanted:
                 run.aborted = True
-                run.scope.cancel()
+                run.stop()
 
     def cancel_all(self) -> None:
         """Stop everything that runs here; it will be tried again."""
         for run in list(self._running.values()):
-            run.scope.cancel()
+            run.stop()
 
     async def stop(self, grace_seconds: float) -> None:
         """Wait for running jobs, then hand the rest back and settle everything that the database takes."""
@@ -277,6 +280,22 @@ class Runner:
                 self._ended += again
                 for one in settled:
                     self.on_settled(one)
+
+
+def _cut_short(one: Claimed, job: Job, run: _Run) -> Outcome:
+    """Return what a run comes to that was cancelled: by whoever stopped it, or by its time."""
+    if run.aborted:
+        return Outcome(fault=ABORTED)
+    return LOST if run.stopped else _timed_out(one, job)
+
+
+def _timed_out(one: Claimed, job: Job) -> Outcome:
+    message = f"The step did not end within {job.timeout_seconds} s."
+    fault = JobFault(code="timeout", message=message, retryable=True)
+    # A stream's own limits tell a provider that hangs from one that writes for long.
+    silent = job.endpoint is not None and not job.endpoint.streaming
+    signal = Signal(health=Health.BAD if silent else Health.UNKNOWN, error=message)
+    return Outcome(fault=fault, signal=None if one.start.lane.local else signal)
 
 
 async def _take(tx: Tx, claimed: list[Claimed], *, patient: bool) -> list[Claimed]:

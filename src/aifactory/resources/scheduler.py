@@ -1,4 +1,4 @@
-"""The scheduler: one tick decides and claims for this process; the policy is in ``policy.plan``."""
+"""The scheduler: one tick decides and claims for this process; the policy is in ``policy.Plan``."""
 
 import math
 import random
@@ -11,9 +11,9 @@ import msgspec
 import structlog
 
 from aifactory.kernel.db import Database, Tx
-from aifactory.resources import policy
 from aifactory.resources.gates import Decision, Snapshot
 from aifactory.resources.lease import Lease
+from aifactory.resources.policy import Plan
 from aifactory.resources.queries import snapshot as snapshots
 from aifactory.resources.queries import tick as queries
 from aifactory.resources.queries import turns
@@ -24,7 +24,9 @@ log = structlog.get_logger()
 REFUSED_TOO_LONG_SECONDS = 6.0
 LONGEST_WAIT_SECONDS = 2.0  # long: the server logs each one that is over as an error
 LONGEST_DECISION = timedelta(seconds=4)
-DEEPER_LOADS = 6
+SHALLOWEST = 2
+DEEPER_BY = 15
+DEEPER_LOADS = 50
 SHORTEST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.25, 2.0
 RESTING_POLL_SECONDS = 1.5
 
@@ -97,8 +99,8 @@ class Scheduler:
         pools = await queries.lock_pools(tx)
         control = await queries.read_control(tx)
         promoted = await queries.promote_due(tx)
-        depth = _depth(slots + local_slots, control.lanes)
-        lanes = await snapshots.load_lanes(tx, depth=depth)
+        depth = max(SHALLOWEST, math.ceil((slots + local_slots) / max(1, control.lanes)))
+        lanes = await snapshots.load_lanes(tx, depth=min(slots + local_slots, depth))
         snapshot = await snapshots.load_snapshot(
             tx,
             lanes=lanes,
@@ -109,26 +111,29 @@ class Scheduler:
             idle=idle,
             environ=self.environ,
         )
-        snapshot, decision = await self._plan(tx, snapshot, depth=depth)
+        decision = await self._plan(tx, snapshot)
         claimed = await queries.apply(tx, decision, snapshot, process_id=self.lease.process_id)
         wakes = [moment for moment in (decision.next_wake, await queries.next_due(tx)) if moment is not None]
         return Tick(claimed=tuple(claimed), promoted=promoted, next_wake=min(wakes, default=None), now=tx.now)
 
-    async def _plan(self, tx: Tx, snapshot: Snapshot, *, depth: int) -> tuple[Snapshot, Decision]:
-        """Plan; lanes that ran dry while slots were left are loaded deeper and planned again."""
-        decision = policy.plan(snapshot, tx.now)
+    async def _plan(self, tx: Tx, snapshot: Snapshot) -> Decision:
+        """Plan; a lane that runs dry while slots are left is loaded deeper, and the plan goes on.
+
+        After many such loads what has been started stands, and the next tick goes on.
+        """
+        plan, slots = Plan(snapshot, tx.now), snapshot.slots + snapshot.local_slots
         for _ in range(DEEPER_LOADS):
-            if not decision.dry:
+            dry = plan.advance()
+            if not dry:
                 break
-            depth *= 2
-            deeper = {
-                lane.id: lane
-                for lane in await snapshots.load_lanes(tx, depth=depth, lane_ids=list(decision.dry))
-            }
-            lanes = tuple(deeper.get(lane.id, lane) for lane in snapshot.lanes)
-            snapshot = msgspec.structs.replace(snapshot, lanes=lanes)
-            decision = policy.plan(snapshot, tx.now)
-        return snapshot, decision
+            known, left = (
+                {lane_id: len(plan.lanes[lane_id].heads) for lane_id in dry},
+                slots - len(plan.starts),
+            )
+            depths = {lane_id: heads + min(left, heads) for lane_id, heads in known.items()}
+            depths[dry[0]] = known[dry[0]] + min(left, known[dry[0]] * DEEPER_BY)
+            plan.deepen(dry, await snapshots.load_lanes(tx, depths=depths))
+        return plan.decision()
 
     async def _mind_a_stopped_decider(self, *, refused_since: float | None) -> None:
         """A process that holds the lock for seconds has stopped in the middle: end its backend."""
@@ -141,8 +146,3 @@ class Scheduler:
                 ended = await queries.end_decider(tx, server_now - LONGEST_DECISION)
             log.warning("scheduler.decider_ended", backends=ended)
             self._refused_since = None
-
-
-def _depth(slots: int, lanes: int) -> int:
-    """Return how many heads to load of each lane: enough for the slots twice over, at least two."""
-    return min(slots, max(2, math.ceil(2 * slots / max(1, lanes))))

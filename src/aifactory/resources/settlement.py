@@ -26,7 +26,7 @@ from aifactory.resources.queries import books as book_queries
 log = structlog.get_logger()
 
 MAX_TRIES = 10
-SETTLE_TOGETHER = 100
+SETTLE_TOGETHER = 250
 LOST = Outcome(
     fault=JobFault(code=retries.LOST, message="The process that ran this step died.", retryable=True)
 )

@@ -66,17 +66,19 @@ def test_the_same_snapshot_gives_the_same_decision_in_whatever_order_it_was_load
 @settings(max_examples=40)
 @given(random_snapshots)
 def test_lanes_loaded_deeper_when_they_run_dry_start_what_whole_lanes_would(found: Snapshot) -> None:
-    whole = tuple(msgspec.structs.replace(one, complete=True) for one in found.lanes)
-    depth = dict.fromkeys((one.id for one in whole), 1)
-    for _ in range(6):  # as often as a tick
-        lanes = tuple(_loaded(one, depth[one.id]) for one in whole)
-        decision = plan(msgspec.structs.replace(found, lanes=lanes), NOW)
-        if not decision.dry:
-            break
-        for lane_id in decision.dry:
-            depth[lane_id] *= 2
-    assert not decision.dry
-    assert order(decision) == order(plan(msgspec.structs.replace(found, lanes=whole), NOW))
+    whole = {one.id: msgspec.structs.replace(one, complete=True) for one in found.lanes}
+    lanes = tuple(_loaded(one, 1) for one in whole.values())
+    working = Plan(msgspec.structs.replace(found, lanes=lanes), NOW)
+    while dry := working.advance():
+        working.deepen(dry, [_loaded(whole[one], 2 * len(working.lanes[one].heads)) for one in dry])
+    want = plan(msgspec.structs.replace(found, lanes=tuple(whole.values())), NOW)
+    decision = working.decision()
+    assert order(decision) == order(want)
+    assert (decision.usage, decision.big_jobs, decision.urgent_pools) == (
+        want.usage,
+        want.big_jobs,
+        want.urgent_pools,
+    )
 
 
 def _loaded(whole: Lane, depth: int) -> Lane:

@@ -1,12 +1,13 @@
 """Books as rows: the columns of executions, stages, lines and jobs, how they are read and what is stored."""
 
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
 from aifactory.kernel.db import encode_json
 from aifactory.kernel.ids import DataId
-from aifactory.resources.interface import FlowStage, JobFault, Reason, ResolvedStage, StageInputs
+from aifactory.resources.interface import FlowStage, JobFault, JobState, Reason, ResolvedStage, StageInputs
 from aifactory.resources.records import ExecutionBook, JobBook, LineBook, StageBook
 
 EXECUTION = """
@@ -83,11 +84,18 @@ def job_of(row: Any) -> JobBook:
     """Return a job from its row."""
     values = dict(row)
     result, error = values.pop("result") or {}, values.pop("error")
-    values["data"] = msgspec.convert(values["data"], dict[str, DataId])
-    values["output"] = result.get("output", {})
-    values["artifacts"] = msgspec.convert(result.get("artifacts", {}), dict[str, DataId])
-    values["fault"] = None if error is None else msgspec.convert(error, JobFault)
-    return msgspec.convert(values, JobBook)
+    values["state"] = JobState(values["state"])
+    values["data"] = _data_of(values["data"])
+    return JobBook(
+        **values,  # as asyncpg has read them: to convert them once more is half of the work
+        output=result.get("output", {}),
+        artifacts=_data_of(result.get("artifacts", {})),
+        fault=None if error is None else msgspec.convert(error, JobFault),
+    )
+
+
+def _data_of(names: dict[str, str]) -> dict[str, DataId]:
+    return {name: DataId(UUID(text)) for name, text in names.items()}
 
 
 def job_values(j: JobBook) -> tuple[Any, ...]:

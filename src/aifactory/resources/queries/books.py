@@ -3,12 +3,11 @@
 from copy import copy
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 from msgspec.structs import replace
 
 from aifactory.kernel.db import Tx
-from aifactory.kernel.ids import ExecutionId, JobId
+from aifactory.kernel.ids import ExecutionId, JobId, StageId
 from aifactory.resources.books import Books
 from aifactory.resources.ledger import ACCOUNTS
 from aifactory.resources.metrics import count_books
@@ -85,12 +84,15 @@ async def _add_jobs(tx: Tx, books: Books, rows: list[Any]) -> None:
         books.jobs.setdefault(row["id"], job_of(row))
 
 
-async def ended_jobs(tx: Tx, stage_id: UUID) -> list[JobBook]:
-    """Return the final jobs of a stage, oldest first."""
+async def ended_jobs(tx: Tx, stage_ids: list[StageId]) -> dict[StageId, list[JobBook]]:
+    """Return the final jobs of stages, oldest first."""
     rows = await tx.raw.fetch(
-        f"SELECT {JOB} FROM jobs WHERE stage_id = $1 AND finished_at IS NOT NULL ORDER BY id", stage_id
+        f"SELECT {JOB} FROM jobs WHERE stage_id = ANY($1) AND finished_at IS NOT NULL ORDER BY id", stage_ids
     )
-    return [job_of(row) for row in rows]
+    ended: dict[StageId, list[JobBook]] = {stage_id: [] for stage_id in stage_ids}
+    for row in rows:
+        ended[row["stage_id"]].append(job_of(row))
+    return ended
 
 
 async def write_books(tx: Tx, books: Books) -> None:

@@ -24,26 +24,31 @@ from aifactory.resources.queries.tick import Control
 from aifactory.resources.scores import decayed
 
 
-async def load_lanes(tx: Tx, *, depth: int, lane_ids: list[int] | None = None) -> list[Lane]:
-    """Load the first ``depth`` jobs of every lane, or of some."""
+async def load_lanes(tx: Tx, *, depth: int = 0, depths: Mapping[int, int] | None = None) -> list[Lane]:
+    """Load the first ``depth`` jobs of every lane, or those of some lanes as deep as ``depths`` says."""
     rows = await tx.raw.fetch(
         """
         SELECT l.id, l.route_id, l.worker, l.queue, l.client_id, l.urgency,
                h.job_id, h.aged_from, h.seq, h.units, h.needs, h.attempt, h.timeout_seconds
-        FROM lanes l CROSS JOIN LATERAL (
+        FROM lanes l LEFT JOIN unnest($2::bigint[], $3::int[]) AS d (id, depth) USING (id)
+        CROSS JOIN LATERAL (
             SELECT job_id, aged_from, seq, units, needs, attempt, timeout_seconds FROM resource_queue q
-            WHERE q.lane_id = l.id ORDER BY aged_from, seq LIMIT $1) h
-        WHERE $2::bigint[] IS NULL OR l.id = ANY($2)
+            WHERE q.lane_id = l.id ORDER BY aged_from, seq LIMIT coalesce(d.depth, $1)) h
+        WHERE $2 IS NULL OR d.id IS NOT NULL
         ORDER BY l.id, h.aged_from, h.seq
         """,
         depth,
-        lane_ids,
+        None if depths is None else list(depths),
+        None if depths is None else list(depths.values()),
     )
     grouped: dict[int, list[Any]] = {}
     for row in rows:
         grouped.setdefault(row["id"], []).append(row)
     routes = await control.routes(tx, {group[0]["route_id"] for group in grouped.values()})
-    return [_lane(group, routes[group[0]["route_id"]], depth) for group in grouped.values()]
+    return [
+        _lane(group, routes[group[0]["route_id"]], (depths or {}).get(lane_id, depth))
+        for lane_id, group in grouped.items()
+    ]
 
 
 def _lane(group: list[Any], route: Route, depth: int) -> Lane:

@@ -199,9 +199,10 @@ PROOFS.append(
             edited(
                 snapshots.load_lanes,
                 "FROM resource_queue q\n            WHERE q.lane_id = l.id ORDER BY aged_from, seq "
-                "LIMIT $1) h",
+                "LIMIT coalesce(d.depth, $1)) h",
                 "FROM (SELECT *, row_number() OVER (PARTITION BY lane_id ORDER BY aged_from, seq)"
-                " AS place FROM resource_queue) q WHERE q.lane_id = l.id AND place <= $1) h",
+                " AS place FROM resource_queue) q WHERE q.lane_id = l.id"
+                " AND place <= coalesce(d.depth, $1)) h",
             ),
         ),
         twin(

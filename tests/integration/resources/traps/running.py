@@ -250,7 +250,7 @@ PROOFS.append(
         twin(
             "a call may take as long as it likes",
             "a hung job runs on",
-            edited(Runner._outcome, "anyio.fail_after(job.timeout_seconds)", "anyio.fail_after(None)"),
+            edited(Runner.launch, "anyio.current_time() + job.timeout_seconds", "float('inf')"),
         ),
         twin(
             "attempts are not counted",
@@ -289,7 +289,7 @@ PROOFS.append(
             edited(
                 starts.start_jobs,
                 "j.timeout_seconds,",
-                "greatest(0, j.timeout_seconds - extract(epoch FROM $2::timestamptz - j.created_at))"
+                "greatest(0, j.timeout_seconds - extract(epoch FROM $2::timestamptz - j.created_at))::int"
                 " AS timeout_seconds,",
             ),
         ),

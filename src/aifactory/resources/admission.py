@@ -40,6 +40,7 @@ class Admission:
         self.worker_running = {key: gate.running for key, gate in snapshot.workers.items()}
         self.probes = {key: gate.probes for key, gate in snapshot.providers.items()}
         self.slots = {True: snapshot.local_slots, False: snapshot.slots}
+        self.all_here = all(gate.here for gate in snapshot.providers.values())
         self.quota_taken: dict[tuple[UUID, str], int] = {}
         self.started = 0
 
@@ -51,15 +52,18 @@ class Admission:
         A lane that this process can't call at all stays in its pool, where it counts as waiting: another
         process starts it (``lane_gate`` keeps this one from it).
         """
-        further = [self._pool_opens(lane, pool) for pool in lane.further_pools]
-        if None in further:
-            return None, None
+        further: list[datetime] = []
+        for pool in lane.further_pools:
+            if (at := self._pool_opens(lane, pool)) is None:
+                return None, None
+            further.append(at)
         opens: list[datetime] = []
-        for hop in tuple(filter(self.is_here, lane.hops)) or lane.hops:
+        hops = lane.hops if self.all_here else tuple(filter(self.is_here, lane.hops)) or lane.hops
+        for hop in hops:
             own, provider = self._pool_opens(lane, hop.pool), self._provider_opens(hop)
             if own is None or provider is None:
                 continue
-            at = max([own, provider, *filter(None, further)])
+            at = max(own, provider, *further)
             if at <= self.now:
                 return hop, None
             opens.append(at)
@@ -77,7 +81,7 @@ class Admission:
             return self.now
         if not gate.active or self._probe_is_out(hop):
             return None
-        return max(self.now, gate.opens_at or self.now)
+        return gate.opens_at if gate.opens_at and gate.opens_at > self.now else self.now
 
     def _probe_is_out(self, hop: Hop) -> bool:
         """Whether a half-open provider is being tried: its answer decides, nobody else may start there."""
@@ -89,7 +93,8 @@ class Admission:
         there = self.pools.get(pool)
         if there is None or there.closed_to(lane.client_id):
             return None
-        return max(self.now, there.gate.blocked_until or self.now)
+        at = there.gate.blocked_until
+        return at if at and at > self.now else self.now
 
     def hop_obstacles(self, lane: Lane) -> list[HopClosed]:
         """Return what closes each hop of a lane that has none, further pools first; see ``choose_hop``."""
@@ -123,9 +128,10 @@ class Admission:
 
     def blocked(self, lane: Lane, head: Head, hop: Hop) -> Wait | None:
         """Return the first closed gate of a lane's head, whole-lane gates first."""
-        if not self.is_here(hop):
+        provider = self.snapshot.providers.get(hop.provider)
+        if provider is not None and not provider.here:
             return _wait(lane, head, Gate.NO_HOP)
-        if self._probe_is_out(hop):
+        if provider is not None and provider.opens_at is not None and self._probe_is_out(hop):
             return _wait(lane, head, *self._behind_probe(lane))
         if gate := self.lane_gate(lane):
             return _wait(lane, head, gate)

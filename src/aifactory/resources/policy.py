@@ -31,7 +31,7 @@ from msgspec.structs import replace
 from aifactory.resources.admission import Admission
 from aifactory.resources.gates import Decision, Gate, Head, Lane, Snapshot, Start, UsageChange, Wait
 from aifactory.resources.interface import Hop, Urgency
-from aifactory.resources.pool_plan import PoolPlan
+from aifactory.resources.pool_plan import Key, PoolPlan
 from aifactory.resources.scores import URGENCY_POINTS, Parts, waiting_points
 from aifactory.resources.usage_plan import Standing, UsagePlan
 
@@ -70,6 +70,7 @@ class Plan:
         self.seq = snapshot.start_seq
         self.starts: list[Start] = []
         self.dry: list[int] = []
+        self.turns: list[PoolPlan] = []
         self.changes: tuple[UsageChange, ...] | None = None
 
     def decide(self) -> Decision:
@@ -141,6 +142,9 @@ class Plan:
             for heap in pool.heaps.values():
                 heapq.heapify(heap)
             pool.heaps = dict(sorted(pool.heaps.items(), key=lambda one: self.snapshot.queues[one[0]].rank))
+            pool.shares = {queue: self.snapshot.queues[queue].share_percent for queue in pool.heaps}
+        used = (pool for pool in self.pools.values() if pool.heaps)
+        self.turns = sorted(used, key=lambda pool: (pool.last_start_seq, pool.gate.pool))
         self._find_big_jobs()
         return changes
 
@@ -169,14 +173,19 @@ class Plan:
         waited = waiting_points(self.snapshot.queues[lane.queue], aged_from, self.now)
         return standing.points, URGENCY_POINTS[lane.urgency], waited, standing.fairness
 
-    def _key(self, lane: Lane) -> tuple[float, ...]:
-        """Order lanes of one queue, best first; grows with the client's usage, so with its starts here."""
+    def _key(self, lane: Lane) -> Key:
+        """Order lanes of one queue, best first; grows with the client's usage, so with its starts here.
+
+        The score is that of ``parts``, summed in place: this is called before and after each start.
+        """
         head, standing = self.head(lane), self.standing[lane.id]
         self.keyed_at[lane.id] = standing.starts
-        tail = (-self.score(lane), head.aged_from.timestamp(), head.seq)
-        if self.snapshot.queues[lane.queue].policy == "fair":
-            return (standing.per_weight, *tail)
-        return tail
+        queue, aged_from = self.snapshot.queues[lane.queue], head.aged_from
+        waited = waiting_points(queue, aged_from, self.now)
+        score = standing.points + URGENCY_POINTS[lane.urgency] + waited + standing.fairness
+        if queue.policy == "fair":
+            return (standing.per_weight, -score, aged_from, head.seq)
+        return (-score, aged_from, head.seq)
 
     def head(self, lane: Lane) -> Head:
         """Return the lane's next head; once all that are loaded have been started the last: none is older."""
@@ -198,8 +207,12 @@ class Plan:
 
     def _grant_somewhere(self) -> bool:
         """Grant one start in the pool whose last start is oldest; False when nothing can start."""
-        turns = sorted(self.pools.values(), key=lambda pool: (pool.last_start_seq, pool.gate.pool))
-        return any(pool.heaps and self._grant(pool) for pool in turns)
+        turns = self.turns
+        for place, pool in enumerate(turns):
+            if self._grant(pool):
+                turns.append(turns.pop(place))  # its last start is the newest of all
+                return True
+        return False
 
     def _grant(self, pool: PoolPlan) -> bool:
         if (pool.start_seq + 1) % GUARD_EVERY == 0 and (guarded := self._guarded(pool)):
@@ -218,15 +231,19 @@ class Plan:
         Only queues that can start something count. Immediate may not take over half of the starts from them.
         """
         gates = self.snapshot.queues
-        behind = pool.behind_share({queue: gates[queue].share_percent for queue in pool.heaps})
-        short = [queue for queue in pool.heaps if behind[queue] > 0]
-        for queue in sorted(short, key=behind.__getitem__, reverse=True):
+        behind = pool.behind_share(pool.shares)
+        short = [queue for queue, lacking in behind.items() if lacking > 0]
+        if len(short) > 1:
+            short.sort(key=behind.__getitem__, reverse=True)
+        for queue in short:
             if lane := self._best(pool, queue):
                 return lane, "share"
-        startable = (lane for queue in pool.heaps if (lane := self._best(pool, queue)))
-        top = next(startable, None)
-        if top and gates[top.queue].rank == 0 and pool.mostly(top.queue):
-            top = next(startable, top)
+        top: Lane | None = None
+        for queue, heap in pool.heaps.items():
+            if heap and (lane := self._best(pool, queue)):
+                if top or gates[queue].rank or not pool.mostly(queue):
+                    return lane, gates[queue].policy
+                top = lane
         return (top, gates[top.queue].policy) if top else None
 
     def _best(self, pool: PoolPlan, queue: str) -> Lane | None:
@@ -288,7 +305,8 @@ class Plan:
         if by != "guard":  # which leaves the lane in its heap
             self._push(pool, lane)
         for name in (hop.pool, *lane.further_pools):
-            if self.pools[name].big_job_id == head.job_id:
+            big_job_id = self.pools[name].big_job_id
+            if big_job_id is not None and big_job_id == head.job_id:
                 self._let_pass(self.pools[name])
 
     # Big jobs.
@@ -325,11 +343,13 @@ class Plan:
         A big job of one pool is held up by an older one of another pool, never by a younger: two that need
         the same pools must not wait for each other.
         """
-        job_id = self.head(lane).job_id
         for name in (self.hop_of[lane.id].pool, *lane.further_pools):
             pool = self.pools[name]
             since = pool.big_job_since
-            if pool.big_job_score is None or since is None or pool.big_job_id == job_id:
+            if pool.big_job_score is None or since is None:
+                continue
+            job_id = self.head(lane).job_id
+            if pool.big_job_id == job_id:
                 continue
             if self._holds(pool, since, lane) and not self._is_older(lane, (since, name)):
                 return Wait(lane_id=lane.id, job_id=job_id, gate=Gate.BIG_JOB, pool=name)

@@ -1,8 +1,9 @@
 """One pool's part of a plan: what is left of it, whose turn it was, its big job, its lanes by queue. Pure."""
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -13,6 +14,9 @@ from aifactory.resources.interface import Urgency
 
 RECENT_STARTS = 100
 RESERVE_LENT_AFTER = timedelta(seconds=60)
+
+Key = tuple[Any, ...]
+"""What lanes of one queue are ordered by: numbers, the time aged from, the sequence; least first."""
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,9 +44,10 @@ class PoolPlan:
         self.start_seq = gate.start_seq
         self.last_start_seq = gate.last_start_seq
         self.recent = deque(gate.recent_starts, maxlen=RECENT_STARTS)
-        self.started_by_queue = Counter(self.recent)
+        self.started_by_queue = {queue: self.recent.count(queue) for queue in set(gate.recent_starts)}
         self.lane_ids: list[int] = []
-        self.heaps: dict[str, list[tuple[tuple[float, ...], int]]] = {}
+        self.heaps: dict[str, list[tuple[Key, int]]] = {}
+        self.shares: dict[str, int] = {}
         self.urgent_waits = False
         self.reserve_micro = buckets.reserve_micro(gate.capacity, gate.reserved_percent)
         self.urgent_lately = (
@@ -134,16 +139,16 @@ class PoolPlan:
         if len(self.recent) == RECENT_STARTS:
             self.started_by_queue[self.recent[0]] -= 1
         self.recent.append(queue)
-        self.started_by_queue[queue] += 1
+        self.started_by_queue[queue] = self.started_by_queue.get(queue, 0) + 1
 
     def behind_share(self, shares: Mapping[str, int]) -> dict[str, int]:
         """Return how many of the recent starts each queue lacks to its share in percent."""
         count, started = len(self.recent), self.started_by_queue
-        return {queue: share * count // 100 - started[queue] for queue, share in shares.items()}
+        return {queue: share * count // 100 - started.get(queue, 0) for queue, share in shares.items()}
 
     def mostly(self, queue: str) -> bool:
         """Whether over half of the recent starts were a queue's."""
-        return self.started_by_queue[queue] * 2 > len(self.recent)
+        return self.started_by_queue.get(queue, 0) * 2 > len(self.recent)
 
     # The big job.
 

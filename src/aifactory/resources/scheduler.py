@@ -24,7 +24,6 @@ log = structlog.get_logger()
 REFUSED_TOO_LONG_SECONDS = 6.0
 LONGEST_WAIT_SECONDS = 2.0  # long: the server logs each one that is over as an error
 LONGEST_DECISION = timedelta(seconds=4)
-SHALLOWEST = 2
 DEEPER_BY = 15
 DEEPER_LOADS = 50
 SHORTEST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.25, 2.0
@@ -99,8 +98,7 @@ class Scheduler:
         pools = await queries.lock_pools(tx)
         control = await queries.read_control(tx)
         promoted = await queries.promote_due(tx)
-        depth = max(SHALLOWEST, math.ceil((slots + local_slots) / max(1, control.lanes)))
-        lanes = await snapshots.load_lanes(tx, depth=min(slots + local_slots, depth))
+        lanes = await snapshots.load_lanes(tx, depth=_depth(slots + local_slots, control.lanes))
         snapshot = await snapshots.load_snapshot(
             tx,
             lanes=lanes,
@@ -146,3 +144,8 @@ class Scheduler:
                 ended = await queries.end_decider(tx, server_now - LONGEST_DECISION)
             log.warning("scheduler.decider_ended", backends=ended)
             self._refused_since = None
+
+
+def _depth(slots: int, lanes: int) -> int:
+    """Return how many heads to load of each lane: twice what there are slots for, one where lanes are many."""
+    return min(slots, max(1, math.ceil(2 * slots / max(1, lanes))))

@@ -26,5 +26,8 @@ def decayed(usage: float, seconds: float) -> float:
 
 def waiting_points(queue: QueueGate, aged_from: datetime, now: datetime) -> float:
     """Return 0 to 20 points, linear in the time waited, full after the queue's ``full_age_seconds``."""
-    waited = max(0.0, (now - aged_from).total_seconds())
-    return min(WAITING_POINTS, WAITING_POINTS * waited / queue.full_age_seconds)
+    waited = (now - aged_from).total_seconds()
+    points = WAITING_POINTS * waited / queue.full_age_seconds
+    if points < 0.0:
+        return 0.0
+    return points if points < WAITING_POINTS else WAITING_POINTS

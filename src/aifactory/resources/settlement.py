@@ -117,11 +117,12 @@ async def _settle_each(
 async def _settle_alone(database: Database, one: Ended, workers: dict[str, Worker]) -> Settled | Ended | None:
     """Settle one, or return it to be tried again.
 
-    What can't be stored is settled as failed; if that can't be stored either, its whole execution fails: it
-    must not run, and cost, again and again.
+    What can't be stored is settled as failed; if that can't be stored either, its whole execution fails, and
+    at last its use counts as unknown: it must not run, and cost, again and again.
     """
     failed = Outcome(usage=one.outcome.usage, fault=SETTLE_ERROR, signal=one.outcome.signal)
-    for outcome, give_up in ((one.outcome, False), (failed, False), (failed, True)):
+    unknown = Outcome(fault=SETTLE_ERROR)
+    for outcome, give_up in ((one.outcome, False), (failed, False), (failed, True), (unknown, True)):
         try:
             async with database.begin() as tx:
                 if give_up:

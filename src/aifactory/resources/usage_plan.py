@@ -1,7 +1,8 @@
 """Clients' usage of pools during a plan: who is active, who has fallen behind, who was served when. Pure."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from uuid import UUID
 
 from aifactory.resources.gates import ClientGate, Snapshot, UsageChange, UsageGate
@@ -33,7 +34,8 @@ class Standing:
         """Return 0 to 10 points, falling as the usage approaches the fair share."""
         if self.fair_share <= 0:
             return FAIRNESS_POINTS
-        return FAIRNESS_POINTS * max(0.0, 1.0 - self.usage / self.fair_share)
+        left = 1.0 - self.usage / self.fair_share
+        return FAIRNESS_POINTS * left if left > 0.0 else 0.0
 
     @property
     def per_weight(self) -> float:
@@ -42,7 +44,7 @@ class Standing:
 
     def charge(self, units: int, seq: int) -> None:
         """Count a start: its estimate, at least 1, and that it is now the client's last one."""
-        self.usage += max(1, units)
+        self.usage += units if units > 1 else 1
         self.last_start_seq = seq
         self.starts += 1
 
@@ -61,25 +63,30 @@ class UsagePlan:
         What this process can't call may be active where another process starts it, so nothing is said of
         that.
         """
-        lanes = self.snapshot.lanes
-        elsewhere = {(lane.client_id, hop.pool) for lane in lanes for hop in lane.hops if not is_here(hop)}
         changes: list[UsageChange] = []
         for pool, clients in self._active(hop_of).items():
-            changes += self._activate(pool, list(clients))
-        for (client_id, pool), gate in self.snapshot.usage.items():
-            key = client_id, pool
-            if gate.active and key not in self.standings and key not in elsewhere:
-                changes.append(UsageChange(client_id=client_id, pool=pool, usage=gate.usage, active=False))
+            changes += self._activate(pool, clients)
+        usage, lanes = self.snapshot.usage, self.snapshot.lanes
+        gone = [key for key, gate in usage.items() if gate.active and key not in self.standings]
+        if gone:
+            elsewhere = {
+                (lane.client_id, hop.pool) for lane in lanes for hop in lane.hops if not is_here(hop)
+            }
+            changes += [
+                UsageChange(client_id=key[0], pool=key[1], usage=usage[key].usage, active=False)
+                for key in gone
+                if key not in elsewhere
+            ]
         return tuple(changes)
 
     def _active(self, hop_of: Mapping[int, Hop]) -> dict[str, dict[UUID, None]]:
-        active: dict[str, dict[UUID, None]] = {}
+        active: defaultdict[str, dict[UUID, None]] = defaultdict(dict)
         for lane in self.snapshot.lanes:
             if hop := hop_of.get(lane.id):
-                active.setdefault(hop.pool, {})[lane.client_id] = None
+                active[hop.pool][lane.client_id] = None
         for (client_id, pool), gate in self.snapshot.usage.items():
             if gate.running and pool in self.snapshot.pools and client_id in self.clients:
-                active.setdefault(pool, {})[client_id] = None
+                active[pool][client_id] = None
         return active
 
     def standing(self, client_id: UUID, pool: str) -> Standing:
@@ -96,19 +103,19 @@ class UsagePlan:
         found.fair_share = found.weight / (found.weight + sum(one.weight for one in there)) * total
         return found
 
-    def _activate(self, pool: str, clients: list[UUID]) -> Iterator[UsageChange]:
-        weights = {client: self.clients[client].weight for client in clients}
-        gates = {client: self.snapshot.usage.get((client, pool), NO_USAGE) for client in clients}
-        least = min((gates[c].usage / weights[c] for c in clients if gates[c].active), default=0.0)
+    def _activate(self, pool: str, clients: Iterable[UUID]) -> Iterator[UsageChange]:
+        usages = self.snapshot.usage
+        there = [(self.clients[client], usages.get((client, pool), NO_USAGE)) for client in clients]
+        least = min([gate.usage / client.weight for client, gate in there if gate.active], default=0.0)
         standings = []
-        for client, gate in gates.items():
-            usage = gate.usage if gate.active else max(gate.usage, weights[client] * least)
-            standing = Standing(self.clients[client], usage, gate.last_start_seq)
-            self.standings[client, pool] = standing
+        for client, gate in there:
+            usage = gate.usage if gate.active else max(gate.usage, client.weight * least)
+            standing = Standing(client, usage, gate.last_start_seq)
+            self.standings[client.client_id, pool] = standing
             standings.append(standing)
             if not gate.active:
-                yield UsageChange(client_id=client, pool=pool, usage=usage, active=True)
-        total_weight = sum(weights.values())
-        total_usage = math.fsum(one.usage for one in standings)  # in whatever order they come
+                yield UsageChange(client_id=client.client_id, pool=pool, usage=usage, active=True)
+        total_weight = sum([one.weight for one in standings])
+        total_usage = math.fsum([one.usage for one in standings])  # in whatever order they come
         for one in standings:
             one.fair_share = one.weight / total_weight * total_usage

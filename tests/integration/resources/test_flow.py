@@ -34,7 +34,9 @@ from aifactory.resources.interface import (
     RunningStage,
     StageResult,
     StageState,
+    Usage,
 )
+from aifactory.resources.queries import processes
 from aifactory.resources.queries import tick as tick_queries
 from prove.plain_worker import new_job
 
@@ -374,6 +376,32 @@ async def test_what_can_not_be_stored_in_any_way_fails_its_execution_and_runs_on
     assert await fleet.budget(client) == (0, COST_NANO, 0)
     assert await fleet.counts() == NOTHING_LEFT
     assert len(fleet.worker.ran) == 1
+
+
+async def test_use_beyond_all_counting_fails_its_execution_and_is_booked_as_unknown(fleet: Fleet) -> None:
+    client, process = await fleet.client(), await fleet.process()
+    fleet.worker.answers = [Outcome(usage=Usage(input_units=2**62, output_units=2**62))]
+    execution = await fleet.submit(client)
+    await process.work()
+    view = await fleet.view(execution)
+    assert (view.state, view.reasons[0].code) == (ExecutionState.FAILED, "settle_error")
+    assert len(await fleet.ledger("unreconciled")) == 1
+    assert await fleet.counts() == NOTHING_LEFT
+
+
+async def test_what_expires_together_is_bounded_by_its_jobs(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "ENDED_TOGETHER", 5)
+    fleet.script({"write": 3})
+    client, process = await fleet.client(), await fleet.process()
+    async with fleet.database.begin() as tx:
+        deadline = tx.now + timedelta(seconds=5)
+    for _ in range(5):
+        await fleet.submit(client, deadline=deadline)
+    await process.age(6)
+    assert [await process.engine.maintenance.expire() for _ in range(4)] == [2, 2, 1, 0]
+    assert await fleet.budget(client) == (0, 0, 0)
 
 
 async def test_a_condition_that_can_not_be_read_fails_its_stage(fleet: Fleet) -> None:

@@ -162,7 +162,7 @@ PROOFS.append(
         twin(
             "the queue's time to full age is read and nothing is done with it",
             "waiting lifted nothing",
-            edited(scores.waiting_points, "return min(", "return 0 * min("),
+            edited(scores.waiting_points, "points = ", "points = 0 * "),
         ),
         twin(
             "waiting counts a thousandth of what is configured",

@@ -278,7 +278,10 @@ class Worker(Protocol):
         ...
 
     async def record(self, tx: Tx, job: EndedJob, outcome: Outcome) -> list[NewJob]:
-        """Store what a final job brought; return follow-up jobs of the same phase. Database only."""
+        """Store what a final job brought; return follow-up jobs of the same phase. Database only.
+
+        Where another job's worker raises beside it, all is undone and asked again: change no argument.
+        """
         ...
 
     async def advance(self, tx: Tx, stage: RunningStage) -> Phase | StageResult:

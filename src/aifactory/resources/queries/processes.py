@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Any
 
 import asyncpg
@@ -12,6 +13,9 @@ from aifactory.kernel.ids import ExecutionId, ProcessId
 LEASE = timedelta(seconds=15)
 FENCE = timedelta(seconds=10)
 RESCUE_LOCK = 0x41_49_46_02
+ENDED_TOGETHER = (
+    1000  #: jobs at most whose executions expire in one transaction, but for those of the last one
+)
 
 
 async def register(
@@ -146,15 +150,17 @@ async def orphaned_runs(tx: Tx) -> list[Any]:
 
 
 async def past_deadline(tx: Tx) -> list[ExecutionId]:
-    """Lock open executions whose deadline has passed; one that somebody is at comes next time.
+    """Lock open executions whose deadline has passed, at most so many jobs; others come next time.
 
-    Locked, so that a deadline that is put off at this moment is seen.
+    Left out is what somebody is at. Locked, so that a deadline that is put off at this moment is seen.
     """
     rows = await tx.raw.fetch(
         """
-        SELECT id FROM executions WHERE finished_at IS NULL AND deadline <= $1 ORDER BY deadline LIMIT 200
+        SELECT id, jobs_total - jobs_done AS jobs FROM executions
+        WHERE finished_at IS NULL AND deadline <= $1 ORDER BY deadline LIMIT 200
         FOR NO KEY UPDATE SKIP LOCKED
         """,
         tx.now,
     )
-    return [row["id"] for row in rows]
+    before = accumulate((row["jobs"] for row in rows), initial=0)
+    return [row["id"] for row, jobs in zip(rows, before, strict=False) if jobs < ENDED_TOGETHER]

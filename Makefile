@@ -44,7 +44,7 @@ prove: $(VENV)/.dev ## every proof at full size, the shortest first: 2.5 to 5 ho
 prove-litellm: $(VENV)/.dev ## a second server between us and the provider: 5 minutes, 750 MB for LiteLLM in .cache
 	@$(BIN)/python -m prove litellm $(ARGS)
 
-bench: $(VENV)/.dev ## beside PgQueuer and Procrastinate: 40 minutes; QUICK=1: 5 minutes; or BENCH="drain idle"
+bench: $(VENV)/.dev ## beside PgQueuer and Procrastinate: an hour; QUICK=1: under 5 minutes; or BENCH="drain idle"
 	@$(MAKE) --no-print-directory $(PEERS)/.ready || echo "The peers can't be installed."
 	@$(BIN)/python -m bench $(BENCH) $(if $(QUICK),--quick) $(ARGS)
 

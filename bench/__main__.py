@@ -1,6 +1,6 @@
 """``python -m bench [names] [--quick]``: the measures, beside the peers where there are any.
 
-``python -m bench report [FILE]`` writes a run's result into docs/benchmarks.md.
+``python -m bench report [FILE]`` writes a run's result into docs/benchmarks.md, and keeps it beside as JSON.
 """
 
 import argparse
@@ -13,7 +13,20 @@ from pathlib import Path
 
 import msgspec
 
-from bench import buckets, claim, drain, enqueue, hot, http_api, idle, machine, plan, report, streams
+from bench import (
+    buckets,
+    claim,
+    drain,
+    enqueue,
+    hot,
+    http_api,
+    idle,
+    machine,
+    plan,
+    report,
+    simulate,
+    streams,
+)
 from bench.figures import Measured
 from bench.running import REPOSITORY, Bench, Best, ChildFailed
 from bench.servers import open_server
@@ -21,11 +34,12 @@ from bench.servers import open_server
 #: In this order: the sweep of the drain comes first.
 MEASURES = {
     one.MEASURE.name: one.MEASURE
-    for one in (drain, enqueue, hot, idle, claim, buckets, plan, http_api, streams)
+    for one in (drain, enqueue, hot, idle, claim, http_api, buckets, simulate, plan, streams)
 }
 PLACE = REPOSITORY / ".cache" / "bench"
 PEERS = REPOSITORY / ".cache" / "bench-peers" / "bin" / "python"
 DOCUMENT = REPOSITORY / "docs" / "benchmarks.md"
+KEPT = REPOSITORY / "docs" / "benchmarks.json"
 
 
 def main() -> int:
@@ -44,7 +58,7 @@ def main() -> int:
             print(drain.profile(bench, slots=asked.slots, jobs=asked.jobs, executions=asked.executions))
             return 0
         result = _measure(bench, asked.measures or list(MEASURES))
-    print("", *result.best, sep="\n")
+    print("", *result.best, "", report.as_first_table(result), sep="\n")
     print(f"\n{report.goals_of(result)} {result.seconds / 60:.1f} minutes; {PLACE / 'latest.json'}")
     return 1 if result.failed else 0
 
@@ -57,6 +71,7 @@ def _measure(bench: Bench, names: list[str]) -> report.Result:
     print(*(f"{name}: {words}" for name, words in described.items()), sep="\n", flush=True)
     done: list[Measured] = []
     failed: dict[str, str] = {}
+    left_out = tuple(name for name in MEASURES if name not in names)
     while True:
         result = report.Result(
             at=at,
@@ -66,6 +81,7 @@ def _measure(bench: Bench, names: list[str]) -> report.Result:
             measured=tuple(done),
             best=tuple(bench.best.notes),
             failed=failed,
+            left_out=left_out,
         )
         (PLACE / "latest.json").write_bytes(report.write_result(result))
         if not names:
@@ -84,13 +100,14 @@ def _measure(bench: Bench, names: list[str]) -> report.Result:
 
 
 def _report(path: Path) -> int:
-    """Write a run's result into the document."""
+    """Write a run's result into the document, and keep it beside that."""
     try:
         result = report.read_result(path.read_bytes())
     except (OSError, msgspec.DecodeError) as error:
         print(f"{path} is no result of a run: {error}", file=sys.stderr)
         return 1
     DOCUMENT.write_text(report.placed(DOCUMENT.read_text(), report.as_markdown(result)))
+    KEPT.write_bytes(report.write_result(result) + b"\n")
     print(f"{DOCUMENT.relative_to(REPOSITORY)} has the results of {result.at}.")
     return 0
 

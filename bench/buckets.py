@@ -1,14 +1,17 @@
-"""How much of what flows into a bucket is used while more is asked of it, by one process and by four."""
+"""How much of what flows into a bucket is used while more is asked of it, by one process and by four.
+
+What the bucket had at first is not counted as used: neither what was in it, nor what running jobs gave back.
+"""
 
 import asyncio
 import contextlib
 import json
 import sys
 from collections.abc import AsyncIterator
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 import anyio
+import msgspec
 
 from aifactory.resources.interface import Outcome, Urgency, Usage
 from bench.figures import OURS, Goal, Row, spread
@@ -32,7 +35,7 @@ async def decide(dsn: str) -> None:
             await anyio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
 
 
-async def use_ours(dsn: str, *, processes: int, seconds: float) -> dict[str, Any]:
+async def use_ours(dsn: str, *, processes: int, seconds: float) -> dict[str, float]:
     """Let processes work through more than a bucket gives; return the used part of what flowed in."""
     async with open_ours(dsn) as ours:
         await ours.add_pools("narrow", capacity=REFILL, refill=REFILL)
@@ -49,32 +52,56 @@ async def use_ours(dsn: str, *, processes: int, seconds: float) -> dict[str, Any
             await ours.switch(on=True)
             await _until_empty(ours)
             await anyio.sleep(SETTLES_IN_SECONDS)
-            async with ours.database.begin() as tx:
-                began = tx.now
+            before = await _stock(ours)
             await anyio.sleep(seconds)
-            return await _used_since(ours, began, processes)
+            after = await _stock(ours)
+            await _check(ours, before.at, processes)
+    return {"percent": used_percent(before, after)}
 
 
-async def _used_since(ours: Ours, began: Any, processes: int) -> dict[str, Any]:
+class Stock(msgspec.Struct, frozen=True, kw_only=True):
+    """At one moment: the bucket's starts so far; the units in it, and those that running jobs give back."""
+
+    at: datetime
+    starts: int
+    units: float
+
+
+def used_percent(before: Stock, after: Stock) -> float:
+    """Return the part of what flowed in that starts used; what was drawn from the stock is left out."""
+    inflow = (after.at - before.at) / timedelta(seconds=1) * REFILL
+    drawn = max(0.0, before.units - after.units)
+    return 100 * ((after.starts - before.starts) * USED - drawn) / inflow
+
+
+async def _stock(ours: Ours) -> Stock:
     async with ours.database.begin() as tx:
-        passed = (tx.now - began) / timedelta(seconds=1)
         row = await tx.raw.fetchrow(
             """
-            SELECT (SELECT count(*) FROM job_attempts WHERE started_at BETWEEN $1 AND $2) AS starts,
-                (SELECT count(DISTINCT process_id) FROM job_attempts WHERE started_at >= $1) AS processes,
-                (SELECT count(*) FROM resource_queue) AS queued,
-                (SELECT level_micro FROM resource_pools WHERE pool = 'narrow') AS level
+            SELECT start_seq, (SELECT count(*) FROM running_jobs) AS running, least(capacity,
+                level_micro / 1e6 + refill_per_second * extract(epoch FROM $1 - as_of)) AS level
+            FROM resource_pools WHERE pool = 'narrow'
             """,
-            began,
             tx.now,
         )
     assert row is not None
+    units = float(row["level"]) + row["running"] * (UNITS - USED)
+    return Stock(at=tx.now, starts=row["start_seq"], units=units)
+
+
+async def _check(ours: Ours, since: datetime, processes: int) -> None:
+    """Fail unless there was always more to start, and every process started some of it."""
+    async with ours.database.begin() as tx:
+        row = await tx.raw.fetchrow(
+            """
+            SELECT (SELECT count(*) FROM resource_queue) AS queued, (SELECT count(DISTINCT process_id)
+                FROM job_attempts WHERE started_at >= $1) AS processes
+            """,
+            since,
+        )
+    assert row is not None
     assert row["queued"], "the queue ran dry"
-    assert row["level"] >= 0, row["level"]
-    return {
-        "percent": 100 * row["starts"] * USED / (passed * REFILL),
-        "processes": row["processes"],
-    }
+    assert row["processes"] == processes, dict(row)
 
 
 async def _until_empty(ours: Ours) -> None:
@@ -133,7 +160,7 @@ async def _until_registered(ours: Ours, count: int) -> None:
 
 def run(bench: Bench) -> list[Row]:
     """Use a bucket with one process and with several."""
-    seconds, rows = 5.0 if bench.quick else 20.0, list[Row]()
+    seconds, rows = 5.0 if bench.quick else 30.0, list[Row]()
     for count in PROCESSES:
         done = [bench.ours(WORK, processes=count, seconds=seconds) for _ in range(bench.rounds)]
         rows.append(

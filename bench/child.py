@@ -3,7 +3,6 @@
 Its arguments come as a line of JSON by the standard input; what the coroutine function returns is printed so.
 """
 
-import gc
 import importlib
 import json
 import logging
@@ -24,8 +23,6 @@ def main() -> None:
     )
 
     async def run() -> object:
-        gc.collect()
-        gc.freeze()  # as `aifactory serve` does
         return await work(**arguments)
 
     print(json.dumps(anyio.run(run, backend_options={"use_uvloop": True})))

@@ -5,25 +5,26 @@ from copies of real submissions. The peers know no clients.
 """
 
 import time
+from statistics import median
 from typing import Any
 
 import asyncpg
 from sqlalchemy import make_url
 
 from aifactory.resources.interface import Urgency
-from bench.figures import OURS, Goal, Row, number, spread
+from bench.figures import OURS, Goal, Row, Spread, number, spread
 from bench.ours import Ours, execution, open_ours
-from bench.running import Bench, Measure
+from bench.running import Bench, Measure, rotated
 from prove.filling import copy_queued, forget_to_analyze
 
 BATCH = 10
-WARM, TIMES = 5, 15  #: ticks: together they claim at most a fifth of the smallest queue
+WARM, SERIES, TIMES = 5, 3, 5  #: ticks: together they claim at most a fifth of the smallest queue
 MOST_IN_A_TREE = 20
 WITHIN = Goal(bound="at most", value=1.25)
 
 
 async def claim_ours(dsn: str, *, depth: int, clients: int) -> dict[str, Any]:
-    """Queue so many jobs of so many clients, claim some; return milliseconds and buffers of each claim."""
+    """Queue so many jobs of so many clients, claim some; return each series' milliseconds, and buffers."""
     async with open_ours(dsn) as ours:
         await _queue(ours, depth=depth, clients=clients)
         engine = ours.factory.engine
@@ -33,13 +34,16 @@ async def claim_ours(dsn: str, *, depth: int, clients: int) -> dict[str, Any]:
         try:
             for _ in range(WARM):
                 await _claim(ours)
-            before = await _touched(ours, watcher)
-            taken = [await _claim(ours) for _ in range(TIMES)]
-            touched = await _touched(ours, watcher) - before
+            taken: list[list[float]] = []
+            buffers: list[float] = []
+            for _ in range(SERIES):
+                before = await _touched(ours, watcher)
+                taken.append([await _claim(ours) for _ in range(TIMES)])
+                buffers.append((await _touched(ours, watcher) - before) / TIMES)
         finally:
             await watcher.close()
             await engine.lease.release()
-    return {"ms": taken, "buffers": touched / TIMES}
+    return {"ms": taken, "buffers": buffers}
 
 
 async def _claim(ours: Ours) -> float:
@@ -82,55 +86,73 @@ async def _queue(ours: Ours, *, depth: int, clients: int) -> None:
 
 
 def run(bench: Bench) -> list[Row]:
-    """Claim from queues of every depth."""
+    """Claim from queues of every depth; each is filled once for each system, each led by another one."""
     depths = (1_000, 100_000) if bench.quick else (1_000, 10_000, 100_000, 1_000_000)
     many = (1, 1_000) if bench.quick else (1, 30, 1_000)
-    times: list[Row] = []
-    buffers: list[Row] = []
+    rows: list[Row] = []
     found: dict[tuple[int, int], dict[str, Any]] = {}
-    for depth in depths:
-        peers = {name: _claim_peer(bench, name, depth) for name in bench.systems if name != OURS}
+    for turn, depth in enumerate(depths):
+        peers: dict[str, tuple[Spread, Spread]] = {}
+        for system in rotated(bench.systems, turn):
+            if system != OURS:
+                peers[system] = _claim_peer(bench, system, depth)
+                continue
+            for clients in many:
+                found[depth, clients] = bench.ours("bench.claim:claim_ours", depth=depth, clients=clients)
         for clients in many:
-            done = found[depth, clients] = bench.ours("bench.claim:claim_ours", depth=depth, clients=clients)
-            where = f"{depth:,} queued, {clients:,} client{'s' if clients > 1 else ''}"
-            here = peers if clients == 1 else {}
-            times.append(
-                Row(
-                    what=f"claim, {where}: time",
-                    unit="ms",
-                    systems={OURS: spread(done["ms"])} | {name: one[0] for name, one in here.items()},
-                    note=f"a claim is of {BATCH} jobs, Procrastinate's of 1" if here else "",
-                )
-            )
-            buffers.append(
-                Row(
-                    what=f"claim, {where}: buffers touched",
-                    unit="buffers",
-                    systems={OURS: spread([done["buffers"]])} | {name: one[1] for name, one in here.items()},
-                )
-            )
-    return [*_growth(found, depths[0], depths[-1], many[-1]), *times, *buffers]
+            own = peers if clients == 1 else {}
+            rows += _rows(depth, clients, found[depth, clients], own, asked=depth == depths[-1])
+    growth = [row for clients in many for row in _growth(found, depths[0], depths[-1], clients)]
+    return [*growth, *rows]
+
+
+def _rows(
+    depth: int, clients: int, done: dict[str, Any], peers: dict[str, tuple[Spread, Spread]], *, asked: bool
+) -> list[Row]:
+    where = f"{depth:,} queued, {_clients(clients)}"
+    note = f"a claim is of {BATCH} jobs, Procrastinate's of 1" if peers else ""
+    of_time = {OURS: spread([one for series in done["ms"] for one in series])}
+    of_buffers = {OURS: spread(done["buffers"])}
+    return [
+        Row(
+            what=f"claim, {where}: time",
+            unit="ms",
+            systems=of_time | {name: one for name, (one, _) in peers.items()},
+            note=note,
+            asked=asked,
+        ),
+        Row(
+            what=f"claim, {where}: buffers touched",
+            unit="buffers",
+            systems=of_buffers | {name: one for name, (_, one) in peers.items()},
+            asked=asked,
+        ),
+    ]
 
 
 def _growth(found: dict[tuple[int, int], dict[str, Any]], first: int, last: int, clients: int) -> list[Row]:
     """Return how much dearer a claim gets from the shortest to the longest queue."""
     low, high = found[first, clients], found[last, clients]
-    of_time = spread(high["ms"]).median / spread(low["ms"]).median
-    of_buffers = high["buffers"] / low["buffers"]
-    where = f"claim, {last:,} queued against {first:,}, {clients:,} clients"
+    of_time = [one / median(one for series in low["ms"] for one in series) for one in map(median, high["ms"])]
+    of_buffers = [one / median(low["buffers"]) for one in high["buffers"]]
+    where = f"claim, {last:,} queued against {first:,}, {_clients(clients)}"
     return [
-        Row(what=f"{where}: time", unit="×", systems={OURS: spread([of_time])}, goals=(WITHIN,)),
+        Row(what=f"{where}: time", unit="×", systems={OURS: spread(of_time)}, goals=(WITHIN,)),
         Row(
             what=f"{where}: buffers",
             unit="×",
-            systems={OURS: spread([of_buffers])},
+            systems={OURS: spread(of_buffers)},
             goals=(WITHIN,),
-            note=f"{number(low['buffers'])} → {number(high['buffers'])} buffers",
+            note=f"{number(median(low['buffers']))} → {number(median(high['buffers']))} buffers",
         ),
     ]
 
 
-def _claim_peer(bench: Bench, name: str, depth: int) -> tuple[Any, Any]:
+def _clients(count: int) -> str:
+    return f"{count:,} client{'s' if count > 1 else ''}"
+
+
+def _claim_peer(bench: Bench, name: str, depth: int) -> tuple[Spread, Spread]:
     """Return a peer's milliseconds and buffers of a claim; a warm connection, as ours has."""
     batch = 1 if name == "Procrastinate" else BATCH
     settings = {"concurrency": 1} if name == "Procrastinate" else {"consumers": 1}

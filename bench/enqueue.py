@@ -65,6 +65,7 @@ def run(bench: Bench) -> list[Row]:
             what=what,
             unit="jobs/s",
             systems={system: spread(values) for system, values in kinds[kind].items()},
+            asked=True,
         )
         for kind, what in whats.items()
     ]

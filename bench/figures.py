@@ -28,13 +28,17 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure, for each system that has it; ``note`` says what a reader must know to compare them."""
+    """One figure, for each system that has it; ``note`` says what a reader must know to compare them.
+
+    ``asked``: it is one of those that a run is there for, and so in the first table, as each with a goal is.
+    """
 
     what: str
     unit: str
     systems: Mapping[str, Spread]
     goals: tuple[Goal, ...] = ()
     note: str = ""
+    asked: bool = False
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +76,13 @@ def aimed_at(row: Row, goal: Goal) -> float | None:
         return goal.value
     peer = row.systems.get(goal.peer)
     return None if peer is None else goal.value * peer.median
+
+
+def ratio(row: Row, peer: str | None, aim: float | None) -> float | None:
+    """Return our median as a multiple of the peer's; of the target where no peer is meant. None: unknown."""
+    ours = row.systems.get(OURS)
+    other = row.systems[peer].median if peer in row.systems else aim if peer is None else None
+    return ours.median / other if ours is not None and other else None
 
 
 def in_words(goal: Goal, unit: str) -> str:

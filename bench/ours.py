@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
@@ -11,6 +12,7 @@ import msgspec
 from aifactory.factory import Factory, build_factory
 from aifactory.kernel.db import Database, Tx
 from aifactory.kernel.ids import ClientId, RequestId, new_id
+from aifactory.resources.audit import audit
 from aifactory.resources.interface import (
     ClientLimits,
     Emit,
@@ -40,7 +42,11 @@ PRICE_NANO = 1000
 BUDGET_NANO = 10**15
 CAP = 1000  #: jobs of a client at once
 TOGETHER = 50  #: executions that one transaction submits, where nobody looks at how fast that is
-WELL = Outcome(usage=Usage(input_units=8, output_units=8), signal=Signal(health=Health.GOOD))
+USED_UNITS = 16
+COST_NANO = USED_UNITS * PRICE_NANO
+WELL = Outcome(
+    usage=Usage(input_units=USED_UNITS // 2, output_units=USED_UNITS // 2), signal=Signal(health=Health.GOOD)
+)
 
 
 class AtOnce(PlainWorker):
@@ -121,6 +127,13 @@ class Ours(msgspec.Struct, frozen=True, kw_only=True):
             await tick.set_enabled(tx, enabled=on, by="bench")
         self.factory.engine.wake()
 
+    async def durably_stored(self) -> int:
+        """Return how many executions are stored; fail where a commit would not wait for the disk."""
+        async with self.database.begin() as tx:
+            for name in ("fsync", "synchronous_commit"):
+                assert await tx.raw.fetchval(f"SHOW {name}") == "on", name
+            return int(await tx.raw.fetchval("SELECT count(*) FROM executions"))
+
     async def vacuum(self) -> None:
         """Vacuum and analyze, as is done for every system before it is measured."""
         connection = await self.database.own_connection()
@@ -140,8 +153,8 @@ class Ours(msgspec.Struct, frozen=True, kw_only=True):
                 await stack.enter_async_context(self.factory.engine.start())
             yield
 
-    async def drain(self, *, jobs: int, executions: int) -> float:
-        """Run what is queued; seconds from the first job's start until the last end is durable."""
+    async def drain(self, *, jobs: int, executions: int) -> "Drained":
+        """Run what is queued, from the first job's start until the last end is durable; see what it left."""
         ran, ended, started, all_ended = 0, 0, 0.0, asyncio.Event()
 
         def on_run() -> None:
@@ -161,24 +174,53 @@ class Ours(msgspec.Struct, frozen=True, kw_only=True):
         with anyio.fail_after(900):
             await all_ended.wait()
         seconds = time.perf_counter() - started
-        await self._check(jobs, ran)
-        return seconds
+        return await self._checked(ran=ran, jobs=jobs, executions=executions, seconds=seconds)
 
-    async def _check(self, jobs: int, ran: int) -> None:
-        """Fail unless every job ran once, succeeded, is paid for, and has left nothing behind."""
+    async def _checked(self, *, ran: int, jobs: int, executions: int, seconds: float) -> "Drained":
+        """Fail unless every job ran once, succeeded, is booked and paid for, and has left nothing behind."""
         async with self.database.begin() as tx:
-            row = await tx.raw.fetchrow(
-                """
-                SELECT (SELECT count(*) FROM executions WHERE state <> 'succeeded') AS unfinished,
-                    (SELECT count(*) FROM resource_queue) + (SELECT count(*) FROM running_jobs) AS left_over,
-                    (SELECT count(*) FROM budgets WHERE held_nano <> 0) AS holding,
-                    (SELECT count(*) FROM jobs WHERE state = 'succeeded' AND cost_nano > 0) AS paid
-                """
-            )
+            row = await tx.raw.fetchrow(_LEFT, COST_NANO)
         assert row is not None
+        wanted = {
+            "succeeded": executions,
+            "told": executions,
+            "left_over": 0,
+            "holding": 0,
+            "paid": jobs,
+            "attempts": jobs,
+            "booked": jobs,
+            "booked_nano": jobs * COST_NANO,
+            "spent_nano": jobs * COST_NANO,
+            "budget_nano": jobs * COST_NANO,
+        }
         assert ran == jobs, (ran, jobs)
-        assert (row["unfinished"], row["left_over"], row["holding"]) == (0, 0, 0), dict(row)
-        assert row["paid"] == jobs, dict(row)
+        assert dict(row) == wanted, (dict(row), wanted)
+        report = await audit(self.database)
+        assert not report.differences, report.differences[:3]
+        return Drained(jobs=row["paid"], seconds=seconds, entries=report.entries)
+
+
+class Drained(msgspec.Struct, frozen=True, kw_only=True):
+    """What a drain did, once it is seen that nothing is amiss; ``entries``: of the ledger, all kinds."""
+
+    jobs: int
+    seconds: float
+    entries: int
+
+
+# What a drain has to leave; $1: what each job costs.
+_LEFT = """
+SELECT (SELECT count(*) FROM executions WHERE state = 'succeeded') AS succeeded,
+    (SELECT count(*) FROM execution_events WHERE type = 'execution.succeeded') AS told,
+    (SELECT count(*) FROM resource_queue) + (SELECT count(*) FROM running_jobs) AS left_over,
+    (SELECT count(*) FROM budgets WHERE held_nano <> 0 OR unfinished <> 0) AS holding,
+    (SELECT count(*) FROM jobs WHERE state = 'succeeded' AND cost_nano = $1) AS paid,
+    (SELECT count(*) FROM job_attempts WHERE finished_at IS NOT NULL AND cost_nano = $1) AS attempts,
+    (SELECT count(*) FROM cost_tracking WHERE kind = 'spend' AND amount_nano = $1) AS booked,
+    (SELECT sum(amount_nano) FROM cost_tracking WHERE kind = 'spend')::bigint AS booked_nano,
+    (SELECT sum(spent_nano) FROM executions)::bigint AS spent_nano,
+    (SELECT sum(spent_nano) FROM budgets WHERE scope = 'client')::bigint AS budget_nano
+"""
 
 
 def execution(
@@ -206,6 +248,8 @@ async def open_ours(dsn: str, *, slots: int = 64, scheduler: bool = True) -> Asy
         factory = build_factory(settings, database, environ={})
         worker = AtOnce()
         factory.resources.workers[worker.name] = worker  # the engine has the same mapping
+        gc.collect()
+        gc.freeze()  # as `aifactory serve` does once it is built
         yield Ours(factory=factory, worker=worker)
     finally:
         await database.close()

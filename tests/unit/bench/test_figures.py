@@ -9,6 +9,7 @@ from bench.figures import (
     in_words,
     number,
     percentile,
+    ratio,
     spread,
     verdict,
 )
@@ -64,6 +65,15 @@ def test_a_target_that_is_a_peer_is_so_many_times_its_median_in_the_same_run() -
     soon = Goal(bound="at most", value=1.2, peer="PgQueuer")
     assert verdict(row(6.0, 5.0), soon) == "reached"
     assert verdict(row(6.1, 5.0), soon) == "not"
+
+
+def test_ours_is_told_as_a_multiple_of_the_peer_or_of_the_target() -> None:
+    assert ratio(row(50.0, 100.0), "PgQueuer", None) == 0.5
+    assert ratio(row(50.0, 100.0), "PgQueuer", 200.0) == 0.5
+    assert ratio(row(50.0, 100.0), None, 200.0) == 0.25
+    assert ratio(row(50.0), "PgQueuer", None) is None
+    assert ratio(row(None, 100.0), "PgQueuer", None) is None
+    assert ratio(row(50.0), None, None) is None
 
 
 def test_without_ours_or_without_the_peer_nobody_can_say_whether_a_target_was_reached() -> None:

@@ -9,8 +9,11 @@ from bench.report import (
     BEGIN,
     END,
     Result,
+    as_first_table,
     as_markdown,
     as_text,
+    first_table,
+    generated_in,
     goals_of,
     placed,
     read_result,
@@ -61,12 +64,36 @@ def test_without_peers_their_columns_are_left_out_and_their_targets_are_unknown(
     assert goals_of(result(alone)) == "0 of 2 targets reached, 0 not, 2 unknown."
 
 
+def test_the_first_table_has_every_target_and_every_peer_once_with_how_many_times_it_ours_is() -> None:
+    limit = msgspec.structs.replace(WAIT, goals=(Goal(bound="at most", value=5),))
+    told = msgspec.structs.replace(WAIT, what="told", asked=True)
+    beside = msgspec.structs.replace(DRAIN, what="beside", goals=(), asked=True)
+    found = [
+        (line.what, line.target, line.peer, line.ratio, line.verdict)
+        for line in first_table(result(DRAIN, WAIT, limit, told, beside))
+    ]
+    assert found == [
+        ("drain", "≥ 1 × PgQueuer = 80.0", "PgQueuer", 1.25, "reached"),
+        ("drain", "≥ 10 × Procrastinate = 200", "Procrastinate", 5.0, "not"),
+        ("wait", "≤ 5 ms", None, 0.8, "reached"),
+        ("told", "", None, None, ""),
+        ("beside", "", "PgQueuer", 1.25, ""),
+        ("beside", "", "Procrastinate", 5.0, ""),
+    ]
+    text = as_first_table(result(DRAIN, WAIT))
+    assert "100 (90.0–110)" in text
+    assert "PgQueuer 80.0" in text
+    assert "wait" not in text
+
+
 def test_the_targets_reached_are_counted() -> None:
     assert goals_of(result(DRAIN, WAIT)) == "1 of 2 targets reached, 1 not."
 
 
 def test_a_quick_run_and_what_failed_are_told_as_such() -> None:
     assert as_markdown(result(DRAIN)).startswith("A full run. 2026-01-01")
+    part = msgspec.structs.replace(result(DRAIN), left_out=("hot",))
+    assert "Left out of this run: hot." in as_markdown(part)
     told = as_markdown(result(DRAIN, quick=True, failed={"idle": "no luck"}))
     assert told.startswith("A quick run: its figures are rough.")
     assert "it failed: idle." in told
@@ -79,6 +106,7 @@ def test_the_generated_part_replaces_the_last_one_and_nothing_else() -> None:
     once = placed(document, "new")
     assert once == f"# Title\n\n{BEGIN}\n\nnew\n\n{END}\n\nMethod\n"
     assert placed(once, "new") == once
+    assert generated_in(once) == "new"
 
 
 @pytest.mark.parametrize("document", ["", f"{BEGIN} without an end", f"{END} before {BEGIN}"])
@@ -91,6 +119,13 @@ def test_a_result_is_read_back_as_it_was_written_and_says_its_verdicts() -> None
     whole = result(DRAIN, WAIT, failed={"idle": "no luck"})
     written = write_result(whole)
     assert read_result(written) == whole
+    (first, second) = json.loads(written)["firstTable"]
+    assert (first["target"], first["verdict"], first["theirs"]["median"]) == (
+        "≥ 1 × PgQueuer = 80.0",
+        "reached",
+        80.0,
+    )
+    assert second["aim"] == 200.0
     rows = json.loads(written)["measured"][0]["rows"]
     assert [row["verdicts"] for row in rows] == [["reached", "not"], []]
 

@@ -1,0 +1,45 @@
+"""The page of the benchmarks says what the kept run found, and names every measure."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+from bench import __main__ as command
+from bench.figures import OURS, Measured, Row, spread
+from bench.report import BEGIN, END, Result, as_markdown, generated_in, read_result, write_result
+
+NO_RUN = "No full run has been written here yet."
+
+
+def test_the_generated_part_of_the_page_is_what_the_kept_run_comes_to() -> None:
+    kept = as_markdown(read_result(command.KEPT.read_bytes())) if command.KEPT.exists() else NO_RUN
+    assert generated_in(command.DOCUMENT.read_text()) == kept
+
+
+def test_the_page_has_a_line_for_every_measure() -> None:
+    method = command.DOCUMENT.read_text().split("## How")[0]
+    assert re.findall(r"^\| `(\w+)` \|", method, re.MULTILINE) == list(command.MEASURES)
+
+
+def test_a_report_writes_the_page_and_keeps_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Row(what="wait", unit="ms", systems={OURS: spread([4.0])}, asked=True)
+    run = Result(
+        at="2026-01-01 12:00 UTC",
+        quick=False,
+        seconds=60,
+        machine={"processor": "a fast one"},
+        measured=(Measured(measure="idle", seconds=2, rows=(row,)),),
+    )
+    source, page, kept = tmp_path / "latest.json", tmp_path / "page.md", tmp_path / "page.json"
+    source.write_bytes(write_result(msgspec.structs.replace(run, at="2026-01-02 12:00 UTC")))
+    page.write_text(f"# Title\n\n{BEGIN}\n\n{NO_RUN}\n\n{END}\n")
+    monkeypatch.setattr(command, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(command, "DOCUMENT", page)
+    monkeypatch.setattr(command, "KEPT", kept)
+    assert command._report(source) == 0
+    assert generated_in(page.read_text()) == as_markdown(read_result(kept.read_bytes()))
+    assert "2026-01-02" in page.read_text()
+    source.write_text("{}")
+    assert command._report(source) == 1
+    assert "2026-01-02" in page.read_text()

@@ -215,9 +215,10 @@ def _write(folder: Path, report: "Comparison | Report", drawn: dict[str, str]) -
 
 def _show(report: "Report") -> None:
     hours = (report.ended_at - report.started_at).total_seconds() / 3600
+    given_up = f"{report.given_up:,} given up, " if report.given_up else ""
     out.print(
         f"{report.executions:,} executions, {report.jobs:,} jobs in {hours:.2f} h; {report.refused:,} "
-        f"refused for money, {report.unfinished:,} unfinished; ${report.spent_usd:.2f} spent; "
+        f"refused for money, {given_up}{report.unfinished:,} unfinished; ${report.spent_usd:.2f} spent; "
         f"slots {_percent(report.slot_utilisation)} busy.",
         soft_wrap=True,
     )

@@ -149,6 +149,17 @@ def test_a_finer_pace_shows_the_same_waits(small: Workload, played: Played) -> N
     assert auto.spent_usd == fine.spent_usd
 
 
+def test_what_a_full_pool_had_stored_makes_no_share_over_a_hundred_percent(small: Workload) -> None:
+    crowd = {"run.slots": 500, "streams.1.arrivals.backlog": 150, "streams.1.phases.0.seconds": 1}
+    found = play(with_settings(small, [], crowd))
+    used, refilled = found.observer.pool_units["gpt"], 400 * 0.3 * 3600
+    (pool,) = report_of(found).pools.values()
+    loaded = [n for n, here in found.observer.slices.items() if here.asked["gpt"] > 0.95 * 4.5]
+    assert sum(found.observer.slices[n].used["gpt"] for n in loaded) > 1.1 * 400 * 4.5 * len(loaded)
+    assert 0.9 < (pool.under_load or 0) <= 1.0
+    assert pool.utilisation == pytest.approx(used / refilled, rel=0.2)
+
+
 def test_a_budget_refuses_what_it_cannot_hold_and_is_never_exceeded(small: Workload) -> None:
     found = play(with_settings(small, [], {"clients.small.budget_usd": Decimal("0.15")}))
     assert found.refused > 0
@@ -320,6 +331,17 @@ def test_recorded_work_that_was_given_up_goes_at_its_time_and_what_runs_then_is_
     assert (found.jobs, found.observer.starts, found.unfinished) == (2, 1, 0)
     assert sum(budget.total_nano for budget in found.budgets.values()) == 1_050_000
     assert all(budget.held_nano == 0 for budget in found.budgets.values())
+    assert (found.given_up, report_of(found).turnaround.jobs) == (1, 0), "nobody waited for its end"
+
+
+def test_a_retry_is_not_made_once_its_execution_was_given_up() -> None:
+    tried = job(0.0, attempt(0.0, retry_seconds=5.0), attempt(7.0))
+    going_on = play(recorded(record(execution(0.0, tried))))
+    assert (going_on.observer.starts, going_on.given_up, going_on.unfinished) == (2, 0, 0)
+    cancelled = play(recorded(record(execution(0.0, tried, ended=4.0))))
+    assert (cancelled.observer.starts, cancelled.given_up, cancelled.unfinished) == (1, 1, 0)
+    assert sum(budget.total_nano for budget in cancelled.budgets.values()) == 1_050_000
+    assert cancelled.ended_at < going_on.ended_at
 
 
 def test_how_late_starts_are_is_told_from_jobs_and_slots_that_were_there() -> None:

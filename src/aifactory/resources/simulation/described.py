@@ -181,8 +181,10 @@ def _drawer(phase: Phase) -> Callable[[random.Random], list[tuple[Attempt, ...]]
         return Attempt(seconds=seconds(rng), usage=used, retry_seconds=retry_seconds)
 
     def attempts(rng: random.Random) -> tuple[Attempt, ...]:
+        if not failure:
+            return (attempt(rng, None),)
         failed = 0
-        while failed < phase.retries and failure and rng.random() < failure:
+        while failed < phase.retries and rng.random() < failure:
             failed += 1
         tries = [attempt(rng, min(60.0, 2.0**n) * rng.uniform(0.5, 1.0)) for n in range(failed)]
         return (*tries, attempt(rng, None))

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from aifactory.resources.buckets import MICRO
 from aifactory.resources.virtual.clock import Tick
+from aifactory.resources.virtual.fleet import VirtualFleet
 from aifactory.resources.virtual.runs import VirtualRun
 
 SHORTEST_WAIT_SECONDS = 0.001
@@ -80,7 +82,7 @@ def seconds_of(step: int) -> float:
 class Slice:
     """What happened in one slice of time."""
 
-    __slots__ = ("asked", "busy", "depth", "ticks", "units", "used", "waiting", "waits")
+    __slots__ = ("asked", "busy", "depth", "levels", "ticks", "units", "used", "waiting", "waits")
 
     def __init__(self) -> None:
         self.waits: defaultdict[str, Waits] = defaultdict(Waits)  # by queue
@@ -90,6 +92,7 @@ class Slice:
         self.waiting: Counter[tuple[str, UUID]] = Counter()  # ticks in which a client waited for a pool
         self.asked: defaultdict[str, float] = defaultdict(float)  # seconds in which work waited for a pool
         self.depth: Counter[str] = Counter()  # waiting jobs by queue, summed over ticks
+        self.levels: dict[str, float] = {}  # units in the pools before its first tick
         self.ticks = 0
 
 
@@ -99,15 +102,15 @@ class Observer:
     def __init__(self, start: datetime, hours: float) -> None:
         self.start = start
         self.width = timedelta(hours=hours) / SLICES
+        self._width = self.width.total_seconds()
+        self._from = self._until = start
+        self._here = Slice()
         self.slices: dict[int, Slice] = defaultdict(Slice)
         self.waits: defaultdict[tuple[UUID, str, str], Waits] = defaultdict(Waits)  # client, queue, pool
         self.turnaround: defaultdict[UUID, Waits] = defaultdict(Waits)  # of executions, by client
         self.starts_by: Counter[str] = Counter()
         self.gates: defaultdict[str, float] = defaultdict(float)  # lane-seconds
         self.pool_units: Counter[str] = Counter()
-        self.pool_asked: defaultdict[str, float] = defaultdict(
-            float
-        )  # seconds in which work waited for a pool
         self.spend: Counter[tuple[UUID, str]] = Counter()  # nano-dollars by client and pool
         self.starts = 0
         self.busy = 0.0
@@ -115,55 +118,65 @@ class Observer:
         self._asked: set[str] = set()
 
     def slice_at(self, moment: datetime) -> Slice:
-        """Return the slice of a time."""
-        return self.slices[(moment - self.start) // self.width]
+        """Return the slice of a time; mostly that of the time before."""
+        if not self._from <= moment < self._until:
+            number = (moment - self.start) // self.width
+            self._from = self.start + number * self.width
+            self._until = self._from + self.width
+            self._here = self.slices[number]
+        return self._here
 
-    def see_tick(self, tick: Tick, waiting: Iterable[tuple[str, UUID, str, int]]) -> None:
-        """Note a tick, and what waits after it: pool, client, queue, jobs of each lane."""
+    def see_tick(self, tick: Tick, fleet: VirtualFleet) -> float:
+        """Note a tick, its starts and what waits after it; return how long its starts had waited in all."""
         here = self.slice_at(tick.now)
         here.ticks += 1
+        here.levels = here.levels or _levels_before(tick, fleet)
         self._see_gates(tick)
-        pools = set()
-        for pool, client_id, queue, jobs in waiting:
-            here.waiting[pool, client_id] += 1
-            here.depth[queue] += jobs
-            pools.add(pool)
-        self._asked = pools
-        for run in tick.runs:
-            self._see_start(run)
+        waiting, depth = set(), here.depth
+        for lane in fleet.filled.values():
+            key = lane.key
+            waiting.add((key.hops[0].pool, key.client_id))
+            depth[key.queue] += len(lane)
+        here.waiting.update(waiting)
+        self._asked = {pool for pool, _ in waiting}
+        return sum([self._see_start(run) for run in tick.runs])
 
     def _see_gates(self, tick: Tick) -> None:
         """Count how long the gates of the last tick kept lanes, and pools were asked for units."""
         if self._last is not None:
-            seconds = min((tick.now - self._last.now).total_seconds(), self.width.total_seconds())
-            for wait in self._last.decision.waits:
-                self.gates[wait.gate] += seconds
+            seconds = min((tick.now - self._last.now).total_seconds(), self._width)
+            for gate, lanes in Counter([wait.gate for wait in self._last.decision.waits]).items():
+                self.gates[gate] += seconds * lanes
             here = self.slice_at(self._last.now)
             for pool in self._asked:
-                self.pool_asked[pool] += seconds
                 here.asked[pool] += seconds
         self._last = tick
 
-    def _see_start(self, run: VirtualRun) -> None:
-        key, work, pool = run.lane.key, run.work, run.hop.pool
-        seconds = (run.started_at - work.ready_at).total_seconds()
-        here = self.slices[(run.started_at - self.start) // self.width]
+    def _see_start(self, run: VirtualRun) -> float:
+        """Note a start; return how many seconds its job had waited."""
+        key, work, pool, begins = run.lane.key, run.work, run.hop.pool, run.started_at
+        seconds = (begins - work.ready_at).total_seconds()
+        into = (begins - self.start).total_seconds()
+        number = int(into // self._width)
+        here = self.slices[number]
         self.starts += 1
         self.starts_by[run.by] += 1
         step = step_of(seconds)
         self.waits[key.client_id, key.queue, pool].add(seconds, step)
         here.waits[key.queue].add(seconds, step)
-        here.units[pool, key.client_id] += max(1, run.units if work.used is None else work.used)
+        here.units[pool, key.client_id] += (run.units if work.used is None else work.used) or 1
         if not key.local:
-            self._see_busy(run.started_at, work.seconds)
+            self.busy += work.seconds
+            if into + work.seconds <= (number + 1) * self._width:
+                here.busy += work.seconds
+            else:
+                self._spread(work.seconds, into, number)
+        return seconds
 
-    def _see_busy(self, begins: datetime, seconds: float) -> None:
-        self.busy += seconds
-        width = self.width.total_seconds()
-        into = (begins - self.start).total_seconds()
-        number = int(into // width)
+    def _spread(self, seconds: float, into: float, number: int) -> None:
+        """Share a run that is longer than what is left of its slice out to the slices that it is in."""
         while seconds > 0:
-            part = min(seconds, (number + 1) * width - into)
+            part = min(seconds, (number + 1) * self._width - into)
             self.slices[number].busy += part
             seconds, into, number = seconds - part, into + part, number + 1
 
@@ -177,6 +190,12 @@ class Observer:
     def see_finished(self, client_id: UUID, seconds: float) -> None:
         """Note how long an execution took from its submission."""
         self.turnaround[client_id].add(seconds, step_of(seconds))
+
+    def drained(self, pool: str, number: int) -> float:
+        """Return how many units of a pool's store a slice has used up; 0 if it holds more after it."""
+        before = self.slices[number].levels.get(pool)
+        after = self.slices[number + 1].levels.get(pool) if number + 1 in self.slices else None
+        return 0.0 if before is None or after is None else max(0.0, before - after)
 
     # Fairness.
 
@@ -193,3 +212,11 @@ class Observer:
             if len(waited) > 1 and index is not None:
                 found.append((number, index))
         return found
+
+
+def _levels_before(tick: Tick, fleet: VirtualFleet) -> dict[str, float]:
+    """Return the units in each pool as they were before the starts of a tick."""
+    taken: Counter[str] = Counter()
+    for run in tick.runs:
+        taken[run.hop.pool] += run.units
+    return {name: pool.level_micro / MICRO + taken[name] for name, pool in fleet.pools.items()}

@@ -7,7 +7,6 @@ from functools import partial
 from uuid import UUID
 
 import msgspec
-import uuid_utils
 
 from aifactory.kernel.money import NANO_PER_USD
 from aifactory.resources.gates import Head, ProviderGate, WorkerGate
@@ -18,6 +17,7 @@ from aifactory.resources.simulation.ground import (
     client_ids,
     fleet_of,
     price_of_pool,
+    quick_id,
 )
 from aifactory.resources.simulation.observing import Observer
 from aifactory.resources.simulation.tasks import Attempt, Call, Step, Task
@@ -58,6 +58,7 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     executions: int
     jobs: int
     refused: int
+    given_up: int
     unfinished: int
     ended_at: datetime
     ticks: int
@@ -80,7 +81,7 @@ class Player:
         self.clock.feed((task.arrives_at, partial(self._submit, task)) for task in tasks)
         self.prices = {name: price_of_pool(spec, ground.run.start) for name, spec in ground.pools.items()}
         self.budgets = _budgets(ground)
-        self.executions = self.jobs = self.refused = self.unfinished = 0
+        self.executions = self.jobs = self.refused = self.given_up = self.unfinished = 0
         self._window = window
         self._windows: deque[timedelta] = deque(maxlen=100_000)
         self._recent_wait = self._recent_run = 0.0
@@ -104,6 +105,7 @@ class Player:
             executions=self.executions,
             jobs=self.jobs,
             refused=self.refused,
+            given_up=self.given_up,
             unfinished=self.unfinished,
             ended_at=self.clock.now if until is None else until,
             ticks=self.clock.ticks,
@@ -113,14 +115,11 @@ class Player:
     # Ticks.
 
     def _see(self, tick: Tick) -> None:
-        lanes = self.fleet.filled.values()
-        waiting = [(lane.key.hops[0].pool, lane.key.client_id, lane.key.queue, len(lane)) for lane in lanes]
-        self.observer.see_tick(tick, waiting)
+        waited = self.observer.see_tick(tick, self.fleet)
         if count := len(tick.runs):
-            waited = sum((run.started_at - run.work.ready_at).total_seconds() for run in tick.runs) / count
-            ran = sum(run.work.seconds for run in tick.runs) / count
+            ran = sum([run.work.seconds for run in tick.runs]) / count
             part = 1.0 - (1.0 - _RECENT) ** count
-            self._recent_wait += part * (waited - self._recent_wait)
+            self._recent_wait += part * (waited / count - self._recent_wait)
             self._recent_run += part * (ran - self._recent_run)
         self.clock.window = self._next_window()
         self._windows.append(self.clock.window)
@@ -168,12 +167,14 @@ class Player:
                 self._queue(_Job(call=call, task=under), now)
 
     def _queue(self, job: _Job, now: datetime) -> None:
+        if job.task.ended:
+            return  # a retry of work that was given up while it rested
         call, task = job.call, job.task.task
         step, attempt = call.step, call.attempts[job.attempt]
         lane = job.task.lanes.get(id(step)) or self._lane(job.task, step)
         self._seq += 1
         head = Head(
-            job_id=_job_id(self._seq),
+            job_id=quick_id(self._seq),
             aged_from=task.ages_from,
             seq=self._seq,
             units=step.units,
@@ -214,7 +215,8 @@ class Player:
                 self._open(under, opening.calls, now)
         under.open_jobs -= 1
         if under.open_jobs == 0 and not under.ended:
-            self._finish(under, now)
+            self._close(under)
+            self.observer.see_finished(under.task.client_id, (now - under.task.arrives_at).total_seconds())
 
     def _cost(self, attempt: Attempt, hop: Hop) -> int:
         if attempt.usage is None:
@@ -222,20 +224,24 @@ class Player:
         price: Price = attempt.price if attempt.price and attempt.hop == hop else self.prices[hop.pool]
         return price.cost_of(attempt.usage)
 
-    def _finish(self, under: _Under, now: datetime) -> None:
+    def _close(self, under: _Under) -> None:
+        """End an execution and give back what is still held."""
         under.ended = True
         self.unfinished -= 1
         self.budgets[under.task.client_id].pay(0, held=under.held_nano)
         under.held_nano = 0
-        self.observer.see_finished(under.task.client_id, (now - under.task.arrives_at).total_seconds())
 
-    def _give_up(self, under: _Under, now: datetime) -> None:
-        """End an execution that was cancelled or ran out of time: what waits goes, what runs is paid."""
+    def _give_up(self, under: _Under, _: datetime) -> None:
+        """End an execution that was cancelled or ran out of time: what waits goes, what runs is paid.
+
+        It has no turnaround: nobody waited for its end.
+        """
         if under.ended:
             return
         for lane in under.lanes.values():
             self.fleet.remove([lane], lambda work: work.owner.task is under)  # type: ignore[attr-defined]
-        self._finish(under, now)
+        self.given_up += 1
+        self._close(under)
 
 
 def _budgets(ground: Ground) -> dict[UUID, VirtualBudget]:
@@ -247,7 +253,3 @@ def _budgets(ground: Ground) -> dict[UUID, VirtualBudget]:
         for name in spec.names:
             budgets[ids[name]] = VirtualBudget(limit_nano=limit, time_zone=spec.time_zone)
     return budgets  # type: ignore[return-value]
-
-
-def _job_id(number: int) -> UUID:
-    return uuid_utils.UUID(int=number)  # type: ignore[return-value]

@@ -18,7 +18,7 @@ _NO_MONEY = f"This must be 0 to {MOST_USD:,} dollars."
 _T = TypeVar("_T")
 
 
-class Played(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WorkSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is played on the ground: streams of work; and named changes to try."""
 
     streams: list[Stream] = []
@@ -48,12 +48,12 @@ def read_toml(text: str) -> dict[str, Any]:
 def workload_of(tables: Mapping[str, Any]) -> Described:
     """Return the workload that is written in tables. Raises BadWorkload."""
     work = {name: tables[name] for name in ("streams", "changes") if name in tables}
-    played = _as(Played, work)
+    written = _as(WorkSpec, work)
     ground = ground_of({name: table for name, table in tables.items() if name not in work})
-    for n, stream in enumerate(played.streams):
+    for n, stream in enumerate(written.streams):
         for path, message in _stream_faults(ground, stream):
             raise BadWorkload(f"{dotted(('streams', str(n), *path))}: {message}")
-    return Described(ground=ground, streams=played.streams, changes=played.changes)
+    return Described(ground=ground, streams=written.streams, changes=written.changes)
 
 
 def ground_of(tables: Mapping[str, Any]) -> Ground:

@@ -5,7 +5,7 @@ The first line has the ground and the routes, each other one an execution. Times
 
 import heapq
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from math import inf
 from statistics import mean, median
 from typing import Any
@@ -20,6 +20,7 @@ from aifactory.resources.simulation.tasks import Attempt, Call, Opening, Step, T
 
 FORM = "aifactory-workload-1"
 _LONGEST_TURNAROUND_SECONDS = 5.0
+_NO_TIME = datetime.min.replace(tzinfo=UTC)  # a sum needs none
 _FEWEST = 20  # starts in a pool that a median is taken of
 
 
@@ -159,26 +160,29 @@ class _Opened:
         return Call(step=step, attempts=attempts or (Attempt(seconds=self.typical, usage=None),))
 
     def _attempt(self, one: RecordedAttempt, route: RecordedRoute) -> Attempt:
-        usage = price = None
-        if one.usage is not None:
-            units, cached, output = one.usage
-            usage = Usage(input_units=units, cached_input_units=cached, output_units=output)
-        if one.price is not None:
-            units, cached, output = one.price
-            price = Price(
-                input_nano_per_million=units,
-                cached_nano_per_million=cached,
-                output_nano_per_million=output,
-                source="recorded",
-                at=self.start,
-            )
         return Attempt(
             seconds=self.typical if one.seconds is None else one.seconds,
-            usage=usage,
+            usage=None if one.usage is None else _usage(one.usage),
             retry_seconds=one.retry_seconds,
-            price=price,
+            price=None if one.price is None else _price(one.price, self.start),
             hop=route.hops[one.hop] if one.hop < len(route.hops) else None,
         )
+
+
+def _usage(figures: tuple[int, int, int]) -> Usage:
+    units, cached, output = figures
+    return Usage(input_units=units, cached_input_units=cached, output_units=output)
+
+
+def _price(figures: tuple[int, int, int], at: datetime) -> Price:
+    units, cached, output = figures
+    return Price(
+        input_nano_per_million=units,
+        cached_nano_per_million=cached,
+        output_nano_per_million=output,
+        source="recorded",
+        at=at,
+    )
 
 
 # What a record says of the real run.
@@ -203,11 +207,7 @@ def spend_of(executions: Iterable[RecordedExecution]) -> int:
     for one in executions:
         for attempt in (attempt for job in one.jobs for attempt in job.attempts):
             if attempt.usage is not None and attempt.price is not None:
-                (units, cached, output), (per_input, per_cached, per_output) = attempt.usage, attempt.price
-                fresh = max(0, units - cached)
-                total -= (
-                    -(fresh * per_input + min(cached, units) * per_cached + output * per_output) // 1_000_000
-                )
+                total += _price(attempt.price, _NO_TIME).cost_of(_usage(attempt.usage))
     return total
 
 

@@ -39,8 +39,9 @@ class ClientFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class PoolFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One pool; utilisation is units used ÷ units refilled, ``under_load``: where work waited all the time.
+    """One pool; utilisation is units used ÷ units refilled, which a pool that began full may exceed.
 
+    ``under_load``: units used ÷ units refilled or taken from what was stored, where work waited all the time.
     ``fairness``: Jain's index of units ÷ weight over clients that waited all the time, mean and worst of the
     slices of time in which there were two or more.
     """
@@ -60,6 +61,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     executions: int
     jobs: int
     refused: int
+    given_up: int
     unfinished: int
     started_at: datetime
     ended_at: datetime
@@ -96,6 +98,7 @@ def report_of(played: Played) -> Report:
         executions=played.executions,
         jobs=played.jobs,
         refused=played.refused,
+        given_up=played.given_up,
         unfinished=played.unfinished,
         started_at=ground.run.start,
         ended_at=played.ended_at,
@@ -140,14 +143,15 @@ def _by(seen: Observer, name_of: Callable[[tuple[UUID, str, str]], str]) -> dict
 def _pool(played: Played, name: str) -> PoolFigures:
     seen, spec = played.observer, played.ground.pools[name]
     width = seen.width.total_seconds()
-    loaded = [here for here in seen.slices.values() if here.asked[name] >= _UNDER_LOAD * width]
+    loaded = {n: here for n, here in seen.slices.items() if here.asked[name] >= _UNDER_LOAD * width}
     refilled = spec.refill_per_second * width * len(loaded)
+    stored = sum(seen.drained(name, number) for number in loaded)
     indexes = [index for _, index in seen.fairness(name, weights_of(played.ground))]
     return PoolFigures(
         waits=figures(waits for key, waits in seen.waits.items() if key[2] == name),
         units=seen.pool_units[name],
         utilisation=_share(seen.pool_units[name], spec.refill_per_second * _seconds(played)),
-        under_load=_share(sum(here.used[name] for here in loaded), refilled),
+        under_load=_share(sum(here.used[name] for here in loaded.values()), refilled + stored),
         fairness=sum(indexes) / len(indexes) if indexes else None,
         worst_fairness=min(indexes, default=None),
         spent_usd=_usd(sum(nano for (_, pool), nano in seen.spend.items() if pool == name)),

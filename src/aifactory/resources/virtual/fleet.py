@@ -4,6 +4,7 @@ It makes the snapshot that a tick would load, takes the decision as a tick would
 settle does. Who lets time pass is ``clock``.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Self, TypeVar
@@ -63,8 +64,8 @@ class VirtualFleet:
         self.runs: dict[int, VirtualRun] = {}
         self.running = {False: 0, True: 0}
         self.running_alone = 0
-        self._running_of: dict[UUID, int] = {}
-        self._running_at: dict[str, int] = {}
+        self._running_of: defaultdict[UUID, int] = defaultdict(int)
+        self._running_at: defaultdict[str, int] = defaultdict(int)
 
     @classmethod
     def of(cls, snapshot: Snapshot, now: datetime) -> Self:
@@ -238,9 +239,10 @@ class VirtualFleet:
     def _count(self, run: VirtualRun, change: int) -> None:
         key = run.lane.key
         self.running[key.local] += change
-        self.running_alone += change if key.alone else 0
-        self._running_of[key.client_id] = self._running_of.get(key.client_id, 0) + change
-        self._running_at[key.worker] = self._running_at.get(key.worker, 0) + change
+        if key.alone:
+            self.running_alone += change
+        self._running_of[key.client_id] += change
+        self._running_at[key.worker] += change
 
     def _count_runs(self, lent: Lent) -> None:
         """Bring the gates of clients and workers up to their running jobs, but for those about to end."""

@@ -9,7 +9,20 @@ from collections.abc import Sequence
 import anyio
 import structlog
 
-from prove import budgets, fairness, faults, fleet, gates, ledger, litellm, plans, replay, speed, stop
+from prove import (
+    budgets,
+    explain,
+    fairness,
+    faults,
+    fleet,
+    gates,
+    ledger,
+    litellm,
+    plans,
+    replay,
+    speed,
+    stop,
+)
 from prove.databases import open_databases
 from prove.histories import exploring
 from prove.reporting import Proof, as_table
@@ -18,7 +31,7 @@ from prove.reporting import Proof, as_table
 PROOFS: dict[str, Proof] = {
     one.PROOF.name: one.PROOF
     for one in (
-        *(stop, fairness, speed, faults, plans, replay),
+        *(stop, fairness, speed, explain, faults, plans, replay),
         *(exploring, fleet, ledger, budgets, gates, litellm),
     )
 }

@@ -16,6 +16,7 @@ import msgspec
 
 from aifactory.kernel.db import Database
 from aifactory.kernel.ids import ClientId, ExecutionId
+from aifactory.resources.queries import positions
 from prove import filling
 from prove.databases import Databases
 from prove.reporting import Option, Proof, Proven
@@ -158,6 +159,8 @@ async def _common_work(turns: Turns, watched: Watched, seeds: _Seeds) -> list[Ex
     await engine.lease.round()
     with watched.watch("submit"):
         submitted = await turns.submit(client, jobs=3)
+    with watched.watch("explain"):
+        await _explain(watched, seeds.queued[0])
     with watched.watch("tick and start"):
         await engine.tick()
     with watched.watch("settle"):
@@ -170,6 +173,16 @@ async def _common_work(turns: Turns, watched: Watched, seeds: _Seeds) -> list[Ex
         await engine.maintenance.round()
         await engine.maintenance.reopen_orphans()
     return watched.taken()
+
+
+async def _explain(watched: Watched, execution_id: ExecutionId) -> None:
+    """Read where the jobs of an execution near the front of its lane stand."""
+    async with watched.begin() as tx:
+        groups = (await positions.open_work(tx, execution_id)).groups
+        jobs = await positions.open_jobs(tx, [one for group in groups for one in (group.first, group.last)])
+        queued = [job for job in jobs.values() if job.lane_id is not None]
+        if not queued or not await positions.count_before(tx, queued, most=FEW_ROWS):
+            raise RuntimeError("Nothing of it waits.")
 
 
 async def _expire(turns: Turns) -> None:

@@ -40,7 +40,9 @@ from aifactory.kernel.principal import Principal, Role
 from aifactory.resources import provider_routes
 from aifactory.resources.engine import Engine
 from aifactory.resources.event_feed import EventFeed
+from aifactory.resources.expected import Expectations
 from aifactory.resources.interface import Tier
+from aifactory.resources.outlook import Outlooks
 from aifactory.resources.retention import Retention
 from aifactory.resources.service import ResourceService
 from aifactory.server import build_app
@@ -142,8 +144,13 @@ async def open_world(
     notices = Notices(database=database)
     database.on_tell = notices.tell
     feed = EventFeed(database=database, notices=notices)
+    outlooks = Outlooks(database=database)
     resources = ResourceService(
-        workers=workers, wake=engine.wake, abort=engine.abort, until_ended=feed.until_ended
+        workers=workers,
+        wake=engine.wake,
+        abort=engine.abort,
+        until_ended=feed.until_ended,
+        expectations=Expectations(outlooks),
     )
     factory = Factory(
         settings=settings or Settings(scheduler=False),
@@ -155,6 +162,7 @@ async def open_world(
         retention=Retention(database=database, keepers=[Requests(resources=resources), Trees()]),
         notices=notices,
         feed=feed,
+        outlooks=outlooks,
         deliveries=Deliveries(
             database=database,
             resources=resources,

@@ -26,8 +26,10 @@ from aifactory.kernel.notices import Notices
 from aifactory.resources import provider_store
 from aifactory.resources.engine import Engine
 from aifactory.resources.event_feed import EventFeed
+from aifactory.resources.expected import Expectations
 from aifactory.resources.interface import Worker
 from aifactory.resources.off_peak import OffPeak
+from aifactory.resources.outlook import Outlooks
 from aifactory.resources.providers import BadProviders
 from aifactory.resources.retention import Retention
 from aifactory.resources.service import ResourceService
@@ -54,6 +56,7 @@ class Factory(msgspec.Struct, frozen=True, kw_only=True):
     retention: Retention
     notices: Notices
     feed: EventFeed
+    outlooks: Outlooks
     deliveries: Deliveries
 
     def alive(self) -> dict[str, bool]:
@@ -169,12 +172,14 @@ def build_factory(
     notices = Notices(database=database)
     database.on_tell = notices.tell
     feed = EventFeed(database=database, notices=notices)
+    outlooks = Outlooks(database=database)
     resources = ResourceService(
         workers=workers,
         wake=engine.wake,
         abort=engine.abort,
         until_ended=feed.until_ended,
         off_peak=OffPeak(window=settings.off_peak, zone=settings.time_zone),
+        expectations=Expectations(outlooks),
     )
     notices.subscribe("work", lambda _: engine.wake())
     notices.subscribe("abort", lambda keys: engine.abort([JobId(key) for key in keys or ()]))
@@ -189,6 +194,7 @@ def build_factory(
         retention=retention,
         notices=notices,
         feed=feed,
+        outlooks=outlooks,
         deliveries=Deliveries(
             database=database,
             resources=resources,

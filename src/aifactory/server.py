@@ -48,7 +48,6 @@ from aifactory.resources import (
 )
 from aifactory.resources import routes as resource_routes
 from aifactory.resources.engine import Engine
-from aifactory.resources.outlook import Outlooks
 from aifactory.settings import Settings
 
 _ROUTES = [
@@ -99,7 +98,7 @@ def build_app(factory: Factory, **changes: Any) -> Litestar:
             "book": factory.book,
             "granulation": factory.granulation,
             "outlines": Outlines(),
-            "outlooks": Outlooks(database=factory.database),
+            "outlooks": factory.outlooks,
             "eraser": factory.retention,
             "growing_trees": GrowingTrees(),
         },

@@ -19,6 +19,8 @@ from aifactory.accounts.request_schemas import (
     RequestStatus,
     RequestView,
     ResultView,
+    SubmittedRequest,
+    later_view,
     quote_view,
     request_detail,
     request_status,
@@ -72,7 +74,7 @@ async def create_request(
     resources: NamedDependency[Resources],
     principal: NamedDependency[Principal],
     dry_run: Annotated[bool, QueryParameter(name="dryRun")] = False,
-) -> Response[RequestView]:
+) -> Response[SubmittedRequest]:
     """Store a request and execute it: 202, or 201 as a draft with ``execute: false``.
 
     ``dryRun=true`` checks and prices it and stores nothing (200). ``Prefer: wait=N`` answers with the
@@ -131,7 +133,7 @@ async def _answer(request: AnyRequest, answer: Answer, db: Database, resources: 
     async def current() -> RequestView:
         async with db.begin() as tx:
             row = await service.get_request(tx, request_id=request_id, client_id=None)
-            return request_view(row, await _latest(tx, resources, request_id))
+            return later_view(row, await _latest(tx, resources, request_id))
 
     async def until_ended(seconds: float) -> None:
         async with db.begin() as tx:
@@ -225,7 +227,7 @@ async def execute_request(
     db: NamedDependency[Database],
     resources: NamedDependency[Resources],
     principal: NamedDependency[Principal],
-) -> Response[RequestView]:
+) -> Response[SubmittedRequest]:
     """Execute a draft, or a request again whose execution has ended, with parameters over the stored ones."""
     wanted = RequestId(path_id("req", request_id))
     call = await creation_call(request, principal)

@@ -22,6 +22,7 @@ from aifactory.resources.interface import (
     Submitted,
     Urgency,
 )
+from aifactory.resources.submitted_schemas import submission_fields
 
 Label = Annotated[str, Meta(max_length=500)]
 LabelName = Annotated[str, Meta(min_length=1, max_length=64)]
@@ -87,6 +88,14 @@ class RequestView(View, frozen=True, kw_only=True):
     started_at: datetime | None
     finished_at: datetime | None
     erased: bool
+
+
+class SubmittedRequest(RequestView, frozen=True, kw_only=True):
+    """A request that was just submitted, with what ``POST /api/execute`` says of its place and its start."""
+
+    position: int | None
+    estimated_start: datetime | None
+    position_url: str
 
 
 class RequestDetail(RequestView, frozen=True, kw_only=True):
@@ -217,16 +226,25 @@ def submitted_view(
 ) -> RequestView:
     """Show a request that was just stored or submitted."""
     fields = _request_fields(row) | _execution_fields(row, None) | {"template_version": template.version}
-    if submitted is not None:
-        fields |= {
-            "execution_id": text_id("exec", submitted.execution_id),
-            "state": submitted.state.value,
-            "queue": submitted.queue,
-            "estimated_cost_usd": usd(submitted.quote.estimated_nano),
-            "held_cost_usd": usd(submitted.quote.worst_nano),
-            "cost_usd": usd(0),
-        }
-    return RequestView(**fields)
+    if submitted is None:
+        return RequestView(**fields)
+    fields |= {
+        "execution_id": text_id("exec", submitted.execution_id),
+        "state": submitted.state.value,
+        "queue": submitted.queue,
+        "estimated_cost_usd": usd(submitted.quote.estimated_nano),
+        "held_cost_usd": usd(submitted.quote.worst_nano),
+        "cost_usd": usd(0),
+    }
+    return SubmittedRequest(**fields, **submission_fields(submitted.execution_id, submitted, None))
+
+
+def later_view(row: ClientRequestRow, execution: ExecutionView | None) -> RequestView:
+    """Show a submitted request a while later."""
+    if execution is None:
+        return request_view(row, None)
+    fields = _request_fields(row) | _execution_fields(row, execution)
+    return SubmittedRequest(**fields, **submission_fields(execution.id, None, execution))
 
 
 def quote_view(template: NamedTemplate, quote: Quote) -> QuoteView:

@@ -1,5 +1,7 @@
 """The command that says why a request waits."""
 
+from datetime import datetime
+
 from aifactory.cli.remote import ask
 from aifactory.cli.shell import OK, Json, Url, out, write_json
 from aifactory.client import AIFactory
@@ -32,15 +34,18 @@ def lines_of(found: Position) -> list[str]:
     lines = [f"{found.id} {found.state}" + (f": {found.gate.detail}" if found.gate else "")]
     lines += [f"also closed: {gate.detail}" for gate in found.also_closed]
     if found.position:
-        about = "" if found.position_exact else "about "
+        about = "at least " if found.position_at_least else "" if found.position_exact else "about "
         lines.append(f"position: {about}{found.position:,} in the pool {found.pool}")
     if score := found.priority:
         parts = f"tier {score.tier:g} + urgency {score.urgency:g} + waiting {score.waiting:g}"
         lines.append(f"priority: {score.score:g} = {parts} + fairness {score.fairness:g}")
     if found.waits and found.estimated_start:
-        at = f"{found.estimated_start.astimezone():%Y-%m-%d %H:%M:%S %Z}"
-        latest = found.latest_start
-        lines.append(
-            f"starts: about {at}" + (f", at the latest {latest.astimezone():%H:%M:%S}" if latest else "")
-        )
+        latest = f", at the latest {_local(found.latest_start)}" if found.latest_start else ""
+        lines.append(f"starts: about {_local(found.estimated_start)}{latest}")
+    elif found.waits and found.earliest_start:
+        lines.append(f"starts: not before {_local(found.earliest_start)}")
     return lines
+
+
+def _local(at: datetime) -> str:
+    return f"{at.astimezone():%Y-%m-%d %H:%M:%S %Z}"

@@ -65,7 +65,8 @@ class Request(View, frozen=True, kw_only=True):
 
     ``execution_id`` None: a draft. After ``submit`` with ``wait``, ``result`` and ``stages`` are there if it
     ended in time. After ``submit`` with ``dry_run`` there is the price only, and no id. ``held_cost_usd`` is
-    all that was held for it so far, also after its end.
+    all that was held for it so far, also after its end. ``position`` and ``estimated_start`` are about what
+    was expected as it was submitted, if that was known; ``position(id)`` tells what holds now.
     """
 
     id: str = ""
@@ -82,6 +83,8 @@ class Request(View, frozen=True, kw_only=True):
     worst_cost_usd: Decimal | None = None
     held_cost_usd: Decimal | None = None
     cost_usd: Decimal | None = None
+    position: int | None = None
+    estimated_start: datetime | None = None
     reasons: tuple[Reason, ...] = ()
     metadata: dict[str, str] = {}
     parameters: dict[str, Any] | None = None
@@ -189,6 +192,8 @@ class Execution(View, frozen=True, kw_only=True):
     estimated_cost_usd: Decimal | None = None
     held_cost_usd: Decimal | None = None
     cost_usd: Decimal = Decimal(0)
+    position: int | None = None
+    estimated_start: datetime | None = None
     reasons: tuple[Reason, ...] = ()
     result: dict[str, Any] | None = None
     stages: tuple[Stage, ...] = ()

@@ -31,7 +31,10 @@ class Gate(View, frozen=True, kw_only=True):
 
 
 class Position(View, frozen=True, kw_only=True):
-    """``position`` 1 is the next to start, 0 has begun; None: nobody can say, or it is in no queue."""
+    """``position`` 1 is the next to start, 0 has begun; None: nobody can say, or it is in no queue.
+
+    ``position_at_least``: more wait before it than were counted.
+    """
 
     id: str
     request_id: str
@@ -44,6 +47,7 @@ class Position(View, frozen=True, kw_only=True):
     model: str | None = None
     position: int | None = None
     position_exact: bool = True
+    position_at_least: bool = False
     priority: Priority | None = None
     gate: Gate | None = None
     also_closed: tuple[Gate, ...] = ()

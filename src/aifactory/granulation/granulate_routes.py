@@ -30,6 +30,7 @@ from aifactory.kernel.principal import READERS, WRITERS, Principal
 from aifactory.resources.interface import DataNotFound, NewRequest, RequestBook, Resources, Tier
 from aifactory.resources.interface.http import client_of, execute_at_once
 from aifactory.resources.schemas import Execution
+from aifactory.resources.submitted_schemas import SubmittedExecution
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -58,7 +59,7 @@ async def granulate(
     resources: NamedDependency[Resources],
     book: NamedDependency[RequestBook],
     principal: NamedDependency[Principal],
-) -> Response[Execution]:
+) -> Response[SubmittedExecution]:
     """Execute ``content_granulation_{type}``, or the master template that is one worker template alone."""
     given = msgspec.json.decode(await request.body())
 

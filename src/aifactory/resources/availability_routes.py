@@ -12,7 +12,7 @@ from aifactory.kernel.db import Database, Tx
 from aifactory.kernel.http import MAX_SOURCE_BODY
 from aifactory.kernel.ids import ClientId, text_id
 from aifactory.kernel.money import usd
-from aifactory.kernel.principal import MONEY_READERS, READERS, Principal
+from aifactory.kernel.principal import MONEY_READERS, OPERATOR_READERS, READERS, Principal
 from aifactory.resources import availability_schemas as schemas
 from aifactory.resources import start_check
 from aifactory.resources.estimate_routes import estimate_body
@@ -115,7 +115,8 @@ async def check_resources(
     async with db.begin() as tx:
         new, found = await estimate_body(tx, data, resources, book, principal)
         off_peak = OffPeak(window=settings.off_peak, zone=settings.time_zone)
-        blocked = await start_check.blocked_by(tx, new, found, off_peak)
+        operator = principal.role in OPERATOR_READERS
+        blocked = await start_check.blocked_by(tx, new, found, off_peak, operator=operator)
     return schemas.ResourceCheck(
         can_start_now=not any(one.first for one in blocked),
         fits=found.fits,

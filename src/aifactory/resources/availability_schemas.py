@@ -52,8 +52,9 @@ class Availability(View, frozen=True, kw_only=True):
 class BlockedBy(View, frozen=True, kw_only=True):
     """A closed gate, or ``tier``, ``budget`` or ``not_due``.
 
-    ``needed`` and ``available``: units of the pool, or jobs, null where nothing is counted. ``opensAt`` null:
-    nobody can say. ``steps``: which kinds of jobs it keeps; ``first``: the very first of them too.
+    ``needed`` and ``available``: units of the pool, or jobs, null where nothing is counted or, for a client,
+    the jobs of all clients are. ``opensAt`` null: nobody can say. ``steps``: which kinds of jobs it keeps;
+    ``first``: the very first of them too.
     """
 
     gate: str

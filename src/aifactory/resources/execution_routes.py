@@ -27,6 +27,7 @@ from aifactory.resources.interface import (
 )
 from aifactory.resources.interface.http import execute_at_once, execution_by_any_id, submit_at_once
 from aifactory.resources.queries import views
+from aifactory.resources.submitted_schemas import SubmittedExecution
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -62,7 +63,7 @@ async def execute(
     book: NamedDependency[RequestBook],
     principal: NamedDependency[Principal],
     dry_run: Annotated[bool, QueryParameter(name="dryRun")] = False,
-) -> Response[schemas.Execution]:
+) -> Response[SubmittedExecution]:
     """Execute a named template, an inline ``workerFlow`` or a single ``action`` at once.
 
     The request is stored too. Flows are for admins and for workers with the scope ``execute``, who name the
@@ -115,7 +116,7 @@ async def retry_execution(
     resources: NamedDependency[Resources],
     book: NamedDependency[RequestBook],
     principal: NamedDependency[Principal],
-) -> Response[schemas.Execution]:
+) -> Response[SubmittedExecution]:
     """Execute a request again, as it was, whose latest execution ended without success; else 409."""
 
     async def prepare(tx: Tx) -> NewExecution:
@@ -148,7 +149,7 @@ async def enqueue(
     resources: NamedDependency[Resources],
     book: NamedDependency[RequestBook],
     principal: NamedDependency[Principal],
-) -> Response[schemas.Execution]:
+) -> Response[SubmittedExecution]:
     """Execute a stored request: a draft, or one again whose execution has ended."""
 
     async def prepare(tx: Tx) -> NewExecution:

@@ -3,20 +3,15 @@
 The jobs are read first, the outlook then: what was claimed in between is told to be starting.
 """
 
-from collections.abc import Sequence
-
 from aifactory.kernel.db import Database, Tx
 from aifactory.kernel.ids import JobId, parse_id, text_id
-from aifactory.kernel.principal import Principal
-from aifactory.resources.interface import ExecutionView, JobState, Resources
+from aifactory.kernel.principal import OPERATOR_READERS, Principal
+from aifactory.resources.interface import ExecutionView, Resources
 from aifactory.resources.interface.http import execution_by_any_id
 from aifactory.resources.outlook import Outlooks
 from aifactory.resources.position_schemas import Position
 from aifactory.resources.queries import availability, positions
-from aifactory.resources.queries.positions import OpenJob
-from aifactory.resources.telling import Subject, position_of
-
-MOST_STEPS = 20
+from aifactory.resources.telling import Asked, StepJobs, Subject, position_of
 
 
 async def explain(
@@ -25,46 +20,44 @@ async def explain(
     """Tell about an execution, a request's latest, or a job. Raises ExecutionNotFound."""
     async with db.begin() as tx:
         subject = await _read(tx, resources, text, caller)
-    lanes = {step[0].lane_id for step in subject.steps if step[0].lane_id is not None}
+    lanes = {job.lane_id for job in subject.jobs if job.lane_id is not None}
     outlook = await outlooks.current(subject.now, lanes) if lanes else None
     return position_of(subject, outlook)
 
 
 async def _read(tx: Tx, resources: Resources, text: str, caller: Principal) -> Subject:
-    asked: tuple[JobId, JobState] | None = None
+    asked: Asked | None = None
     if (job_id := parse_id("job", text)) is not None:
         found_job = await positions.execution_of_job(tx, job_id, caller.visible_work())
         if found_job is not None:
             text, asked = text_id("exec", found_job[0]), (JobId(job_id), found_job[1])
     found = await execution_by_any_id(tx, resources, text, caller)
-    return await _subject(tx, found, asked)
+    return await _subject(tx, found, asked, operator=caller.role in OPERATOR_READERS)
 
 
-async def _subject(tx: Tx, found: ExecutionView, asked: tuple[JobId, JobState] | None) -> Subject:
+async def _subject(tx: Tx, found: ExecutionView, asked: Asked | None, *, operator: bool) -> Subject:
     if found.state.final:
-        return Subject(
-            execution=found, asked=asked, jobs=[], steps=[], ahead={}, counts={}, zone="UTC", now=tx.now
-        )
-    jobs = await positions.open_jobs(tx, found.id, asked[0] if asked else None)
-    steps = _steps(jobs)
-    told = {job.job_id: job for step in steps for job in (step[0], step[-1])}
-    told |= {job.job_id: job for job in jobs if asked and job.job_id == asked[0] and job.lane_id is not None}
+        return Subject(execution=found, asked=asked, operator=operator, now=tx.now)
+    open_work = await positions.open_work(tx, found.id)
+    shown = open_work.steps[: positions.MOST_STEPS]
+    wanted = [job_id for group in shown for job_id in (group.first, group.last)]
+    wanted += [open_work.soonest.first] if open_work.soonest else []
+    jobs = await positions.open_jobs(tx, [*wanted, *([asked[0]] if asked else [])])
+    queued = {job_id: job for job_id, job in jobs.items() if job.lane_id is not None}
     return Subject(
         execution=found,
         asked=asked,
-        jobs=jobs,
-        steps=steps,
-        ahead=await positions.count_ahead(tx, list(told.values())),
-        counts=await positions.count_open(tx, found.id),
+        jobs=list(jobs.values()),
+        steps=[
+            StepJobs(first=queued[group.first], last=queued[group.last], jobs=group.jobs)
+            for group in shown
+            if {group.first, group.last} <= queued.keys()  # else it was claimed just now
+        ],
+        more_steps=len(open_work.steps) - len(shown),
+        before=await positions.count_before(tx, list(queued.values())),
+        counts=open_work.counts,
+        counts_at_least=open_work.at_least,
         zone=(await availability.client_terms(tx, found.client_id))["time_zone"],
+        operator=operator,
         now=tx.now,
     )
-
-
-def _steps(jobs: Sequence[OpenJob]) -> list[list[OpenJob]]:
-    """Group the queued jobs by lane and kind."""
-    steps: dict[tuple[int, str], list[OpenJob]] = {}
-    for job in jobs:
-        if job.lane_id is not None:
-            steps.setdefault((job.lane_id, job.kind), []).append(job)
-    return list(steps.values())[:MOST_STEPS]

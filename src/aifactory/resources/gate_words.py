@@ -1,4 +1,8 @@
-"""A closed gate in words: what a start needs there, what there is, and when it may open. Pure."""
+"""A closed gate in words: what a start needs there, what there is, and when it may open. Pure.
+
+A client is told its own figures and those that all may read, like a pool's level; the operator, who sees all
+clients' work, those of others too.
+"""
 
 import math
 from collections.abc import Callable
@@ -10,14 +14,15 @@ import msgspec
 
 from aifactory.resources.admission import Admission, HopClosed
 from aifactory.resources.buckets import MICRO
-from aifactory.resources.gates import Gate, Head, Lane, QuotaGate, Wait
+from aifactory.resources.gates import Gate, Head, Lane, QuotaGate, Snapshot, Wait
 from aifactory.resources.interface import Hop
 from aifactory.resources.pool_plan import PoolPlan
 
-_SPANS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
-
 LANE_WIDE = frozenset(Gate) - {Gate.QUOTA, Gate.UNITS, Gate.REQUESTS, Gate.BIG_JOB}
 """The gates that are closed for every job of a lane alike."""
+CAPS = frozenset({Gate.CLIENT_CAP, Gate.WORKER_CAP})
+UNTIMED = frozenset(Gate) - CAPS - {Gate.SLOTS, Gate.REQUESTS, Gate.BIG_JOB}
+"""The gates that nobody can time where they don't say themselves when they open."""
 
 
 class Obstacle(StrEnum):
@@ -59,6 +64,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """A wait that is to be told, in the state of the gates in which it was found.
 
     ``big``: the lane of the pool's big job, where one keeps it. ``zone``: the client's, for its quotas.
+    ``operator``: it is told to whoever may read of other clients' work.
     """
 
     admission: Admission
@@ -69,6 +75,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     fleet: Fleet | None = None
     big: tuple[Lane, Head, Hop] | None = None
     zone: str = "UTC"
+    operator: bool = False
 
     @property
     def pool(self) -> PoolPlan:
@@ -86,13 +93,24 @@ def scheduler_off() -> Closed:
     return Closed(gate=Gate.SCHEDULER_OFF, detail="The operator has stopped the scheduler.")
 
 
-def no_hop(admission: Admission, lane: Lane, opens_at: datetime | None) -> Closed:
+def others_pools(snapshot: Snapshot, lane: Lane) -> set[str]:
+    """Return the pools that are dedicated to other clients than the lane's."""
+    owners = {name: gate.dedicated_client_id for name, gate in snapshot.pools.items()}
+    return {name for name, owner in owners.items() if owner not in (None, lane.client_id)}
+
+
+def no_hop(admission: Admission, lane: Lane, opens_at: datetime | None, *, operator: bool = False) -> Closed:
     """Return what keeps a lane none of whose hops is open: one clause for each."""
-    clauses = [_hop_words(one, admission.now) for one in admission.hop_obstacles(lane)]
+    unnamed = set() if operator else others_pools(admission.snapshot, lane)
+    obstacles = admission.hop_obstacles(lane)
+    clauses = [
+        "one of its pools is not open to it" if one.name in unnamed else _hop_words(one, admission.now)
+        for one in obstacles
+    ]
     return Closed(
         gate=Gate.NO_HOP,
-        detail=f"None of its models can be called: {'; '.join(clauses)}.",
-        pool=lane.hops[0].pool,
+        detail=f"None of its models can be called: {'; '.join(dict.fromkeys(clauses))}.",
+        pool=next((hop.pool for hop in lane.hops if hop.pool not in unnamed), None),
         opens_at=opens_at,
     )
 
@@ -100,7 +118,8 @@ def no_hop(admission: Admission, lane: Lane, opens_at: datetime | None) -> Close
 def closed(asked: Asked) -> Closed:
     """Return a closed gate with its figures and its words."""
     words, figures = _TOLD[asked.wait.gate], _FIGURES.get(asked.wait.gate)
-    needed, available = figures(asked) if figures else (None, None)
+    told = figures is not None and (asked.operator or asked.wait.gate not in _OF_ALL)
+    needed, available = figures(asked) if figures and told else (None, None)
     return Closed(
         gate=asked.wait.gate,
         detail=words(asked),
@@ -146,6 +165,10 @@ _FIGURES: dict[Gate, Callable[[Asked], tuple[int, int]]] = {
     Gate.REQUESTS: lambda asked: (1, asked.pool.requests_micro // MICRO),
 }
 
+_ROUGH = (5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 28_800, 86_400)
+_OF_ALL = frozenset({Gate.WORKER_CAP, Gate.SLOTS})
+"""The gates whose figures are all clients' running jobs, or the fleet."""
+
 # Words.
 
 
@@ -153,7 +176,7 @@ def _no_hop_words(asked: Asked) -> str:
     """A lane whose provider can't be called here, or whose probe has just left."""
     opens, _ = asked.admission.choose_hop(asked.lane)
     if opens is None or opens == asked.hop:
-        return no_hop(asked.admission, asked.lane, None).detail
+        return no_hop(asked.admission, asked.lane, None, operator=asked.operator).detail
     return f"{asked.hop.provider} is being tried by one call; it takes {opens.provider} in the next round."
 
 
@@ -180,6 +203,8 @@ def _cap_words(asked: Asked) -> str:
 
 def _worker_cap_words(asked: Asked) -> str:
     worker = asked.lane.worker
+    if not asked.operator:
+        return f"As many jobs of the worker {worker} run as may at once."
     taken = asked.admission.worker_running[worker]
     run = _jobs_run(taken, f" of the worker {worker}", asked.admission.snapshot.workers[worker].running)
     return f"{run}, and no more may at once."
@@ -200,10 +225,12 @@ def _slots_words(asked: Asked) -> str:
     of = " for local work" if local else ""
     if fleet is None:
         return f"All slots{of} are busy, or no process runs."
-    most = fleet.local_slots if local else fleet.slots
-    of += " of 1 process" if fleet.processes == 1 else f" of {fleet.processes} processes"
     snapshot = asked.admission.snapshot
     free = (snapshot.local_slots if local else snapshot.slots) > 0
+    if not asked.operator:
+        return f"All slots{of} are busy{' or go to jobs before it' if free else ''}."
+    most = fleet.local_slots if local else fleet.slots
+    of += " of 1 process" if fleet.processes == 1 else f" of {fleet.processes} processes"
     if most == 1:
         return f"The only slot{of} {'goes to a job before it' if free else 'is busy'}."
     return f"All {most:,} slots{of} are busy{' or go to jobs before it' if free else ''}."
@@ -249,11 +276,20 @@ def _big_job_words(asked: Asked) -> str:
         return f"The {pool.gate.pool} pool gathers units for a larger job."
     lane, head, hop = asked.big
     units = lane.draws(head, hop)[pool.gate.pool]
+    at = pool.units_at(units, lane.urgency)
+    seconds = None if at is None else (at - pool.now).total_seconds()
+    if not asked.operator and lane.client_id != asked.lane.client_id:
+        saves = f"The {pool.gate.pool} pool saves up for a larger request that goes first"
+        return f"{saves}." if seconds is None else f"{saves}; enough in about {_roughly(seconds)}."
     waited = spoken((pool.now - head.aged_from).total_seconds())
     gathers = f"The {pool.gate.pool} pool gathers {units:,} units for a larger job that has waited {waited}"
     has = f"{gathers}, and has {max(0, _units_free(pool, lane)):,}"
-    at = pool.units_at(units, lane.urgency)
-    return f"{has}." if at is None else f"{has}; enough in {spoken((at - pool.now).total_seconds())}."
+    return f"{has}." if seconds is None else f"{has}; enough in {spoken(seconds)}."
+
+
+def _roughly(seconds: float) -> str:
+    """Return a span so coarse that no other client's units follow from it and the pool's refill."""
+    return spoken(next((each for each in _ROUGH if each >= seconds), seconds))
 
 
 _TOLD: dict[Gate, Callable[[Asked], str]] = {

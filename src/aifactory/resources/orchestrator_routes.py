@@ -50,6 +50,7 @@ from aifactory.resources.orchestrator_schemas import (
 from aifactory.resources.queries import handshakes as queries
 from aifactory.resources.queries import views
 from aifactory.resources.queries.handshakes import Handshake
+from aifactory.resources.submitted_schemas import SubmittedExecution
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -77,7 +78,7 @@ async def execute_pipeline(
     resources: NamedDependency[Resources],
     book: NamedDependency[RequestBook],
     principal: NamedDependency[Principal],
-) -> Response[schemas.Execution]:
+) -> Response[SubmittedExecution]:
     """Do what ``POST /api/execute`` does; ``inputData`` are the parameters, in camelCase or snake_case."""
     wanted = as_execute_input(data)
     return await execute_input(request, wanted, db=db, resources=resources, book=book, caller=principal)

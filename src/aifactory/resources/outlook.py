@@ -1,115 +1,136 @@
-"""What the fleet would decide now and from now on, loaded at most once a second, whoever asks."""
+"""What the fleet would decide now and from now on: loaded, planned and foreseen once for all who ask."""
 
 import math
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime, timedelta
 
 import anyio
-import anyio.lowlevel
+import anyio.to_thread
 import msgspec
 
 from aifactory.kernel.db import Database, Tx
-from aifactory.resources.gate_words import Fleet
-from aifactory.resources.gates import Lane
-from aifactory.resources.policy import Plan
+from aifactory.resources.foresight import Outlook, foreseen, planned
 from aifactory.resources.queries import fleet_snapshot
 from aifactory.resources.queries import snapshot as snapshots
 from aifactory.resources.queries.fleet_snapshot import FleetSnapshot
-from aifactory.resources.virtual.forecast import Forecast, Habit, Known
+from aifactory.resources.virtual.coming import Coming
+from aifactory.resources.virtual.forecast import Habit, Known
 
 FRESH_FOR = timedelta(seconds=1)
+LONGEST_FRESH = timedelta(seconds=10)
 HABITS_FRESH_FOR = timedelta(seconds=5)
 MOST_HEADS, MOST_COUNTED = 4000, 20_000
 DEEPEST, SHALLOWEST = 64, 2
-LONGEST_RUN_SECONDS = 0.5  # of CPU
-MOST_DUTY = 0.1
+MOST_DUTY = 0.1  #: of a core, for each of plans and forecasts
 
 
-class Outlook(msgspec.Struct, frozen=True, kw_only=True):
-    """The fleet at one moment, the plan that one process with all its slots would make, and what follows."""
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """What an outlook is made of; ``known`` where the forecast is to be made again."""
 
+    snapshot: FleetSnapshot
+    known: Known | None
     as_of: datetime
-    plan: Plan
-    fleet: Fleet
-    forecast: Forecast
-
-    @property
-    def lanes(self) -> Mapping[int, Lane]:
-        """Return the loaded lanes by id."""
-        return self.plan.lanes
 
 
 class Outlooks:
-    """The outlook that this process shares among all who ask: one load at a time, none while it is fresh.
+    """The outlook that this process shares among all who ask.
 
-    A forecast is kept for longer than a plan where it takes long: at most a tenth of a core goes into it.
+    One is loaded at a time, and the next a second after it at the soonest, or ten times what it took; who
+    asks meanwhile is answered from the one that is there. Plans and forecasts are made in a thread: the loop
+    that starts work runs on. A forecast is kept for longer than a plan where it takes longer.
     """
 
-    def __init__(self, *, database: Database) -> None:
+    def __init__(
+        self, *, database: Database, sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    ) -> None:
         self.database = database
+        self._sleep = sleep
         self._lock = anyio.Lock()
         self._latest: Outlook | None = None
-        self._forecast_for = FRESH_FOR
-        self._habits: tuple[datetime, dict[str, Habit]] | None = None
+        self._fresh_for = self._forecast_for = FRESH_FOR
+        self._habits: tuple[datetime, dict[str, Habit], list[Coming]] | None = None
+
+    @property
+    def latest(self) -> Outlook | None:
+        """Return the outlook that was made last, however old."""
+        return self._latest
 
     async def current(self, now: datetime, lane_ids: Collection[int]) -> Outlook:
-        """Return an outlook not older than a second that has these lanes, as far as they still exist."""
+        """Return an outlook for who has read these lanes by ``now``.
+
+        It is fresh, or the one before while another caller renews that. A lane is missing from it that is
+        gone since, or came a moment ago where a fleet is too large to be looked at again within a second.
+        """
+        known = self._latest
+        if known is not None and self._serves(known, now, lane_ids):
+            return known
         async with self._lock:
             known = self._latest
-            fresh = known is not None and abs(now - known.as_of) < FRESH_FOR
-            if known is None or not fresh or not known.lanes.keys() >= set(lane_ids):
-                known = self._latest = await self._look(now, known)
+            if known is not None and self._serves(known, now, lane_ids, alone=True):
+                return known
+            early = timedelta(0) if known is None else known.as_of + self._fresh_for - now
+            if known is not None and early > FRESH_FOR:
+                return known
+            await self._sleep(max(0.0, early.total_seconds()))
+            known = self._latest = await self._look(now, known)
             return known
 
+    def _serves(
+        self, known: Outlook, now: datetime, lane_ids: Collection[int], *, alone: bool = False
+    ) -> bool:
+        """Whether an outlook answers; ``alone``: nobody else renews it."""
+        age = now - known.as_of
+        if age <= timedelta(0):
+            return True  # a lane that it has not is gone
+        renewed = not alone and self._lock.locked() and age < 2 * self._fresh_for
+        return (age < self._fresh_for or renewed) and all(one in known.lanes for one in lane_ids)
+
     async def _look(self, now: datetime, before: Outlook | None) -> Outlook:
-        foreseen = None if before is None else before.forecast
-        if foreseen is not None and abs(now - foreseen.now) >= self._forecast_for:
-            foreseen = None
-        loaded, known, as_of = await self._load(whole=foreseen is None)
-        plan = Plan(loaded.snapshot, as_of)
-        if not loaded.snapshot.enabled:
-            plan.set_up()  # a decision leaves it out; what is told needs hops and standings all the same
-        plan.decide()
-        if known is not None:
-            foreseen = await self._foresee(known, as_of)
-        assert foreseen is not None
-        return Outlook(as_of=as_of, plan=plan, fleet=loaded.fleet, forecast=foreseen)
-
-    async def _foresee(self, known: Known, as_of: datetime) -> Forecast:
-        """Run a forecast, with a turn for others between two plans; no transaction is open meanwhile."""
+        kept = None if before is None else before.forecast
+        if kept is not None and now - kept.now >= self._forecast_for:
+            kept = None
         began = time.perf_counter()
-        forecast = Forecast(known, as_of)
-        spent = time.perf_counter() - began
-        going = known.snapshot.enabled
-        while going and spent < LONGEST_RUN_SECONDS:
-            await anyio.lowlevel.checkpoint()
-            began = time.perf_counter()
-            going = forecast.step()
-            spent += time.perf_counter() - began
-        self._forecast_for = max(FRESH_FOR, timedelta(seconds=spent / MOST_DUTY))
-        return forecast
+        loaded = await self._load(whole=kept is None)
+        took = time.perf_counter() - began
+        found = loaded.snapshot
+        plan, spent = await anyio.to_thread.run_sync(planned, found.snapshot, loaded.as_of)
+        self._fresh_for = _kept_for(took + spent)
+        if loaded.known is not None:
+            kept, spent = await anyio.to_thread.run_sync(foreseen, loaded.known, loaded.as_of)
+            self._forecast_for = _kept_for(spent)
+        assert kept is not None
+        return Outlook(as_of=loaded.as_of, plan=plan, fleet=found.fleet, forecast=kept)
 
-    async def _load(self, *, whole: bool) -> tuple[FleetSnapshot, Known | None, datetime]:
+    async def _load(self, *, whole: bool) -> Loaded:
         async with self.database.begin() as tx:
             count = max(1, await fleet_snapshot.count_lanes(tx))
             depth = max(SHALLOWEST, min(DEEPEST, math.ceil(MOST_HEADS / count)))
             loaded = await fleet_snapshot.load_fleet(tx, await snapshots.load_lanes(tx, depth=depth))
             known = await self._known(tx, loaded, count) if whole else None
-            return loaded, known, tx.now
+            return Loaded(snapshot=loaded, known=known, as_of=tx.now)
 
     async def _known(self, tx: Tx, loaded: FleetSnapshot, lanes: int) -> Known:
         """Load what a forecast needs beside the gates."""
         runs = await fleet_snapshot.load_runs(tx)
         job_ids = [head.job_id for lane in loaded.snapshot.lanes for head in lane.heads]
         executions, to_come = await fleet_snapshot.jobs_to_come(tx, [*job_ids, *(run.job_id for run in runs)])
-        if self._habits is None or abs(tx.now - self._habits[0]) >= HABITS_FRESH_FOR:
-            self._habits = tx.now, await fleet_snapshot.load_habits(tx)
+        if self._habits is None or tx.now - self._habits[0] >= HABITS_FRESH_FOR:
+            habits, coming = await fleet_snapshot.load_habits(tx), await fleet_snapshot.load_coming(tx)
+            self._habits = tx.now, habits, coming
+        counted = max(DEEPEST, MOST_COUNTED // lanes)
         return Known(
             snapshot=loaded.snapshot,
             runs=runs,
-            depths=await fleet_snapshot.lane_depths(tx, max(DEEPEST, MOST_COUNTED // lanes)),
+            depths=await fleet_snapshot.lane_depths(tx, counted),
+            counted=counted,
             habits=self._habits[1],
+            coming=self._habits[2],
             executions=executions,
             to_come=to_come,
         )
+
+
+def _kept_for(seconds: float) -> timedelta:
+    """Return how long what took so long is kept."""
+    return min(LONGEST_FRESH, max(FRESH_FOR, timedelta(seconds=seconds / MOST_DUTY)))

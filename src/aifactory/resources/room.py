@@ -12,7 +12,15 @@ import msgspec
 
 from aifactory.resources.admission import Admission
 from aifactory.resources.buckets import MICRO
-from aifactory.resources.gate_words import Asked, Closed, Fleet, closed, no_hop, scheduler_off
+from aifactory.resources.gate_words import (
+    Asked,
+    Closed,
+    Fleet,
+    closed,
+    no_hop,
+    others_pools,
+    scheduler_off,
+)
 from aifactory.resources.gates import Gate, Head, Lane, Snapshot, Wait, WorkerGate
 from aifactory.resources.interface import Hop
 
@@ -29,18 +37,21 @@ def closed_gates(
     urgent: Collection[str] = (),
     fleet: Fleet | None = None,
     zone: str = "UTC",
+    operator: bool = False,
 ) -> Iterator[Closed]:
     """Yield every gate that keeps a head now; none: it could start.
 
-    ``urgent``: pools with urgent work. ``zone``: the client's, in which its quotas are told.
+    ``urgent``: pools with urgent work. ``zone``: the client's, in which its quotas are told. ``operator``: it
+    is told to whoever may read of other clients' work; to others no pool that is dedicated to another client.
     """
     if not snapshot.enabled:
         yield scheduler_off()
     admission = Admission(snapshot, now)
+    untold = set() if operator else others_pools(snapshot, lane)
     hop, opens_at = admission.choose_hop(lane)
     if hop is None:
         hop = lane.hops[0]
-        yield no_hop(admission, lane, opens_at)
+        yield no_hop(admission, lane, opens_at, operator=operator)
         snapshot = _reachable(snapshot, lane)
     for _ in range(_MOST_GATES):
         admission = Admission(snapshot, now)
@@ -50,9 +61,19 @@ def closed_gates(
         wait = admission.blocked(lane, head, hop)
         if wait is None:
             return
-        yield closed(
-            Asked(admission=admission, lane=lane, head=head, hop=hop, wait=wait, fleet=fleet, zone=zone)
-        )
+        if wait.pool not in untold:
+            yield closed(
+                Asked(
+                    admission=admission,
+                    lane=lane,
+                    head=head,
+                    hop=hop,
+                    wait=wait,
+                    fleet=fleet,
+                    zone=zone,
+                    operator=operator,
+                )
+            )
         snapshot = _opened(snapshot, lane, head, hop, wait)
 
 

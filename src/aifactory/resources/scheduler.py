@@ -147,5 +147,5 @@ class Scheduler:
 
 
 def _depth(slots: int, lanes: int) -> int:
-    """Return how many heads to load of each lane: twice what there are slots for, one where lanes are many."""
+    """Return how many heads to load of each lane: enough for the slots twice over, one of many lanes."""
     return min(slots, max(1, math.ceil(2 * slots / max(1, lanes))))

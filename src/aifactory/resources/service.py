@@ -10,6 +10,7 @@ from aifactory.kernel.errors import invalid
 from aifactory.kernel.ids import ClientId, DataId, ExecutionId, JobId, KeyId, RequestId, StageId, text_id
 from aifactory.kernel.page import Page, PageRequest
 from aifactory.resources import estimates, events, storage, submission
+from aifactory.resources.expected import Expectations
 from aifactory.resources.interface import (
     ClientLimits,
     ClientNotFound,
@@ -47,7 +48,7 @@ class ResourceService:
     """Implements ``Resources``. ``wake`` and ``abort`` reach the scheduler of this process after commit.
 
     ``until_ended`` waits for an execution's end; without it, whoever waits looks often. ``off_peak`` is the
-    operator's window.
+    operator's window. ``expectations``: what is foreseen of what is submitted.
     """
 
     def __init__(
@@ -58,16 +59,18 @@ class ResourceService:
         abort: Callable[[list[JobId]], None],
         until_ended: Callable[[ExecutionId, float], Awaitable[None]] = sleep_a_little,
         off_peak: OffPeak | None = None,
+        expectations: Expectations | None = None,
     ) -> None:
         self.workers = workers
         self.wake = wake
         self.abort = abort
         self.until_ended = until_ended
         self.off_peak = off_peak or OffPeak()
+        self.expectations = expectations
 
     async def submit(self, tx: Tx, new: NewExecution) -> Submitted:
         """See ``Resources.submit``."""
-        submitted = await submission.submit(tx, new, self.workers, self.off_peak)
+        submitted = await submission.submit(tx, new, self.workers, self.off_peak, self.expectations)
         tx.after_commit(self.wake)
         tx.tell("work", (submitted.execution_id,))
         return submitted

@@ -16,10 +16,15 @@ from aifactory.resources.room import closed_gates
 from aifactory.resources.terms import QUEUE_OF
 
 
-async def blocked_by(tx: Tx, new: NewExecution, found: Estimate, off_peak: OffPeak) -> list[BlockedBy]:
-    """Return what keeps a request as a whole, then the closed gates of its steps; nobody else waits."""
+async def blocked_by(
+    tx: Tx, new: NewExecution, found: Estimate, off_peak: OffPeak, *, operator: bool
+) -> list[BlockedBy]:
+    """Return what keeps a request as a whole, then the closed gates of its steps; nobody else waits.
+
+    ``operator``: it is told to whoever may read of other clients' work.
+    """
     due_at = _due_at(new, found, off_peak, tx.now)
-    return [*_refusals(found, due_at, tx.now), *await _closed(tx, new, found, due_at)]
+    return [*_refusals(found, due_at, tx.now), *await _closed(tx, new, found, due_at, operator=operator)]
 
 
 def _due_at(new: NewExecution, found: Estimate, off_peak: OffPeak, now: datetime) -> datetime:
@@ -53,7 +58,9 @@ def _blocked(gate: str, detail: str, *, opens_at: datetime | None = None) -> Blo
     )
 
 
-async def _closed(tx: Tx, new: NewExecution, found: Estimate, due_at: datetime) -> list[BlockedBy]:
+async def _closed(
+    tx: Tx, new: NewExecution, found: Estimate, due_at: datetime, *, operator: bool
+) -> list[BlockedBy]:
     """Return the closed gates of every step, each gate once with the most that a step needs there."""
     queue = "deferred" if due_at > tx.now else QUEUE_OF[new.urgency]
     steps = [
@@ -75,6 +82,7 @@ async def _closed(tx: Tx, new: NewExecution, found: Estimate, due_at: datetime) 
             urgent=urgent,
             fleet=there.fleet,
             zone=terms["time_zone"],
+            operator=operator,
         ):
             key = gate.gate.value, gate.pool
             gates[key] = _merged(gates.get(key), gate, kind, first=first)

@@ -9,6 +9,7 @@ from aifactory.kernel.errors import Invalid, NotFound, Unavailable, invalid
 from aifactory.kernel.ids import BudgetId, ExecutionId, StageId, new_id
 from aifactory.resources import flow_checks, storage
 from aifactory.resources.books import Books
+from aifactory.resources.expected import Expectations, Expected
 from aifactory.resources.fan_in import FanIn
 from aifactory.resources.flow import STAGES, at_stage, check_stage_parameters, parameters_of
 from aifactory.resources.holds import take_hold
@@ -145,7 +146,13 @@ def tier_too_low(resolved: ResolvedStage, tier: Tier) -> TierTooLow:
     )
 
 
-async def submit(tx: Tx, new: NewExecution, workers: dict[str, Worker], off_peak: OffPeak) -> Submitted:
+async def submit(
+    tx: Tx,
+    new: NewExecution,
+    workers: dict[str, Worker],
+    off_peak: OffPeak,
+    expectations: Expectations | None = None,
+) -> Submitted:
     """Admit an execution or raise; see ``Resources.submit``."""
     if new.unstored_source is not None:
         raise ValueError("A source must be stored before work on it is submitted.")
@@ -175,8 +182,16 @@ async def submit(tx: Tx, new: NewExecution, workers: dict[str, Worker], off_peak
         for job in books.queued.values():
             postpone(job, later)
     await book_queries.write_books(tx, books)
+    expected = Expected(starts_at=_later(tx, new) if new.hold_until is None else None)
+    if later is None and expectations is not None:
+        expected = expectations.of(tx.now, books.lane_ids)
     return Submitted(
-        execution_id=execution.id, state=execution.state, queue=execution.queue, quote=priced.quote
+        execution_id=execution.id,
+        state=execution.state,
+        queue=execution.queue,
+        quote=priced.quote,
+        position=expected.position,
+        estimated_start=expected.starts_at,
     )
 
 

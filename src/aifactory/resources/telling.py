@@ -1,6 +1,5 @@
-"""What is told of a waiting execution: the job that starts first, its gate, its priority, its place. Pure."""
+"""What is told of a waiting execution: the job that starts first, its gate, its priority, its place."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -9,35 +8,47 @@ import msgspec
 
 from aifactory.kernel.ids import JobId, text_id
 from aifactory.resources import position_schemas as schemas
-from aifactory.resources.gate_words import Closed, Obstacle, spoken
-from aifactory.resources.gates import Gate
-from aifactory.resources.interface import ExecutionView, JobState
-from aifactory.resources.outlook import Outlook
-from aifactory.resources.queries.positions import OpenJob
+from aifactory.resources.foresight import Outlook
+from aifactory.resources.freeing import with_opening
+from aifactory.resources.gate_words import CAPS, UNTIMED, Closed, Obstacle, spoken
+from aifactory.resources.gates import Lane, Snapshot
+from aifactory.resources.interface import ExecutionView, Hop, JobState
+from aifactory.resources.queries.positions import Before, OpenJob
 from aifactory.resources.room import closed_gates
 from aifactory.resources.submission import NEVER
-from aifactory.resources.virtual.forecast import Place
+from aifactory.resources.virtual.foreseen import Place
 from aifactory.resources.why import why
 
 _with = msgspec.structs.replace
-_UNTIMED = frozenset(Gate) - {Gate.CLIENT_CAP, Gate.WORKER_CAP, Gate.SLOTS, Gate.REQUESTS, Gate.BIG_JOB}
-_CAPS = frozenset({Gate.CLIENT_CAP, Gate.WORKER_CAP})
+Asked = tuple[JobId, JobState]
+
+
+class StepJobs(msgspec.Struct, frozen=True, kw_only=True):
+    """So many queued jobs of one kind in one lane, the first and the last of them."""
+
+    first: OpenJob
+    last: OpenJob
+    jobs: int
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked about: an execution and its unfinished jobs; ``asked``: one job of it, and its state.
+    """What was asked about: an execution, or one job of it (``asked``, with its state).
 
-    ``steps``: its queued jobs by lane and kind, oldest first. ``ahead``: how many jobs of the same lane are
-    before the first and the last of each step, and before the asked one.
+    ``jobs``: those unfinished ones that may be told. ``steps``: its queued jobs, oldest first, and how many
+    such steps more there are. ``before``: of the queued ones of ``jobs``, the jobs before them in their lane.
+    ``operator``: who asks may read of other clients' work.
     """
 
     execution: ExecutionView
-    asked: tuple[JobId, JobState] | None
-    jobs: list[OpenJob]
-    steps: list[list[OpenJob]]
-    ahead: dict[UUID, int]
-    counts: dict[str, int]
-    zone: str
+    asked: Asked | None
+    jobs: list[OpenJob] = []
+    steps: list[StepJobs] = []
+    more_steps: int = 0
+    before: dict[UUID, Before] = {}
+    counts: dict[str, int] = {}
+    counts_at_least: bool = False
+    zone: str = "UTC"
+    operator: bool
     now: datetime
 
 
@@ -50,7 +61,8 @@ def position_of(subject: Subject, outlook: Outlook | None) -> schemas.Position:
     if told.lane_id is None:
         return _told_off_queue(blank, subject, _off_queue(told, subject))
     if outlook is None or told.lane_id not in outlook.lanes:
-        return _told_off_queue(blank, subject, _STARTING)
+        come = outlook is not None and outlook.as_of < subject.now
+        return _told_off_queue(blank, subject, _COME if come else _STARTING)
     return _queued(blank, subject, told, outlook)
 
 
@@ -59,7 +71,7 @@ def _told_job(subject: Subject, outlook: Outlook | None) -> OpenJob | None:
     if subject.asked is not None:
         return next((job for job in subject.jobs if job.job_id == subject.asked[0]), None)
     if subject.steps:
-        firsts = [step[0] for step in subject.steps]
+        firsts = [step.first for step in subject.steps]
         return (
             firsts[0] if outlook is None else min(firsts, key=lambda job: _start_order(job, subject, outlook))
         )
@@ -77,12 +89,19 @@ def _off_queue_order(job: OpenJob) -> tuple[bool, bool, float]:
     return not job.runs, job.due_at is None, job.due_at.timestamp() if job.due_at else 0.0
 
 
+def _hop(told: OpenJob | None, subject: Subject, outlook: Outlook | None) -> Hop | None:
+    """Return where the told job goes, else where it would; to no client a pool that is another one's."""
+    if told is None:
+        return None
+    taken = None if outlook is None else outlook.plan.hop_of.get(told.lane_id or 0)
+    untold = () if subject.operator else told.others_pools
+    return taken or next((hop for hop in told.hops if hop.pool not in untold), None)
+
+
 def _blank(subject: Subject, told: OpenJob | None, outlook: Outlook | None) -> schemas.Position:
     """Return all that holds whatever state the told job is in."""
     execution = subject.execution
-    hop = None if told is None else told.hops[0]
-    if outlook is not None and told is not None and told.lane_id is not None:
-        hop = outlook.plan.hop_of.get(told.lane_id, told.hops[0])
+    hop = _hop(told, subject, outlook)
     queues = {} if outlook is None else outlook.plan.snapshot.queues
     return schemas.Position(
         id=text_id("exec", execution.id),
@@ -102,6 +121,7 @@ def _blank(subject: Subject, told: OpenJob | None, outlook: Outlook | None) -> s
         model=hop.model if hop else None,
         position=None,
         position_exact=True,
+        position_at_least=False,
         ahead=None,
         priority=None,
         gate=None,
@@ -116,14 +136,17 @@ def _blank(subject: Subject, told: OpenJob | None, outlook: Outlook | None) -> s
             following=subject.counts.get("following", 0),
             running=subject.counts.get("running", 0),
             at_provider=subject.counts.get("at_provider", 0),
+            at_least=subject.counts_at_least,
         ),
         steps=[],
+        steps_not_shown=0,
         as_of=subject.now,
     )
 
 
 # What is in no queue.
 
+_COME = Closed(gate=Obstacle.TURN, detail="It came a moment ago; its place is known in a few seconds.")
 _STARTING = Closed(gate=Obstacle.STARTING, detail="A process has taken it and starts it.")
 
 
@@ -178,63 +201,99 @@ def _told_off_queue(blank: schemas.Position, subject: Subject, closed: Closed) -
 def _queued(blank: schemas.Position, subject: Subject, job: OpenJob, outlook: Outlook) -> schemas.Position:
     lane = outlook.lanes[job.lane_id or 0]
     head = job.head()
-    found = why(outlook.plan, lane, head, fleet=outlook.fleet, zone=subject.zone)
+    plan, operator = outlook.plan, subject.operator
+    found = _opening(
+        why(plan, lane, head, fleet=outlook.fleet, zone=subject.zone, operator=operator), lane, outlook
+    )
     gates = closed_gates(
-        _with(outlook.plan.snapshot, lanes=(lane,)),
+        _of_lane(plan.snapshot, lane),
         lane,
         head,
         outlook.as_of,
-        urgent=[name for name, pool in outlook.plan.pools.items() if pool.urgent_waits],
+        urgent=[name for name, pool in plan.pools.items() if pool.urgent_waits],
         fleet=outlook.fleet,
         zone=subject.zone,
+        operator=operator,
     )
     told = None if found.of_job_ahead else (found.gate, found.pool)
-    in_lane = subject.ahead.get(job.job_id, 0)
+    before = subject.before.get(job.job_id, Before())
     place = _place(job, subject, outlook, found)
     if found.gate is Obstacle.TURN and found.opens_at is None and place is not None and place.place > 1:
-        found = _with(found, detail=_turn_words(place.place, in_lane, outlook.forecast.pace(found.pool)))
+        found = _with(found, detail=_turn_words(place, before, outlook.forecast.pace(found.pool)))
     return _with(
         blank,
         waits=True,
         position=place.place if place else None,
         position_exact=place is not None and place.exact,
-        ahead=schemas.Ahead(in_lane=in_lane, in_pool=place.place - 1 if place else None),
+        position_at_least=place is not None and before.at_least,
+        ahead=schemas.Ahead(
+            in_lane=before.jobs, in_pool=place.place - 1 if place else None, at_least=before.at_least
+        ),
         priority=_priority(job, outlook),
         gate=_gate(found, subject.now),
-        also_closed=[_gate(one, subject.now) for one in gates if (one.gate, one.pool) != told],
-        estimated_start=place.starts_at if place else None,
+        also_closed=[
+            _gate(_opening(one, lane, outlook), subject.now) for one in gates if (one.gate, one.pool) != told
+        ],
+        estimated_start=place.starts_at if place and not before.at_least else None,
         earliest_start=place.earliest if place else None,
-        latest_start=place.latest if place else None,
+        latest_start=place.latest if place and not before.at_least else None,
         basis=place.basis if place else None,
         steps=[_step(step, subject, outlook) for step in subject.steps],
+        steps_not_shown=subject.more_steps,
+    )
+
+
+def _opening(closed: Closed, lane: Lane, outlook: Outlook) -> Closed:
+    """Return a gate with when there is room, if that depends on what runs."""
+    if outlook.fleet.processes == 0:
+        return closed
+    return with_opening(closed, lane, outlook.plan.admission, outlook.forecast.ends)
+
+
+def _of_lane(snapshot: Snapshot, lane: Lane) -> Snapshot:
+    """Return what of a snapshot a lane's gates are made of: few rows, however many clients there are."""
+    client_id = lane.client_id
+    return _with(
+        snapshot,
+        lanes=(lane,),
+        clients={client_id: gate} if (gate := snapshot.clients.get(client_id)) else {},
+        usage={},
+        quotas={key: quotas for key, quotas in snapshot.quotas.items() if key[0] == client_id},
     )
 
 
 def _place(job: OpenJob, subject: Subject, outlook: Outlook, found: Closed | None) -> Place | None:
-    """Return when a queued job starts, unless a gate keeps it that nobody can time."""
+    """Return when a queued job starts, unless a gate keeps it that nobody can time.
+
+    Of a job with more before it than were counted it is the place after those, so at least that; a bound from
+    above says nothing of it.
+    """
     lane = outlook.lanes.get(job.lane_id or 0)
     if lane is None:
         return None
     found = found or why(outlook.plan, lane, job.head())
-    if found.gate in _UNTIMED and found.opens_at is None:
+    if found.gate in UNTIMED and found.opens_at is None:
         return None
+    before = subject.before.get(job.job_id, Before())
     return outlook.forecast.place_at(
         subject.now,
         lane.id,
-        subject.ahead.get(job.job_id, 0),
+        before.jobs,
         job_id=job.job_id,
-        bounded=found.gate not in _CAPS,
+        bounded=found.gate not in CAPS and not before.at_least,
     )
 
 
-def _turn_words(place: int, in_lane: int, pace: float | None) -> str:
+def _turn_words(place: Place, before: Before, pace: float | None) -> str:
     """Tell how many are before it, and how many a second or a minute its pool starts."""
-    jobs = "1 job is" if place == 2 else f"{place - 1:,} jobs are"
-    before = f"{jobs} served before it, {in_lane:,} of its own lane"
+    least = "at least " if before.at_least else ""
+    jobs = "1 job is" if place.place == 2 else f"{place.place - 1:,} jobs are"
+    words = f"{least}{jobs} served before it, {least}{before.jobs:,} of its own lane"
+    words = words[0].upper() + words[1:]
     if pace is None or pace * 60 < 1:
-        return f"{before}."
+        return f"{words}."
     starts = f"{pace:,.0f} a second" if pace >= 1 else f"{pace * 60:,.0f} a minute"
-    return f"{before}; the pool starts about {starts}."
+    return f"{words}; the pool starts about {starts}."
 
 
 def _priority(job: OpenJob, outlook: Outlook) -> schemas.Priority:
@@ -254,18 +313,19 @@ def _priority(job: OpenJob, outlook: Outlook) -> schemas.Priority:
     )
 
 
-def _step(step: Sequence[OpenJob], subject: Subject, outlook: Outlook) -> schemas.Step:
-    first, last = step[0], step[-1]
-    lane = outlook.lanes.get(first.lane_id or 0)
-    place = _place(first, subject, outlook, None)
+def _step(step: StepJobs, subject: Subject, outlook: Outlook) -> schemas.Step:
+    first, last = (subject.before.get(job.job_id, Before()) for job in (step.first, step.last))
+    lane = outlook.lanes.get(step.first.lane_id or 0)
+    place = _place(step.first, subject, outlook, None)
     return schemas.Step(
-        kind=first.kind,
-        jobs=len(step),
-        first_ahead=subject.ahead.get(first.job_id, 0),
-        last_ahead=subject.ahead.get(last.job_id, 0),
-        estimated_start=place.starts_at if place else None,
-        latest_start=place.latest if place else None,
-        gate=None if lane is None else why(outlook.plan, lane, first.head()).gate.value,
+        kind=step.first.kind,
+        jobs=step.jobs,
+        first_ahead=first.jobs,
+        last_ahead=last.jobs,
+        ahead_at_least=last.at_least,
+        estimated_start=place.starts_at if place and not first.at_least else None,
+        latest_start=place.latest if place and not first.at_least else None,
+        gate=None if lane is None else why(outlook.plan, lane, step.first.head()).gate.value,
     )
 
 

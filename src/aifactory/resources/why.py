@@ -17,16 +17,24 @@ from aifactory.resources.interface import Hop
 from aifactory.resources.policy import Plan
 
 
-def why(plan: Plan, lane: Lane, head: Head, *, fleet: Fleet | None = None, zone: str = "UTC") -> Closed:
+def why(
+    plan: Plan,
+    lane: Lane,
+    head: Head,
+    *,
+    fleet: Fleet | None = None,
+    zone: str = "UTC",
+    operator: bool = False,
+) -> Closed:
     """Return what keeps a queued job after a decided plan: its own closed gate, or that of its lane's head.
 
-    ``head`` may be deeper in the lane than what the plan has loaded.
+    ``head`` may be deeper in the lane than what the plan has loaded. ``operator``: see ``Asked``.
     """
     if not plan.snapshot.enabled:
         return scheduler_off()
     hop = plan.hop_of.get(lane.id)
     if hop is None:
-        return no_hop(plan.admission, lane, plan.admission.choose_hop(lane)[1])
+        return no_hop(plan.admission, lane, plan.admission.choose_hop(lane)[1], operator=operator)
     if _starts(plan, lane, head):
         words = "It starts with the next round."
         return Closed(gate=Obstacle.TURN, detail=words, pool=hop.pool, opens_at=plan.now)
@@ -45,6 +53,7 @@ def why(plan: Plan, lane: Lane, head: Head, *, fleet: Fleet | None = None, zone:
             fleet=fleet,
             big=_big_job(plan, wait),
             zone=zone,
+            operator=operator,
         )
     )
     if first.job_id == head.job_id or wait.gate in LANE_WIDE:

@@ -1,5 +1,6 @@
 """Where an execution stands and why it waits, told over HTTP: every gate by its cause, every state."""
 
+import json
 import math
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,7 +9,8 @@ import pytest
 from tests.factories import QUIZ, World, assert_problem
 
 from aifactory.kernel.ids import new_id, parse_id, text_id
-from aifactory.resources import outlook
+from aifactory.resources import expected, outlook
+from aifactory.resources.queries import positions
 from aifactory.resources.queries.quotas import set_quotas
 
 pytestmark = pytest.mark.anyio
@@ -22,6 +24,7 @@ FAR = datetime.fromisoformat("2999-01-01T00:00:00Z")  # a pool as of then is not
 def _always_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outlook, "FRESH_FOR", timedelta(0))
     monkeypatch.setattr(outlook, "MOST_DUTY", math.inf)
+    monkeypatch.setattr(expected, "MOST_AGE", timedelta(minutes=1))
 
 
 async def sql(world: World, statement: str, *values: Any) -> None:
@@ -101,6 +104,7 @@ async def test_every_gate_is_told_by_its_cause(world: World) -> None:
     await operate(world, "/admin/scheduler/start", "/admin/pools/compute/pause")
     words = "None of its models can be called: the pool compute is paused."
     assert await gate(world, first) == ("no_hop", words)
+    await check_pool_of_another(world, first)
     await operate(world, "/admin/pools/compute/resume", "/admin/queues/normal/pause")
     assert await gate(world, first) == ("queue_paused", "The operator has paused the queue normal.")
     await operate(world, "/admin/queues/normal/resume")
@@ -174,10 +178,73 @@ async def test_every_gate_is_told_by_its_cause(world: World) -> None:
 
     for _ in range(20):
         await run_job(world, new_id())
-    words = "20 jobs of this client run, and no more may at once."
+    words = "20 jobs of this client run, and no more may at once. Nobody can say when a place is free."
     assert await gate(world, first) == ("client_cap", words)
     await sql(world, "UPDATE client_resource_limits SET suspended = true")
     assert await gate(world, first) == ("client_suspended", "The operator has suspended this client.")
+
+
+async def check_pool_of_another(world: World, waiting: str) -> None:
+    """A pool that is another client's now is named to the operator, and in no part of a client's answer."""
+    dedicate = "UPDATE resource_pools SET dedicated_client_id = $1 WHERE pool = 'compute'"
+    await sql(world, dedicate, world.theirs.client_id)
+    told, seen = await position(world, waiting), await position(world, waiting, world.admin)
+    words = "None of its models can be called: one of its pools is not open to it."
+    assert (told["gate"]["detail"], told["gate"]["pool"], told["pool"]) == (words, None, None)
+    assert "compute" not in json.dumps(told)
+    assert (seen["gate"]["pool"], seen["pool"]) == ("compute", "compute")
+    await sql(world, dedicate, None)
+
+
+async def test_a_submission_is_told_its_place_where_the_latest_forecast_knows_it_and_where_to_ask(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add_process(world)
+    first = await made(world, "/api/execute", REQUEST)
+    asked = f"/api/queue/position/{first['id']}"
+    assert (first["position"], first["estimatedStart"], first["positionUrl"]) == (None, None, asked)
+    await position(world, first["id"])
+    latest = world.factory.outlooks.latest
+    assert latest is not None
+    for path, body in (("/api/execute", REQUEST), ("/requests", REQUEST)):
+        second = await made(world, path, body)
+        start = datetime.fromisoformat(second["estimatedStart"])
+        assert (second["position"], start) == (2, latest.as_of)
+        execution = second.get("executionId", second["id"])
+        assert second["positionUrl"] == f"/api/queue/position/{execution}"
+        assert "positionUrl" not in (await world.ask("GET", path_of(second), world.ours.key)).json()
+    await operate(world, "/admin/queues/normal/pause")
+    await position(world, first["id"])
+    paused = await made(world, "/api/execute", REQUEST)
+    assert (paused["position"], paused["estimatedStart"]) == (None, None)
+    async with world.database.begin() as tx:
+        tomorrow = (tx.now + timedelta(days=1)).replace(microsecond=0)
+    later = await made(world, "/api/execute", REQUEST | {"runAfter": tomorrow.isoformat()})
+    assert (later["position"], datetime.fromisoformat(later["estimatedStart"])) == (None, tomorrow)
+    draft = await world.ask("POST", "/requests", world.ours.key, json=REQUEST | {"execute": False})
+    assert "position" not in draft.json()
+
+    await operate(world, "/admin/queues/normal/resume")
+    monkeypatch.setattr(positions, "MOST_OPEN", 2)
+    third = await position(world, paused["id"])
+    assert third["ahead"] == {"inLane": 2, "inPool": 3, "atLeast": True}
+    assert (third["positionAtLeast"], third["estimatedStart"]) == (True, None)
+    assert (third["steps"][0]["lastAhead"], third["steps"][0]["aheadAtLeast"]) == (2, True)
+    second = await position(world, second["executionId"])
+    assert (second["ahead"]["inLane"], second["ahead"]["atLeast"]) == (2, True)
+    exact = await position(world, first["id"])
+    assert (exact["ahead"]["inLane"], exact["positionAtLeast"], exact["position"]) == (0, False, 1)
+    assert exact["stepsNotShown"] == 0
+
+
+async def made(world: World, path: str, body: Any) -> Any:
+    answer = await world.ask("POST", path, world.ours.key, json=body)
+    assert answer.status_code == 202, answer.text
+    return answer.json()
+
+
+def path_of(told: Any) -> str:
+    return f"/requests/{told['id']}" if "executionId" in told else f"/api/execution/{told['id']}"
 
 
 async def check_start_behind(world: World, running: Any) -> None:
@@ -199,7 +266,10 @@ async def check_start_behind(world: World, running: Any) -> None:
     waiting = await position(world, await submit(world))
     since = (await row(world, "SELECT started_at FROM running_jobs"))["started_at"]
     as_of, start = (datetime.fromisoformat(waiting[name]) for name in ("asOf", "estimatedStart"))
-    assert waiting["gate"]["detail"] == "The only slot for local work of 1 process is busy."
+    assert waiting["gate"]["detail"].startswith("All slots for local work are busy. A slot is free in about ")
+    assert as_of < datetime.fromisoformat(waiting["gate"]["opensAt"]) <= start
+    operators = await position(world, waiting["id"], world.admin)
+    assert operators["gate"]["detail"].startswith("The only slot for local work of 1 process is busy. A slot")
     assert abs(start - max(since + timedelta(seconds=10), as_of + timedelta(seconds=2.5))) < timedelta(
         seconds=2
     )
@@ -215,7 +285,8 @@ async def test_each_state_is_told_under_every_id_to_its_own_client_only(world: W
     assert (queued["id"], queued["state"], queued["waits"]) == (execution, "queued", True)
     assert (queued["queue"], queued["policy"], queued["worker"]) == ("normal", "fair", "granulation")
     assert (queued["pool"], queued["provider"], queued["ahead"]["inLane"]) == ("compute", "local", 0)
-    assert queued["jobs"] == {"ready": 1, "scheduled": 0, "following": 0, "running": 0, "atProvider": 0}
+    counts = {"ready": 1, "scheduled": 0, "following": 0, "running": 0, "atProvider": 0}
+    assert queued["jobs"] == counts | {"atLeast": False}
     assert [(one["kind"], one["jobs"], one["gate"]) for one in queued["steps"]] == [("work", 1, "turn")]
     assert (queued["position"], queued["basis"]) == (1, "simulated")
     assert queued["earliestStart"] <= queued["estimatedStart"] <= queued["latestStart"]

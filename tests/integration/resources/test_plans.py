@@ -35,7 +35,7 @@ async def test_the_hot_paths_read_by_index_however_much_is_queued_and_a_dropped_
     assert report.broken == ()
     assert report.queued > 90_000
     seen = {(one.work, one.mode) for one in report.many}
-    works = ("submit", "tick and start", "settle", "cancel", "expire", "rescue", "strand", "look")
+    works = ("submit", "explain", "tick and start", "settle", "cancel", "expire", "rescue", "strand", "look")
     assert seen == {(work, mode) for work in works for mode in MODES}
     for index, (work, table) in NEEDED.items():
         assert any(one.startswith(work) and f"rows of {table}:" in one for one in report.without), index

@@ -1,5 +1,6 @@
 """When waiting jobs start, foreseen: exactly where nothing is supposed, and near it where something is."""
 
+import random
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -22,7 +23,10 @@ from tests.unit.resources.snapshots import (
 
 from aifactory.resources.buckets import MICRO
 from aifactory.resources.gates import Snapshot
-from aifactory.resources.virtual.forecast import Forecast, Habit, Known, Place, RunNow
+from aifactory.resources.interface import Urgency
+from aifactory.resources.virtual.coming import Arrived, Coming, coming
+from aifactory.resources.virtual.forecast import Forecast, Habit, Known, RunNow
+from aifactory.resources.virtual.foreseen import Place
 from aifactory.resources.virtual.lanes import LaneKey
 
 FIXED = {"": Habit(seconds=4.0, variation=0.0)}
@@ -47,7 +51,7 @@ def seconds(place: Place | None) -> float:
 
 
 def starts(forecast: Forecast, lane_id: int, count: int) -> list[float]:
-    return [seconds(forecast.place(lane_id, ahead)) for ahead in range(count)]
+    return [seconds(forecast.found.place(lane_id, ahead)) for ahead in range(count)]
 
 
 def heads(count: int, units: int = 10, first: int = 0) -> list[Any]:
@@ -55,7 +59,7 @@ def heads(count: int, units: int = 10, first: int = 0) -> list[Any]:
 
 
 def places(forecast: Forecast, lane_id: int, count: int) -> list[int]:
-    found = [forecast.place(lane_id, ahead) for ahead in range(count)]
+    found = [forecast.found.place(lane_id, ahead) for ahead in range(count)]
     return [one.place for one in found if one is not None]
 
 
@@ -64,7 +68,7 @@ def test_a_lane_alone_starts_as_its_pool_refills() -> None:
     forecast = run(snapshot(lane(1, 0, *heads(5, 1000)), pools=[slow]))
     assert starts(forecast, 1, 5) == pytest.approx([0, 10, 20, 30, 40], abs=0.01)
     assert places(forecast, 1, 5) == [1, 2, 3, 4, 5]
-    told = forecast.place(1, 4)
+    told = forecast.found.place(1, 4)
     assert told is not None
     assert (told.basis, told.exact) == ("simulated", True)
     back = {"": Habit(seconds=4.0, variation=0.0, used=0.5)}
@@ -135,8 +139,8 @@ def test_what_lies_beyond_the_run_is_continued_at_the_lanes_rate_and_the_run_is_
     other = lane(2, 1, *heads(8, first=100), complete=False)
     found = snapshot(deep, other, slots=8)
     short = run(found, depths={1: 20_000, 2: 20_000}, most_starts=400)
-    assert 400 <= sum(map(len, short.starts.values())) <= 408
-    told = short.place(1, 9_999)
+    assert 400 <= sum(map(len, short.found.starts.values())) <= 408
+    told = short.found.place(1, 9_999)
     assert seconds(told) == pytest.approx(
         2 * 10_000 / 8 * 4, rel=0.05
     )  # eight slots of four seconds, two lanes
@@ -145,8 +149,8 @@ def test_what_lies_beyond_the_run_is_continued_at_the_lanes_rate_and_the_run_is_
     assert told.place == pytest.approx(20_000, rel=0.05)
     long = run(found, depths={1: 300, 2: 300}, most_plans=10_000)
     assert long.complete
-    assert len(long.starts[1]) == 300
-    assert seconds(short.place(1, 280)) == pytest.approx(seconds(long.place(1, 280)), rel=0.05)
+    assert len(long.found.starts[1]) == 300
+    assert seconds(short.found.place(1, 280)) == pytest.approx(seconds(long.found.place(1, 280)), rel=0.05)
 
 
 def test_a_lane_that_the_run_never_reaches_has_the_guards_bound_and_a_closed_one_nothing() -> None:
@@ -157,12 +161,88 @@ def test_a_lane_that_the_run_never_reaches_has_the_guards_bound_and_a_closed_one
         *lanes, slots=1, clients=[client(0, "enterprise"), client(1, "basic"), client(2)], queues=paused
     )
     forecast = run(found, depths={1: 20_000}, most_starts=10)
-    told = forecast.place(2, 0)
+    told = forecast.found.place(2, 0)
     assert told is not None
     assert (told.basis, told.exact, told.place) == ("guard_bound", False, 60)
     assert seconds(told) <= 60 * 4.5
-    assert forecast.place(3, 0, bounded=False) is None
+    assert forecast.found.place(3, 0, bounded=False) is None
     nothing = run(msgspec.structs.replace(found, slots=0))
-    assert nothing.place(1, 0) is None
-    assert nothing.pace("a") is None
-    assert forecast.pace("a") == pytest.approx(0.25, rel=0.2)
+    assert nothing.found.place(1, 0) is None
+    assert nothing.found.pace("a") is None
+    assert forecast.found.pace("a") == pytest.approx(0.25, rel=0.2)
+
+
+def test_within_the_guards_bound_every_job_starts_that_the_run_did_not_reach() -> None:
+    bounds = []
+    for seed in range(4):
+        rng = random.Random(seed)
+        flood = lane(1, 0, *heads(8), complete=False, queue="fast")
+        others = [
+            lane(2 + n, 1 + n % 2, head(900 + n), queue="fast", urgency=rng.choice(list(Urgency)[:2]))
+            for n in range(rng.randint(4, 6))
+        ]
+        tiers = ["enterprise", rng.choice(["basic", "standard"]), "basic"]
+        clients = [client(number, tier) for number, tier in enumerate(tiers)]
+        found = snapshot(flood, *others, slots=2, clients=clients)
+        depths = {1: 400} | {one.id: rng.randint(1, 3) for one in others}
+        short = run(found, depths=depths, most_starts=rng.randint(4, 30))
+        long = run(found, depths=depths, most_plans=10_000, most_starts=10_000)
+        assert long.complete
+        for number, depth in depths.items():
+            for ahead in range(depth):
+                told, true = short.found.place(number, ahead), long.found.place(number, ahead)
+                assert told is not None
+                assert true is not None
+                if told.basis == "guard_bound":
+                    bounds.append((true.place, told.place))
+    assert len(bounds) > 20
+    assert all(true <= told for true, told in bounds)
+    assert sum(told < 400 for _, told in bounds) > 20  # not by the number of all jobs
+
+
+def test_what_was_counted_in_part_only_has_no_bound() -> None:
+    lanes = [lane(1, 0, *heads(8), complete=False, queue="fast"), lane(2, 1, head(900), queue="batch")]
+    found = snapshot(*lanes, slots=1, clients=[client(0, "enterprise"), client(1, "basic")])
+    told = run(found, depths={1: 500, 2: 9}, counted=100, most_starts=4).found.place(2, 0)
+    assert told is not None
+    assert (told.basis, told.place) == ("guard_bound", 20 * 2 * 9)
+    assert run(found, depths={1: 500, 2: 9}, counted=9, most_starts=4).found.place(2, 0) is None
+
+
+def test_what_comes_goes_on_coming_until_all_that_waits_now_has_started() -> None:
+    mine, other = lane(1, 0, *heads(12)), lane(2, 1, *heads(1, first=50))
+    found = snapshot(mine, other, slots=1)
+    alone = starts(run(found), 1, 12)
+    key = LaneKey(hops=(hop(),), worker="w", queue="normal", client_id=client_id(1), urgency=other.urgency)
+    steady = Coming(key=key, a_second=0.25, units=10)
+    crowded = run(found, coming=[steady])
+    assert crowded.complete
+    assert seconds(crowded.found.place(1, 11)) == pytest.approx(2 * alone[11], rel=0.3)  # they take turns
+    assert crowded.found.place(1, 11).place == 13  # type: ignore[union-attr]
+    begun = run(found, coming=[msgspec.structs.replace(steady, a_second=0.05, follow=4.0)])
+    assert seconds(begun.found.place(1, 11)) > 1.4 * alone[11]
+    nobody = msgspec.structs.replace(steady, key=key._replace(client_id=client_id(70)))
+    assert starts(run(found, coming=[nobody]), 1, 12) == alone
+    nothing = run(msgspec.structs.replace(found, slots=0), coming=[steady])  # and it ends
+    assert nothing.found.starts == {}
+
+
+def test_a_rate_is_what_came_in_most_of_the_last_time_and_no_burst() -> None:
+    key = LaneKey(hops=(hop(),), worker="w", queue="normal", client_id=client_id(1), urgency=Urgency.LOW)
+    burst_key = key._replace(queue="batch")
+    since = NOW - timedelta(seconds=60)
+
+    def came(*seconds: float, lane_key: LaneKey = key) -> list[Arrived]:
+        return [
+            Arrived(key=lane_key, at=since + timedelta(seconds=at), units=round(at), follow=1.0)
+            for at in seconds
+        ]
+
+    steady = came(*range(1, 60, 2))
+    assert coming(steady, since, NOW) == [Coming(key=key, a_second=0.5, units=30, follow=1.0)]
+    burst = came(*[33.0] * 500, lane_key=burst_key)
+    rates = {one.key: one.a_second for one in coming([*steady, *burst], since, NOW)}
+    assert sum(rates.values()) == pytest.approx(0.5, rel=0.1)
+    assert coming(burst, since, NOW) == []
+    assert coming(came(1, 2, 15), since, NOW) == []  # too seldom to be supposed
+    assert coming(steady, NOW, NOW) == []

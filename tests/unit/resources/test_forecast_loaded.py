@@ -134,7 +134,7 @@ def test_four_of_five_starts_in_a_loaded_run_are_foreseen_within_thirty_percent_
     close = []
     for lane in lanes:
         for ahead, one in enumerate(lane.heads):
-            told = forecast.place(lane.id, ahead)
+            told = forecast.found.place(lane.id, ahead)
             assert told is not None
             wait = (began[one.job_id] - now).total_seconds()
             foreseen = (told.starts_at - now).total_seconds()

@@ -51,7 +51,7 @@ def test_every_gate_is_told_with_its_figures_though_others_are_closed_before_it(
         slots=0,
         enabled=False,
     )  # fmt: skip
-    found = closed(there, one)
+    found = closed(there, one, operator=True)
     assert {gate: (told.pool, told.needed, told.available) for gate, told in found.items()} == {
         Gate.SCHEDULER_OFF: (None, None, None),
         Gate.NO_HOP: ("a", None, None),

@@ -38,11 +38,18 @@ def gpt(**changes: Any) -> Any:
     return pool(GPT, **({"capacity": 10_000, "refill_per_second": 166, "level_micro": 310 * MICRO} | changes))
 
 
-def told(found: Snapshot, *, lane_id: int = 1, place: int = 0, fleet: Fleet | None = FLEET) -> Closed:
+def told(
+    found: Snapshot,
+    *,
+    lane_id: int = 1,
+    place: int = 0,
+    fleet: Fleet | None = FLEET,
+    operator: bool = True,
+) -> Closed:
     plan = Plan(found, NOW)
     plan.decide()
     (one,) = [each for each in found.lanes if each.id == lane_id]
-    return why(plan, one, one.heads[place], fleet=fleet, zone="Europe/Berlin")
+    return why(plan, one, one.heads[place], fleet=fleet, zone="Europe/Berlin", operator=operator)
 
 
 def soon(seconds: float) -> Any:

@@ -115,12 +115,14 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
-    """An admitted execution."""
+    """An admitted execution, about where it stands in its pool and when it starts; None: not known yet."""
 
     execution_id: ExecutionId
     state: ExecutionState
     queue: str
     quote: Quote
+    position: int | None = None
+    estimated_start: datetime | None = None
 
 
 class StageView(msgspec.Struct, frozen=True, kw_only=True):

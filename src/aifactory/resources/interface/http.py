@@ -20,6 +20,7 @@ from aifactory.resources.interface.refusals import ClientNotFound, ExecutionNotF
 from aifactory.resources.interface.states import Tier
 from aifactory.resources.interface.work import FlowStage
 from aifactory.resources.schemas import Execution, execution_of
+from aifactory.resources.submitted_schemas import SubmittedExecution, submitted_of
 
 
 async def client_of(tx: Tx, resources: Resources, text: str | None, caller: Principal) -> ClientId:
@@ -87,7 +88,7 @@ async def execute_at_once(
     resources: Resources,
     book: RequestBook,
     caller: Principal,
-) -> Response[Execution]:
+) -> Response[SubmittedExecution]:
     """Store what ``read`` gives as a request, submit it and answer: 202, or 200 with ``Prefer: wait``."""
 
     async def prepare(tx: Tx) -> NewExecution:
@@ -103,7 +104,7 @@ async def submit_at_once(
     db: Database,
     resources: Resources,
     caller: Principal,
-) -> Response[Execution]:
+) -> Response[SubmittedExecution]:
     """Submit what ``prepare`` gives, once, and answer: 202, or 200 with ``Prefer: wait``."""
     call = await creation_call(request, caller)
     async with db.begin() as tx:
@@ -113,7 +114,7 @@ async def submit_at_once(
             found = await resources.find_execution(tx, client_id=None, execution_id=submitted.execution_id)
             assert found is not None
             location = f"/api/execution/{text_id('exec', found.id)}"
-            return Answer(status=202, body=encode(execution_of(found)), location=location)
+            return Answer(status=202, body=encode(submitted_of(found, submitted)), location=location)
 
         answer = await once(tx, call, work)
     return await _answer(request, answer, db, resources)
@@ -121,7 +122,7 @@ async def submit_at_once(
 
 async def _answer(
     request: Request[Any, Any, Any], answer: Answer, db: Database, resources: Resources
-) -> Response[Execution]:
+) -> Response[SubmittedExecution]:
     execution_id = ExecutionId(path_id("exec", (answer.location or "").rpartition("/")[2]))
 
     async def find() -> ExecutionView | None:
@@ -134,9 +135,9 @@ async def _answer(
             return None
         return execution_of(found), usd(found.spent_nano)
 
-    async def current() -> Execution | None:
+    async def current() -> SubmittedExecution | None:
         found = await find()
-        return None if found is None else execution_of(found)
+        return None if found is None else submitted_of(found, None)
 
     wait = partial(resources.wait_for_end, execution_id)
     return await created_or_ended(request, answer, look, current, until_ended=wait)

@@ -1,7 +1,8 @@
 """What the whole fleet would decide from now: every free slot, every key. Locks and changes nothing."""
 
-import os
+from collections import Counter
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,10 +16,12 @@ from aifactory.resources.queries import snapshot as snapshots
 from aifactory.resources.queries import tick as tick_queries
 from aifactory.resources.queries.processes import FENCE
 from aifactory.resources.queries.tick import Control
+from aifactory.resources.virtual.coming import Arrived, Coming, coming
 from aifactory.resources.virtual.forecast import Habit, RunNow
 from aifactory.resources.virtual.lanes import LaneKey
 
-LATEST_RUNS = 500
+LATEST_RUNS, LATEST_JOBS = 500, 2000
+COMING_OVER = timedelta(seconds=10), timedelta(seconds=60)
 
 
 class FleetSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +47,7 @@ async def load_fleet(tx: Tx, lanes: list[Lane]) -> FleetSnapshot:
         slots=row["slots"] - row["busy"],
         local_slots=row["local_slots"] - row["local_busy"],
         idle=row["idle"],
-        environ=os.environ,
+        environ={},  # whose keys are where is told by the rows below
     )
     keyed = await tx.raw.fetch("SELECT provider, key_present FROM providers")
     here = {each["provider"]: each["key_present"] for each in keyed}
@@ -111,8 +114,8 @@ async def load_runs(tx: Tx) -> list[RunNow]:
     return [_run(row) for row in rows]
 
 
-def _run(row: Any) -> RunNow:
-    key = LaneKey(
+def _key(row: Any) -> LaneKey:
+    return LaneKey(
         hops=msgspec.convert(row["hops"], tuple[Hop, ...]),
         worker=row["worker"],
         queue=row["queue"],
@@ -122,9 +125,12 @@ def _run(row: Any) -> RunNow:
         local=row["local"],
         alone=row["alone"],
     )
+
+
+def _run(row: Any) -> RunNow:
     return RunNow(
         job_id=row["job_id"],
-        key=key,
+        key=_key(row),
         hop=Hop(provider=row["provider"], model=row["model"], pool=row["pool"]),
         units=row["units"],
         aged_from=row["aged_from"],
@@ -170,3 +176,34 @@ async def load_habits(tx: Tx) -> dict[str, Habit]:
         for row in rows
         if row["seconds"]
     }
+
+
+async def load_coming(tx: Tx) -> list[Coming]:
+    """Return how work has come in the last minute; since the first of it, or the 2,000th latest job."""
+    earliest, latest = tx.now - COMING_OVER[1], tx.now - COMING_OVER[0]
+    rows = await tx.raw.fetch(
+        """
+        SELECT j.execution_id, j.created_at, j.worker, e.queue, e.client_id, e.urgency, e.jobs_total,
+               e.created_at = j.created_at AS first, j.input_bound + j.output_limit AS units,
+               r.hops, r.further_pools, r.local, r.alone
+        FROM (SELECT * FROM jobs WHERE id >= $1 ORDER BY id DESC LIMIT $2) j
+        JOIN executions e ON e.id = j.execution_id JOIN routes r ON r.id = j.route_id
+        """,
+        UUID(int=int(earliest.timestamp() * 1000) << 80),
+        LATEST_JOBS,
+    )
+    since = max(earliest, min((row["created_at"] for row in rows), default=latest))
+    if len(rows) < LATEST_JOBS:
+        since = min(since, latest)  # a few that came at once are no rate
+    first = [row for row in rows if row["first"] and row["created_at"] >= since]
+    at_once = Counter(row["execution_id"] for row in first)
+    return coming([_arrived(row, at_once[row["execution_id"]]) for row in first], since, tx.now)
+
+
+def _arrived(row: Any, at_once: int) -> Arrived:
+    return Arrived(
+        key=_key(row),
+        at=row["created_at"],
+        units=row["units"],
+        follow=max(0, row["jobs_total"] - at_once) / at_once,
+    )

@@ -54,6 +54,7 @@ async def enqueue(tx: Tx, books: Books) -> None:
     ready = [job for job in books.queued.values() if job.due_at is None]
     later = [job for job in books.queued.values() if job.due_at is not None]
     lanes = await lane_ids(tx, {_lane_key(books, job) for job in ready})
+    books.lane_ids.update(lanes.values())
     await tx.execute_set(
         """
         INSERT INTO resource_queue (job_id, lane_id, aged_from, seq, units, needs, attempt, timeout_seconds)

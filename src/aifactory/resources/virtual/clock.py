@@ -97,8 +97,9 @@ class Clock:
     def _pass(self, moment: datetime) -> None:
         """Let everything of one moment happen: ends first, then what was put off, then arrivals."""
         self.now = moment
-        while self._ends and self._ends[0][0] <= moment:
-            run = self.fleet.runs.get(heapq.heappop(self._ends)[1])
+        ends, runs = self._ends, self.fleet.runs
+        while ends and ends[0][0] <= moment:
+            run = runs.get(heapq.heappop(ends)[1])
             if run is not None:
                 self.fleet.end(run, moment)
                 self._on_end(run, moment)
@@ -112,7 +113,8 @@ class Clock:
 
     def _want(self, moment: datetime) -> None:
         """Have a tick at a time, or as soon after it as the pace allows."""
-        moment = max(moment, self._not_before)
+        if moment < self._not_before:
+            moment = self._not_before
         if self._tick_at is None or moment < self._tick_at:
             self._tick_at = moment
 

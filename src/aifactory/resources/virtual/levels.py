@@ -40,11 +40,15 @@ class VirtualPool:
             since=self.as_of,
             now=now,
         )
-        if gate.requests_per_minute is not None:
-            self.requests_micro = buckets.refilled_requests(
-                self.requests_micro, per_minute=gate.requests_per_minute, since=self.as_of, now=now
-            )
+        self._refill_requests(now)
         self.as_of = max(self.as_of, now)
+
+    def _refill_requests(self, now: datetime) -> None:
+        per_minute = self.gate.requests_per_minute
+        if per_minute is not None:
+            self.requests_micro = buckets.refilled_requests(
+                self.requests_micro, per_minute=per_minute, since=self.as_of, now=now
+            )
 
     def at(self, now: datetime) -> PoolGate:
         """Return the pool refilled to now."""
@@ -76,11 +80,13 @@ class VirtualPool:
 
         Refilled and given back in one sum; no level falls further below zero than the pool is deep.
         """
-        gate, before = self.gate, self.level_micro
-        elapsed = max(0, (now - self.as_of) // _MICROSECOND)
-        self.refill(now)
+        gate = self.gate
         deepest = gate.capacity * buckets.MICRO
-        level = before + units * buckets.MICRO + gate.refill_per_second * elapsed
+        level = self.level_micro + units * buckets.MICRO
+        if now > self.as_of:
+            level += gate.refill_per_second * ((now - self.as_of) // _MICROSECOND)
+            self._refill_requests(now)
+            self.as_of = now
         self.level_micro = max(-deepest, min(deepest, level))
 
 

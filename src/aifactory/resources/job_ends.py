@@ -39,13 +39,15 @@ TRANSIENT = (
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt that ended: the job, the run's token, what it brought, whether its process crashed.
 
-    ``tries`` counts how often the database refused to settle it.
+    ``client_id``: whose it was, where whoever ran it says so; what is of one client pays from the same
+    budgets. ``tries`` counts how often the database refused to settle it.
     """
 
     job_id: JobId
     token: UUID
     outcome: Outcome
     crashed: bool = False
+    client_id: UUID | None = None
     tries: int = 0
 
 

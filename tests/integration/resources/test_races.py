@@ -637,6 +637,34 @@ async def test_money_that_came_free_while_a_hold_was_refused_is_given_and_not_de
     assert await fleet.budget(client) == (WORST_NANO, 0, 1)
 
 
+async def test_much_is_settled_in_two_halves_at_the_same_time_and_to_the_end(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each half waits for the other in the middle of its transaction; seen to hang when done in turn."""
+    monkeypatch.setattr(runner, "HALVED_FROM", 4)
+    monkeypatch.setattr(runner, "SETTLE_TOGETHER", 4)
+    worker, process = fleet.script({"write": 3}), await fleet.process(slots=12)
+    clients = [await fleet.client() for _ in range(2)]
+    while len({client.int % 2 for client in clients}) < 2:
+        clients[1] = await fleet.client()
+    there = {client: anyio.Event() for client in clients}
+
+    async def record(tx: Tx, job: EndedJob) -> list[NewJob]:
+        there[job.client_id].set()
+        with anyio.fail_after(20):
+            for other in there.values():
+                await other.wait()
+        return []
+
+    worker.on_record = record
+    executions = [await fleet.submit(client) for client in clients for _ in range(2)]
+    await process.work()
+    assert {(await fleet.view(one)).state for one in executions} == {ExecutionState.SUCCEEDED}
+    assert len(worker.ran) == 12
+    assert [await fleet.budget(client) for client in clients] == [(0, 6 * COST_NANO, 0)] * 2
+    assert not any((await fleet.counts()).values())
+
+
 async def test_a_hold_settles_in_the_month_in_which_it_was_taken(fleet: Fleet) -> None:
     client, process = await fleet.client(), await fleet.process()
     await fleet.submit(client, deadline=await a_year_ahead(fleet))

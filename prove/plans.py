@@ -146,6 +146,8 @@ async def _work(turns: Turns, watched: Watched, seeds: _Seeds) -> list[Explained
     found, engine = await _common_work(turns, watched, seeds), turns.engine
     with watched.watch("expire"):
         await _expire(turns)
+    async with turns.database.lend() as raw:
+        await raw.execute("VACUUM running_jobs")  # of what was explained and rolled back
     with watched.watch("rescue"):
         await _rescue(turns)
     with watched.watch("strand"):

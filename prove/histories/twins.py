@@ -31,7 +31,7 @@ async def _control_unlocked(tx: Tx) -> tick.Control:
     row = await tx.raw.fetchrow(
         """
         SELECT enabled, start_seq, (SELECT count(*) FROM lanes) AS lanes,
-            EXISTS (SELECT FROM quotas) AS has_quotas
+            (SELECT min(due_at) FROM queue_due) AS first_due, EXISTS (SELECT FROM quotas) AS has_quotas
         FROM scheduler_control
         """
     )

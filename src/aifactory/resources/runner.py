@@ -274,10 +274,14 @@ class Runner:
         Much of it is settled in halves at the same time, apart by client, so that they meet at no budget:
         while one waits for the server, the other computes.
         """
-        async with self._settling, anyio.create_task_group() as tasks:
+        async with self._settling:
             waiting = list(self._ended.values())
-            for part in halves(waiting) if len(waiting) >= HALVED_FROM else (waiting,):
-                tasks.start_soon(self._settle, part)
+            if len(waiting) < HALVED_FROM:
+                await self._settle(waiting)
+                return
+            async with anyio.create_task_group() as tasks:
+                for half in halves(waiting):
+                    tasks.start_soon(self._settle, half)
 
     async def _settle(self, waiting: list[Ended]) -> None:
         passed: list[Ended] = []

@@ -97,7 +97,10 @@ class Scheduler:
     async def _decide(self, tx: Tx, *, slots: int, local_slots: int, idle: bool) -> Tick:
         pools = await queries.lock_pools(tx)
         control = await queries.read_control(tx)
-        promoted = await queries.promote_due(tx)
+        due, promoted = control.first_due, 0
+        if due is not None and due <= tx.now:
+            promoted = await queries.promote_due(tx)
+            due = await queries.next_due(tx)
         lanes = await snapshots.load_lanes(tx, depth=_depth(slots + local_slots, control.lanes))
         snapshot = await snapshots.load_snapshot(
             tx,
@@ -111,7 +114,7 @@ class Scheduler:
         )
         decision = await self._plan(tx, snapshot)
         claimed = await queries.apply(tx, decision, snapshot, process_id=self.lease.process_id)
-        wakes = [moment for moment in (decision.next_wake, await queries.next_due(tx)) if moment is not None]
+        wakes = [moment for moment in (decision.next_wake, due) if moment is not None]
         return Tick(claimed=tuple(claimed), promoted=promoted, next_wake=min(wakes, default=None), now=tx.now)
 
     async def _plan(self, tx: Tx, snapshot: Snapshot) -> Decision:

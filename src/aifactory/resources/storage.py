@@ -126,6 +126,8 @@ async def load(tx: Tx, data_id: DataId) -> bytes:
 
 async def load_intact(tx: Tx, data_ids: list[DataId]) -> dict[DataId, bytes]:
     """Return stored bytes by id; left out is what is gone or damaged."""
+    if not data_ids:
+        return {}
     blobs = await queries.load_blobs(tx, data_ids)
     loaded = {data_id: await _unpack_aside(data_id, blob) for data_id, blob in blobs.items()}
     return {data_id: content for data_id, content in loaded.items() if content is not None}

@@ -1,9 +1,11 @@
 """What a decision is made from: lane heads and the gates of queues, clients, workers, providers, usage."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from aifactory.kernel.db import Tx
 from aifactory.resources.gates import (
@@ -96,28 +98,68 @@ async def load_snapshot(
         "SELECT client_id, worker, pool, count(*) AS jobs FROM running_jobs GROUP BY client_id, worker, pool"
     )
     clients = {lane.client_id for lane in lanes} | {row["client_id"] for row in running}
+    set_up = await _load_set_up(tx)
     return Snapshot(
         lanes=tuple(lanes),
         pools=pools,
-        queues=await _queue_gates(tx),
+        queues=set_up.queues,
         clients=await _client_gates(tx, clients, running),
-        workers=await _worker_gates(tx, running),
+        workers=_worker_gates(set_up, running),
         usage=await _usage_gates(tx, clients, running),
         slots=slots,
         local_slots=local_slots,
         idle=idle,
         start_seq=control.start_seq,
         enabled=control.enabled,
-        providers=await _provider_gates(tx, environ),
+        providers=_provider_gates(set_up, environ),
         quotas=await quotas.load_gates(tx, clients) if control.has_quotas else {},
     )
 
 
-async def _queue_gates(tx: Tx) -> dict[str, QueueGate]:
-    rows = await tx.raw.fetch(
-        "SELECT queue, rank, policy, share_percent, full_age_seconds, paused FROM queues"
+class _Provider(msgspec.Struct, frozen=True, kw_only=True):
+    provider: str
+    api_key_variable: str | None
+    active: bool
+    opens_at: datetime | None
+    probes: int
+
+
+class _Worker(msgspec.Struct, frozen=True, kw_only=True):
+    worker: str
+    max_running: int | None
+    active: bool
+
+
+class _SetUp(msgspec.Struct, frozen=True, kw_only=True):
+    """What operators set up, few rows of each."""
+
+    queues: dict[str, QueueGate]
+    workers: tuple[_Worker, ...]
+    providers: tuple[_Provider, ...]
+
+
+async def _load_set_up(tx: Tx) -> _SetUp:
+    """Load queues, workers and providers in one round trip.
+
+    Calls that began before a circuit was to be half-open are no probes, however long they still run.
+    """
+    row = await tx.raw.fetchrow(
+        """
+        SELECT (SELECT json_object_agg(queue, q) FROM (
+                SELECT queue, rank, policy, share_percent, full_age_seconds, paused FROM queues) q) AS queues,
+            (SELECT coalesce(json_agg(w), '[]') FROM (
+                SELECT worker, max_running, active AND circuit <> 'open' AS active
+                FROM worker_registry) w) AS workers,
+            (SELECT coalesce(json_agg(p), '[]') FROM (
+                SELECT provider, api_key_variable,
+                    active AND (circuit <> 'open' OR circuit_until IS NOT NULL) AS active,
+                    CASE WHEN circuit = 'open' THEN circuit_until END AS opens_at,
+                    CASE WHEN circuit = 'open' THEN (SELECT count(*) FROM running_jobs r WHERE
+                        r.provider = o.provider AND r.started_at >= o.circuit_until) ELSE 0 END AS probes
+                FROM providers o) p) AS providers
+        """
     )
-    return {row["queue"]: QueueGate(**dict(row)) for row in rows}
+    return msgspec.convert(dict(row or {}), _SetUp)
 
 
 async def _client_gates(tx: Tx, clients: set[UUID], running: list[Any]) -> dict[UUID, ClientGate]:
@@ -137,14 +179,19 @@ async def _client_gates(tx: Tx, clients: set[UUID], running: list[Any]) -> dict[
     }
 
 
-async def _worker_gates(tx: Tx, running: list[Any]) -> dict[str, WorkerGate]:
+def _worker_gates(set_up: _SetUp, running: list[Any]) -> dict[str, WorkerGate]:
     counts: dict[str, int] = {}
     for row in running:
         counts[row["worker"]] = counts.get(row["worker"], 0) + row["jobs"]
-    rows = await tx.raw.fetch(
-        "SELECT worker, max_running, active AND circuit <> 'open' AS active FROM worker_registry"
-    )
-    return {row["worker"]: WorkerGate(**dict(row), running=counts.get(row["worker"], 0)) for row in rows}
+    return {
+        one.worker: WorkerGate(
+            worker=one.worker,
+            max_running=one.max_running,
+            active=one.active,
+            running=counts.get(one.worker, 0),
+        )
+        for one in set_up.workers
+    }
 
 
 async def _usage_gates(tx: Tx, clients: set[UUID], running: list[Any]) -> dict[tuple[UUID, str], UsageGate]:
@@ -173,28 +220,15 @@ async def _usage_gates(tx: Tx, clients: set[UUID], running: list[Any]) -> dict[t
     return gates
 
 
-async def _provider_gates(tx: Tx, environ: Mapping[str, str]) -> dict[str, ProviderGate]:
-    """Calls that began before a circuit was to be half-open are no probes, however long they still run.
-
-    ``key_present`` is for those that submit and give up work: here a process's own environment decides.
-    """
-    rows = await tx.raw.fetch(
-        """
-        SELECT provider, api_key_variable,
-               active AND (circuit <> 'open' OR circuit_until IS NOT NULL) AS active,
-               CASE WHEN circuit = 'open' THEN circuit_until END AS opens_at,
-               CASE WHEN circuit = 'open' THEN (SELECT count(*) FROM running_jobs r
-                   WHERE r.provider = p.provider AND r.started_at >= p.circuit_until) ELSE 0 END AS probes
-        FROM providers p
-        """
-    )
+def _provider_gates(set_up: _SetUp, environ: Mapping[str, str]) -> dict[str, ProviderGate]:
+    """``key_present`` is for those that submit and give up work: here a process's own environment decides."""
     return {
-        row["provider"]: ProviderGate(
-            provider=row["provider"],
-            active=row["active"],
-            here=has_key(row["api_key_variable"], environ),
-            opens_at=row["opens_at"],
-            probes=row["probes"],
+        one.provider: ProviderGate(
+            provider=one.provider,
+            active=one.active,
+            here=has_key(one.api_key_variable, environ),
+            opens_at=one.opens_at,
+            probes=one.probes,
         )
-        for row in rows
+        for one in set_up.providers
     }

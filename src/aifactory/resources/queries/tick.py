@@ -51,12 +51,13 @@ async def end_decider(tx: Tx, started_before: datetime) -> int:
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True):
-    """What a tick reads first; ``start_seq`` is the number of the fleet's last start."""
+    """What a tick reads first: the number of the fleet's last start, when the next later job is due."""
 
     enabled: bool
     start_seq: int
     lanes: int
     has_quotas: bool
+    first_due: datetime | None = None
 
 
 async def read_control(tx: Tx) -> Control:
@@ -69,7 +70,7 @@ async def read_control(tx: Tx) -> Control:
         UPDATE scheduler_control SET last_tick_at = $1, resumed_at = CASE
             WHEN last_tick_at BETWEEN $2 AND $3 THEN resumed_at ELSE $1 END
         RETURNING enabled, start_seq, (SELECT count(*) FROM lanes) AS lanes,
-            EXISTS (SELECT FROM quotas) AS has_quotas
+            (SELECT min(due_at) FROM queue_due) AS first_due, EXISTS (SELECT FROM quotas) AS has_quotas
         """,
         tx.now,
         tx.now - OUTAGE,
@@ -196,18 +197,12 @@ async def next_due(tx: Tx) -> Any:
 
 async def apply(tx: Tx, decision: Decision, snapshot: Snapshot, *, process_id: ProcessId) -> list[Claimed]:
     """Take the starts out of the queue; charge only those that were still there."""
-    taken = await tx.raw.fetch(
-        "DELETE FROM resource_queue WHERE job_id = ANY($1) RETURNING job_id",
-        [start.head.job_id for start in decision.starts],
-    )
-    there = {row["job_id"] for row in taken}
-    claimed = [Claimed(start=start, token=uuid4()) for start in decision.starts if start.head.job_id in there]
+    planned = [Claimed(start=start, token=uuid4()) for start in decision.starts]
+    there = await _begin_runs(tx, planned, process_id)
+    claimed = [one for one in planned if one.token in there]
     await _write_pools(tx, decision, snapshot, claimed)
-    await _insert_running(tx, claimed, process_id)
     await _write_usage(tx, decision, snapshot, claimed)
     await quotas.charge(tx, effects.quota_changes(snapshot, [one.start for one in claimed]))
-    if claimed:
-        await tx.raw.execute("UPDATE scheduler_control SET start_seq = $1", claimed[-1].start.seq)
     return claimed
 
 
@@ -238,32 +233,56 @@ async def _write_pools(tx: Tx, decision: Decision, snapshot: Snapshot, claimed: 
     )
 
 
-async def _insert_running(tx: Tx, claimed: list[Claimed], process_id: ProcessId) -> None:
-    await tx.insert_rows(
-        "running_jobs",
-        """job_id, token, process_id, client_id, worker, pool, provider, model, local, lane_id, units, needs,
-        attempt, started_at, deadline""",
-        [
-            (
-                one.start.head.job_id,
-                one.token,
-                process_id,
-                one.start.lane.client_id,
-                one.start.lane.worker,
-                one.start.hop.pool,
-                one.start.hop.provider,
-                one.start.hop.model,
-                one.start.lane.local,
-                one.start.lane.id,
-                one.start.head.units,
-                _json({pool: one.start.head.needs.get(pool, 0) for pool in one.start.lane.further_pools}),
-                one.start.head.attempt,
-                tx.now,
-                tx.now + timedelta(seconds=one.start.head.timeout_seconds),
-            )
-            for one in claimed
-        ],
+async def _begin_runs(tx: Tx, planned: list[Claimed], process_id: ProcessId) -> set[UUID]:
+    """Move starts from the queue to the running jobs and count them; return those that were still there."""
+    if not planned:
+        return set()
+    rows = [
+        {
+            "job_id": one.start.head.job_id,
+            "token": one.token,
+            "client_id": one.start.lane.client_id,
+            "worker": one.start.lane.worker,
+            "pool": one.start.hop.pool,
+            "provider": one.start.hop.provider,
+            "model": one.start.hop.model,
+            "local": one.start.lane.local,
+            "lane_id": one.start.lane.id,
+            "units": one.start.head.units,
+            "needs": {pool: one.start.head.needs.get(pool, 0) for pool in one.start.lane.further_pools}
+            or None,
+            "attempt": one.start.head.attempt,
+            "deadline": tx.now + timedelta(seconds=one.start.head.timeout_seconds),
+            "seq": one.start.seq,
+        }
+        for one in planned
+    ]
+    begun = await tx.raw.fetch(
+        """
+        WITH planned AS (
+            SELECT * FROM json_to_recordset($1) AS n (job_id uuid, token uuid, client_id uuid, worker text,
+                pool text, provider text, model text, local boolean, lane_id bigint, units bigint,
+                needs jsonb, attempt smallint, deadline timestamptz, seq bigint)
+        ), taken AS (
+            DELETE FROM resource_queue WHERE job_id = ANY($2) RETURNING job_id
+        ), counted AS (
+            UPDATE scheduler_control SET start_seq = last.seq
+            FROM (SELECT max(seq) AS seq FROM planned JOIN taken USING (job_id)) last
+            WHERE last.seq IS NOT NULL
+        )
+        INSERT INTO running_jobs (job_id, token, process_id, client_id, worker, pool, provider, model, local,
+            lane_id, units, needs, attempt, started_at, deadline)
+        SELECT job_id, token, $3, client_id, worker, pool, provider, model, local,
+            lane_id, units, needs, attempt, $4, deadline
+        FROM planned JOIN taken USING (job_id)
+        RETURNING token
+        """,
+        encode_json(rows),
+        [row["job_id"] for row in rows],
+        process_id,
+        tx.now,
     )
+    return {row["token"] for row in begun}
 
 
 async def _write_usage(tx: Tx, decision: Decision, snapshot: Snapshot, claimed: list[Claimed]) -> None:

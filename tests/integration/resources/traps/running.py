@@ -287,7 +287,7 @@ PROOFS.append(
         twin(
             "a run's deadline counts from its submission",
             "its time began in the queue",
-            edited(tick._insert_running, "tx.now + timedelta", "one.start.head.aged_from + timedelta"),
+            edited(tick._begin_runs, "tx.now + timedelta", "one.start.head.aged_from + timedelta"),
         ),
         twin(
             "what a job has waited is taken off its time limit",

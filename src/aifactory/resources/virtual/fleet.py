@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from aifactory.resources import effects, policy
+from aifactory.resources import effects
 from aifactory.resources.gates import (
     ClientGate,
     Decision,
@@ -24,6 +24,7 @@ from aifactory.resources.gates import (
     UsageGate,
     WorkerGate,
 )
+from aifactory.resources.policy import Plan
 from aifactory.resources.virtual.lanes import LaneKey, VirtualLane, Work
 from aifactory.resources.virtual.levels import Fading, VirtualPool, VirtualQuotas, VirtualUsage, quota_of
 from aifactory.resources.virtual.runs import Lent, VirtualRun
@@ -159,17 +160,14 @@ class VirtualFleet:
         )
 
     def plan(self, now: datetime, lent: Lent | None = None) -> tuple[Snapshot, Decision]:
-        """Decide as a tick does: lanes that ran dry while slots were left are loaded deeper."""
+        """Decide as a tick does: lanes that run dry while slots are left are loaded deeper."""
         snapshot = self.snapshot(now, lent)
-        decision = policy.plan(snapshot, now)
-        while decision.dry:
-            for lane_id in decision.dry:
+        plan = Plan(snapshot, now)
+        while dry := plan.advance():
+            for lane_id in dry:
                 self.filled[lane_id].depth *= 4
-            snapshot = msgspec.structs.replace(
-                snapshot, lanes=tuple([self.filled[lane.id].loaded() for lane in snapshot.lanes])
-            )
-            decision = policy.plan(snapshot, now)
-        return snapshot, decision
+            plan.deepen(dry, [self.filled[lane_id].loaded() for lane_id in dry])
+        return snapshot, plan.decide()
 
     # Deciding and ending.
 

@@ -89,7 +89,8 @@ class Notices:
         """Connect if need be, tell what is waiting. Returns the seconds until the connection is checked."""
         connection = await self._listening()
         if self._waiting:
-            await anyio.sleep(TOGETHER_SECONDS)  # what comes meanwhile goes along
+            # The first goes at once; what comes soon after it goes along with the next.
+            await anyio.sleep_until(self._answered + TOGETHER_SECONDS)
         waiting, self._waiting = self._waiting, {}
         payloads = [_payload(self._name, topic, keys) for topic, keys in waiting.items()]
         if payloads or anyio.current_time() - self._answered >= CHECK_SECONDS:

@@ -16,12 +16,14 @@ from aifactory.resources.queries import snapshot as snapshots
 from aifactory.resources.queries.fleet_snapshot import FleetSnapshot
 from aifactory.resources.virtual.coming import Coming
 from aifactory.resources.virtual.forecast import Habit, Known
+from aifactory.resources.virtual.foreseen import Foreseen
 
 FRESH_FOR = timedelta(seconds=1)
 LONGEST_FRESH = timedelta(seconds=10)
 HABITS_FRESH_FOR = timedelta(seconds=5)
 MOST_HEADS, MOST_COUNTED = 4000, 20_000
 DEEPEST, SHALLOWEST = 64, 2
+SOONER = 0.4  #: of its time
 MOST_DUTY = 0.1  #: of a core, for each of plans and forecasts
 
 
@@ -73,7 +75,7 @@ class Outlooks:
             if known is not None and early > FRESH_FOR:
                 return known
             await self._sleep(max(0.0, early.total_seconds()))
-            known = self._latest = await self._look(now, known)
+            known = self._latest = await self._look(now, known, lane_ids)
             return known
 
     def _serves(
@@ -84,12 +86,25 @@ class Outlooks:
         if age <= timedelta(0):
             return True  # a lane that it has not is gone
         renewed = not alone and self._lock.locked() and age < 2 * self._fresh_for
-        return (age < self._fresh_for or renewed) and all(one in known.lanes for one in lane_ids)
+        return (age < self._fresh_for or renewed) and all(
+            one in known.lanes and (known.forecast.knows(one) or self._sooner > FRESH_FOR) for one in lane_ids
+        )
 
-    async def _look(self, now: datetime, before: Outlook | None) -> Outlook:
-        kept = None if before is None else before.forecast
-        if kept is not None and now - kept.now >= self._forecast_for:
-            kept = None
+    @property
+    def _sooner(self) -> timedelta:
+        """After how long a forecast is made again for a lane that it doesn't know."""
+        return SOONER * self._forecast_for
+
+    def _kept(self, now: datetime, before: Outlook | None, lane_ids: Collection[int]) -> Foreseen | None:
+        """Return the forecast before, unless it is too old for these lanes."""
+        if before is None:
+            return None
+        found = before.forecast
+        known = all(found.knows(one) for one in lane_ids)
+        return found if now - found.now < (self._forecast_for if known else self._sooner) else None
+
+    async def _look(self, now: datetime, before: Outlook | None, lane_ids: Collection[int]) -> Outlook:
+        kept = self._kept(now, before, lane_ids)
         began = time.perf_counter()
         loaded = await self._load(whole=kept is None)
         took = time.perf_counter() - began

@@ -27,6 +27,7 @@ from aifactory.resources.interface import Urgency
 from aifactory.resources.virtual.coming import Arrived, Coming, coming
 from aifactory.resources.virtual.forecast import Forecast, Habit, Known, RunNow
 from aifactory.resources.virtual.foreseen import Place
+from aifactory.resources.virtual.habits import Ran, habits
 from aifactory.resources.virtual.lanes import LaneKey
 
 FIXED = {"": Habit(seconds=4.0, variation=0.0)}
@@ -214,35 +215,92 @@ def test_what_comes_goes_on_coming_until_all_that_waits_now_has_started() -> Non
     found = snapshot(mine, other, slots=1)
     alone = starts(run(found), 1, 12)
     key = LaneKey(hops=(hop(),), worker="w", queue="normal", client_id=client_id(1), urgency=other.urgency)
-    steady = Coming(key=key, a_second=0.25, units=10)
+    one = Arrived(key=key, at=NOW, units=10)
+    steady = Coming(client_id=client_id(1), sent=(one,), a_second=0.25)
     crowded = run(found, coming=[steady])
     assert crowded.complete
     assert seconds(crowded.found.place(1, 11)) == pytest.approx(2 * alone[11], rel=0.3)  # they take turns
     assert crowded.found.place(1, 11).place == 13  # type: ignore[union-attr]
-    begun = run(found, coming=[msgspec.structs.replace(steady, a_second=0.05, follow=4.0)])
+    of_five = msgspec.structs.replace(one, follow=4)
+    begun = run(found, coming=[msgspec.structs.replace(steady, a_second=0.05, sent=(of_five,))])
     assert seconds(begun.found.place(1, 11)) > 1.4 * alone[11]
-    nobody = msgspec.structs.replace(steady, key=key._replace(client_id=client_id(70)))
-    assert starts(run(found, coming=[nobody]), 1, 12) == alone
+    nobody = msgspec.structs.replace(one, key=key._replace(client_id=client_id(70)))
+    assert starts(run(found, coming=[msgspec.structs.replace(steady, sent=(nobody,))]), 1, 12) == alone
     nothing = run(msgspec.structs.replace(found, slots=0), coming=[steady])  # and it ends
     assert nothing.found.starts == {}
 
 
+def test_who_sends_when_its_work_has_ended_is_supposed_to_send_the_next_then() -> None:
+    mine, other = lane(1, 0, *heads(6)), lane(2, 1, *heads(1, first=50))
+    found = snapshot(mine, other, slots=1)
+    alone = starts(run(found), 1, 6)
+    key = LaneKey(hops=(hop(),), worker="w", queue="normal", client_id=client_id(1), urgency=other.urgency)
+    again = Arrived(key=key, at=NOW, units=10)
+    keeps = Coming(client_id=client_id(1), sent=(again,), keeps=True)
+    crowded = starts(run(found, coming=[keeps]), 1, 6)
+    assert crowded[5] == pytest.approx(2 * alone[5], rel=0.2)  # one of the other's is always there
+    twice = msgspec.structs.replace(keeps, sent=(msgspec.structs.replace(again, follow=1),))
+    assert starts(run(found, coming=[twice]), 1, 6) == crowded
+    moments = [NOW - timedelta(seconds=ago) for ago in range(50, 0, -5)]
+    sent = [
+        Arrived(key=key, at=at, ended_at=at + timedelta(seconds=took), units=10)
+        for at, took in zip(moments, (9.7, 4.8) * 5, strict=True)
+    ]
+    since = NOW - timedelta(seconds=60)
+    assert [one.keeps for one in coming(sent, since, NOW)] == [True]
+    sooner = [msgspec.structs.replace(one, ended_at=one.at + timedelta(seconds=2)) for one in sent]
+    assert [one.keeps for one in coming(sooner, since, NOW)] == [False]
+
+
+def test_what_is_still_ahead_has_not_gone_whatever_was_foreseen() -> None:
+    found = run(snapshot(lane(1, 0, *heads(6)), slots=1), depths={1: 6}).found
+    later = NOW + timedelta(seconds=9)
+    names = [one.job_id for one in heads(6)]
+
+    def wait(job_id: UUID, ahead: int) -> float:
+        told = found.place_at(later, 1, ahead, job_id=job_id)
+        assert told is not None
+        return (told.starts_at - later).total_seconds()
+
+    assert [wait(names[2], ahead) for ahead in (0, 2, 4)] == pytest.approx([0, 11, 19], abs=0.01)
+    assert [wait(names[5], ahead) for ahead in (2, 3)] == pytest.approx([11, 11], abs=0.01)
+    assert wait(UUID(int=5), 4) == pytest.approx(19, abs=0.01)  # one that has come since
+
+
 def test_a_rate_is_what_came_in_most_of_the_last_time_and_no_burst() -> None:
     key = LaneKey(hops=(hop(),), worker="w", queue="normal", client_id=client_id(1), urgency=Urgency.LOW)
-    burst_key = key._replace(queue="batch")
     since = NOW - timedelta(seconds=60)
 
     def came(*seconds: float, lane_key: LaneKey = key) -> list[Arrived]:
         return [
-            Arrived(key=lane_key, at=since + timedelta(seconds=at), units=round(at), follow=1.0)
+            Arrived(key=lane_key, at=since + timedelta(seconds=at), units=round(at), follow=1)
             for at in seconds
         ]
 
+    def rates(arrived: list[Arrived]) -> list[float]:
+        return [one.a_second for one in coming(arrived, since, NOW)]
+
     steady = came(*range(1, 60, 2))
-    assert coming(steady, since, NOW) == [Coming(key=key, a_second=0.5, units=30, follow=1.0)]
-    burst = came(*[33.0] * 500, lane_key=burst_key)
-    rates = {one.key: one.a_second for one in coming([*steady, *burst], since, NOW)}
-    assert sum(rates.values()) == pytest.approx(0.5, rel=0.1)
-    assert coming(burst, since, NOW) == []
-    assert coming(came(1, 2, 15), since, NOW) == []  # too seldom to be supposed
+    mine = Coming(client_id=key.client_id, sent=tuple(steady), a_second=0.5)
+    assert coming(steady, since, NOW) == [mine]
+    others = came(*[33.0] * 500, lane_key=key._replace(client_id=client_id(2)))
+    assert sum(rates([*steady, *others])) == pytest.approx(0.5, rel=0.1)
+    assert rates(others) == []
+    assert rates(came(1, 2, 15)) == []  # too seldom to be supposed
     assert coming(steady, NOW, NOW) == []
+
+
+def test_runs_that_go_on_count_so_that_not_only_short_ones_are_known() -> None:
+    ended = [Ran(pool="a", seconds=seconds, used=5, estimate=10) for seconds in (1.0, 3.0)]
+    assert habits(ended)["a"] == Habit(seconds=2.0, variation=0.5, used=0.5)
+    same = [Ran(pool="a", seconds=2.0)] * 16 + [Ran(pool="a", seconds=1.9, ended=False)] * 16
+    assert habits(same)["a"].seconds == pytest.approx(2.0)
+    rng = random.Random(1)
+    true = [rng.lognormvariate(0.53, 0.55) for _ in range(400)]
+    early = [Ran(pool="a", seconds=min(2.0, one), ended=one < 2.0) for one in true]
+    found = habits([*early, Ran(pool="b", seconds=1.0, ended=False)])
+    mean = sum(true) / len(true)
+    assert found["a"].seconds == pytest.approx(mean, rel=0.15)
+    assert sum(one for one in true if one < 2.0) / sum(one < 2.0 for one in true) < 0.7 * mean
+    assert found.keys() == {"", "a"}
+    assert habits([]) == {}

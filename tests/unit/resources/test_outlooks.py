@@ -41,7 +41,7 @@ class Looks(Outlooks):
             self.now += timedelta(seconds=seconds)
         await anyio.lowlevel.checkpoint()
 
-    async def _look(self, now: datetime, before: Outlook | None) -> Outlook:
+    async def _look(self, now: datetime, before: Outlook | None, lane_ids: Collection[int]) -> Outlook:
         self.count += 1
         await self.go_on.wait()
         as_of = self.now
@@ -128,3 +128,24 @@ async def test_a_large_fleet_is_looked_at_less_often_and_a_failed_look_is_made_b
             await looks.ask([1])
     await looks.ask([1])
     assert (looks.count, looks.told[-1].as_of) == (3, after(20))
+
+
+async def test_a_forecast_is_made_sooner_for_a_lane_that_it_does_not_know_if_that_is_cheap() -> None:
+    looks = Looks()
+    await looks.ask([1])
+    (told,) = looks.told
+    looks._forecast_for = timedelta(seconds=2)
+    known = [looks._kept(after(seconds), told, [1]) is not None for seconds in (0.5, 1.0, 1.9, 2.0)]
+    assert known == [True, True, True, False]
+    unknown = [looks._kept(after(seconds), told, [1, 2]) is not None for seconds in (0.5, 1.0)]
+    assert unknown == [True, False]
+    looks._latest = Outlook(
+        as_of=NOW,
+        plan=planned(snapshot(lane(1, 0, head(1)), lane(2, 0, head(2))), NOW)[0],
+        fleet=told.fleet,
+        forecast=told.forecast,
+    )
+    looks.now = after(0.5)
+    assert not looks._serves(looks._latest, looks.now, [2])
+    looks._forecast_for = timedelta(seconds=5)
+    assert looks._serves(looks._latest, looks.now, [2])  # it is told its gate, without a start

@@ -1,6 +1,5 @@
 """What the whole fleet would decide from now: every free slot, every key. Locks and changes nothing."""
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -18,6 +17,7 @@ from aifactory.resources.queries.processes import FENCE
 from aifactory.resources.queries.tick import Control
 from aifactory.resources.virtual.coming import Arrived, Coming, coming
 from aifactory.resources.virtual.forecast import Habit, RunNow
+from aifactory.resources.virtual.habits import Ran, habits
 from aifactory.resources.virtual.lanes import LaneKey
 
 LATEST_RUNS, LATEST_JOBS = 500, 2000
@@ -154,28 +154,24 @@ async def jobs_to_come(tx: Tx, job_ids: Sequence[UUID]) -> tuple[dict[UUID, UUID
 
 
 async def load_habits(tx: Tx) -> dict[str, Habit]:
-    """Return how the latest runs of each pool were, and of all together under the name ''."""
+    """Return how the latest runs of each pool were and are, and of all together under the name ''."""
     rows = await tx.raw.fetch(
         """
-        SELECT coalesce(pool, '') AS pool, avg(seconds)::float8 AS seconds,
-               coalesce(stddev_samp(seconds), 0)::float8 AS deviation,
-               (sum(used) / nullif(sum(estimate) FILTER (WHERE used IS NOT NULL), 0))::float8 AS used
-        FROM (SELECT a.pool, extract(epoch FROM a.finished_at - a.started_at) AS seconds,
-                     (a.usage ->> 'inputUnits')::numeric + (a.usage ->> 'outputUnits')::numeric AS used,
-                     j.input_bound + j.output_limit AS estimate
-              FROM (SELECT * FROM job_attempts ORDER BY job_id DESC LIMIT $1) a JOIN jobs j ON j.id = a.job_id
-              WHERE a.outcome = 'succeeded' AND a.finished_at > a.started_at) run
-        GROUP BY GROUPING SETS ((pool), ())
+        SELECT a.pool, extract(epoch FROM a.finished_at - a.started_at)::float8 AS seconds, true AS ended,
+               ((a.usage ->> 'inputUnits')::numeric + (a.usage ->> 'outputUnits')::numeric)::bigint AS used,
+               j.input_bound + j.output_limit AS estimate
+        FROM (SELECT * FROM (SELECT * FROM job_attempts ORDER BY job_id DESC LIMIT $1) latest
+              WHERE outcome = 'succeeded' AND finished_at > started_at
+              ORDER BY finished_at DESC LIMIT $2) a JOIN jobs j ON j.id = a.job_id
+        UNION ALL
+        SELECT pool, extract(epoch FROM $3 - started_at)::float8, false, NULL, 0
+        FROM (SELECT * FROM running_jobs WHERE started_at < $3 ORDER BY started_at DESC LIMIT $2) going
         """,
+        LATEST_JOBS,
         LATEST_RUNS,
+        tx.now,
     )
-    return {
-        row["pool"]: Habit(
-            seconds=row["seconds"], variation=row["deviation"] / row["seconds"], used=row["used"]
-        )
-        for row in rows
-        if row["seconds"]
-    }
+    return habits(Ran(**row) for row in rows)
 
 
 async def load_coming(tx: Tx) -> list[Coming]:
@@ -184,7 +180,7 @@ async def load_coming(tx: Tx) -> list[Coming]:
     rows = await tx.raw.fetch(
         """
         SELECT j.execution_id, j.created_at, j.worker, e.queue, e.client_id, e.urgency, e.jobs_total,
-               e.created_at = j.created_at AS first, j.input_bound + j.output_limit AS units,
+               e.finished_at, e.created_at = j.created_at AS first, j.input_bound + j.output_limit AS units,
                r.hops, r.further_pools, r.local, r.alone
         FROM (SELECT * FROM jobs WHERE id >= $1 ORDER BY id DESC LIMIT $2) j
         JOIN executions e ON e.id = j.execution_id JOIN routes r ON r.id = j.route_id
@@ -195,15 +191,20 @@ async def load_coming(tx: Tx) -> list[Coming]:
     since = max(earliest, min((row["created_at"] for row in rows), default=latest))
     if len(rows) < LATEST_JOBS:
         since = min(since, latest)  # a few that came at once are no rate
-    first = [row for row in rows if row["first"] and row["created_at"] >= since]
-    at_once = Counter(row["execution_id"] for row in first)
-    return coming([_arrived(row, at_once[row["execution_id"]]) for row in first], since, tx.now)
+    first: dict[UUID, list[Any]] = {}
+    for row in reversed(rows):
+        if row["first"] and row["created_at"] >= since:
+            first.setdefault(row["execution_id"], []).append(row)
+    return coming([_arrived(jobs) for jobs in first.values()], since, tx.now)
 
 
-def _arrived(row: Any, at_once: int) -> Arrived:
+def _arrived(jobs: Sequence[Any]) -> Arrived:
+    row = jobs[0]
     return Arrived(
         key=_key(row),
         at=row["created_at"],
-        units=row["units"],
-        follow=max(0, row["jobs_total"] - at_once) / at_once,
+        ended_at=row["finished_at"],
+        jobs=len(jobs),
+        units=round(sum(one["units"] for one in jobs) / len(jobs)),
+        follow=max(0, row["jobs_total"] - len(jobs)),
     )

@@ -1,9 +1,10 @@
-"""How fast work has come of late, lane by lane: what a forecast supposes to go on. Pure."""
+"""How each client has sent work of late: what a forecast supposes to go on. Pure."""
 
 import math
 import statistics
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import msgspec
 
@@ -11,50 +12,72 @@ from aifactory.resources.virtual.lanes import LaneKey
 
 PARTS = 6
 _MOST = 1.5  #: times what the middle part brought: a part that brought more was a burst
+_AT_ONCE, _LEAST_ENDS = 1.0, 2  #: seconds in which who waits for an end sends the next
 
 
 class Arrived(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A job that its execution began with, its units, and how many jobs of that follow it."""
+    """An execution of late: the jobs that it began with, a job's units, how many jobs follow; if it ended."""
 
     key: LaneKey
     at: datetime
+    ended_at: datetime | None = None
+    jobs: int = 1
     units: int
-    follow: float = 0.0
+    follow: int = 0
 
 
 class Coming(msgspec.Struct, frozen=True, kw_only=True):
-    """What comes in a lane: first jobs a second, a job's units, and how many jobs follow one."""
+    """What a client goes on sending: executions like ``sent``, one by one.
 
-    key: LaneKey
-    a_second: float
-    units: int
-    follow: float = 0.0
+    ``keeps``: one as soon as one of its own ends; else so many ``a_second``, whatever becomes of them.
+    """
+
+    client_id: UUID
+    sent: tuple[Arrived, ...]
+    a_second: float = 0.0
+    keeps: bool = False
 
 
 def coming(arrived: Sequence[Arrived], since: datetime, now: datetime) -> list[Coming]:
-    """Return how each lane's work has come since then.
+    """Return how each client's work has come since then; ``arrived`` in the order of time.
 
     Time is cut into six parts; what came in the same part as a burst counts less, so that a backlog that was
     sent at once is not supposed to be sent again, and what came in less than half of the parts not at all.
     """
-    part_seconds = (now - since) / timedelta(seconds=1) / PARTS
-    if part_seconds <= 0:
+    seconds = (now - since).total_seconds()
+    if seconds <= 0:
         return []
-    parts = [min(PARTS - 1, int((one.at - since).total_seconds() / part_seconds)) for one in arrived]
+    parts = [min(PARTS - 1, int((one.at - since).total_seconds() * PARTS / seconds)) for one in arrived]
     counts = [parts.count(part) for part in range(PARTS)]
     typical = statistics.median(counts)
-    lanes: dict[LaneKey, list[tuple[float, Arrived]]] = {}
+    clients: dict[UUID, list[tuple[float, Arrived]]] = {}
     for part, one in zip(parts, arrived, strict=True):
         share = min(1.0, _MOST * typical / counts[part])
-        lanes.setdefault(one.key, []).append((share, one))
-    return [_coming(key, came, PARTS * part_seconds) for key, came in lanes.items() if typical]
+        clients.setdefault(one.key.client_id, []).append((share, one))
+    return [
+        found for client_id, came in clients.items() if (found := _coming(client_id, came, seconds, typical))
+    ]
 
 
-def _coming(key: LaneKey, came: Sequence[tuple[float, Arrived]], seconds: float) -> Coming:
-    jobs = math.fsum(share for share, _ in came)
-    return Coming(
-        key=key,
-        a_second=jobs / seconds,
-        units=round(math.fsum(share * one.units for share, one in came) / jobs),
-        follow=math.fsum(share * one.follow for share, one in came) / jobs,
+def _coming(
+    client_id: UUID, came: Sequence[tuple[float, Arrived]], seconds: float, typical: float
+) -> Coming | None:
+    sent = tuple(one for _, one in came)
+    if _sends_at_ends(sent, seconds):
+        return Coming(client_id=client_id, sent=sent, keeps=True)
+    a_second = math.fsum(share for share, _ in came) / seconds
+    return Coming(client_id=client_id, sent=sent, a_second=a_second) if typical else None
+
+
+def _sends_at_ends(sent: Sequence[Arrived], seconds: float) -> bool:
+    """Whether a client sends when one of its executions has ended: more often than by chance by half."""
+    a_second = len(sent) / seconds
+    soon = min(_AT_ONCE, 0.5 / a_second)
+    ends = [one.ended_at for one in sent if one.ended_at is not None]
+    if len(ends) < _LEAST_ENDS:
+        return False
+    followed = sum(
+        any(timedelta(0) <= one.at - end <= timedelta(seconds=soon) for one in sent) for end in ends
     )
+    chance = 1 - math.exp(-a_second * soon)
+    return followed / len(ends) > (1 + chance) / 2

@@ -11,7 +11,9 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import accumulate, count
+from heapq import merge
+from itertools import count, cycle, islice
+from operator import itemgetter
 from uuid import UUID
 
 import msgspec
@@ -27,7 +29,8 @@ from aifactory.resources.virtual.lanes import LaneKey, VirtualLane, Work
 from aifactory.resources.virtual.runs import VirtualRun
 
 MOST_STARTS, MOST_PLANS = 4000, 400
-_WINDOW = 0.25  #: of a run: what ends in this time one plan decides on; a slot is lent once in it
+_WINDOW = 0.1  #: of a run: what ends in this time one plan decides on; a slot is lent once in it
+_GOLDEN = 0.618
 _COMING_LANES = -(10**9)  #: ids of lanes in which nothing waits yet, below those of runs
 
 
@@ -67,16 +70,18 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     coming: Sequence[Coming] = ()
 
 
-class _Seat(msgspec.Struct, gc=False):
-    """A queued job of today, in its lane; in what comes and follows, nobody sits."""
+class _Execution(msgspec.Struct, gc=False):
+    """An execution: its open jobs, and how many follow when the last of them has ended."""
 
-    lane_id: int
+    open: int = 0
+    follow: int = 0
 
 
-class _Came(msgspec.Struct, gc=False):
-    """A job that has come meanwhile, and how many follow it."""
+class _Part(msgspec.Struct, frozen=True, gc=False):
+    """What a job is of: its execution and, of one that waits today, its lane."""
 
-    follow: float
+    execution: _Execution
+    lane_id: int | None = None
 
 
 class Forecast:
@@ -92,9 +97,11 @@ class Forecast:
         self._lanes = {lane.id: lane for lane in known.snapshot.lanes}
         self._count = 0
         self._random = random.Random(1)
-        self._numbers = count(2**127)
-        self._to_come = dict(known.to_come)
-        self._open: dict[UUID, int] = {}
+        self._numbers, self._seqs = count(2**127), count()
+        self._executions: dict[UUID, _Execution] = {}
+        self._coming = {one.client_id: one for one in _with_gates(known.coming, known.snapshot)}
+        self._next_of = {client_id: cycle(one.sent) for client_id, one in self._coming.items()}
+        self._coming_lanes: dict[LaneKey, int] = {}
         self._seated: dict[int, int] = {}
         self._unseen: dict[int, int] = {}
         self._follow: dict[int, float] = {}
@@ -133,8 +140,8 @@ class Forecast:
         for lane in snapshot.lanes:
             queued = fleet.lane(_key_of(lane), lane.id)
             for head in lane.heads:
-                fleet.add(queued, self._work(head, lane.hops[0].pool, _Seat(lane_id=lane.id)))
-                self._note_open(head.job_id)
+                part = _Part(self._execution_of(head.job_id), lane.id)
+                fleet.add(queued, self._work(head, lane.hops[0].pool, part))
             self._seated[lane.id] = len(lane.heads)
             self._follow[lane.id] = self._to_come_of(lane) / max(1, len(lane.heads))
             self._unseen[lane.id] = max(0, self.known.depths.get(lane.id, 0) - len(lane.heads))
@@ -159,39 +166,43 @@ class Forecast:
         )
 
     def _to_come_of(self, lane: Lane) -> int:
-        known = self.known
-        executions = {known.executions.get(head.job_id) for head in lane.heads}
-        return sum(known.to_come.get(execution, 0) for execution in executions if execution)
+        return sum(self.known.to_come.get(one, 0) for one in {self._known_of(head) for head in lane.heads})
+
+    def _known_of(self, head: Head) -> UUID:
+        """Return the id of a job's execution, if that was loaded, else its own."""
+        return self.known.executions.get(head.job_id, head.job_id)
 
     def _made_up(self) -> UUID:
         """Return an id that no real job has."""
         return UUID(int=next(self._numbers))
 
-    def _work(self, head: Head, pool: str, owner: _Seat | _Came | None) -> Work:
+    def _execution_of(self, job_id: UUID) -> _Execution:
+        """Return the execution of a job of today, with that job open."""
+        known = self.known.executions.get(job_id, job_id)
+        found = self._executions.get(known)
+        if found is None:
+            follow = self.known.to_come.get(known, 0)
+            found = self._executions[known] = _Execution(follow=follow)
+        found.open += 1
+        return found
+
+    def _work(self, head: Head, pool: str, owner: _Part) -> Work:
         habit = self._habit(pool)
         return Work(
             head=head,
-            seconds=self._seconds(habit),
+            seconds=habit.seconds,
             used=None if habit.used is None else round(head.units * habit.used),
             ready_at=self.now,
             owner=owner,
         )
 
-    def _seconds(self, habit: Habit) -> float:
-        """Draw a run's seconds: log-normal, as answers of models are."""
-        if habit.variation <= 0:
-            return habit.seconds
-        sigma = math.sqrt(math.log1p(habit.variation**2))
-        return habit.seconds * math.exp(sigma * self._random.gauss(0, 1) - sigma**2 / 2)
-
     def _run(self, fleet: VirtualFleet, run: RunNow, seq: int) -> None:
         """Have a run that is under way end when such runs do, or a quarter of that from now on."""
         habit = self._habit(run.hop.pool)
         elapsed = (self.now - run.started_at).total_seconds()
-        left = max(self._seconds(habit) - elapsed, self._seconds(habit) / 4)
+        left = max(habit.seconds - elapsed, habit.seconds / 4)
         head = Head(job_id=run.job_id, aged_from=run.aged_from, seq=0, units=run.units)
-        work = self._work(head, run.hop.pool, None)
-        self._note_open(run.job_id)
+        work = self._work(head, run.hop.pool, _Part(self._execution_of(run.job_id)))
         fleet.run(
             VirtualRun(
                 work=work,
@@ -218,52 +229,56 @@ class Forecast:
             return
         last, ahead = lane.heads[-1], self.known.depths[lane.id] - self._unseen[lane.id]
         mean = round(sum(head.units for head in lane.heads) / len(lane.heads))
+        size = max(1, round(len(lane.heads) / len({self._known_of(head) for head in lane.heads})))
+        part = _Part(_Execution(), lane.id)
         for place in range(ahead, ahead + missing):
+            if part.execution.open == size:
+                part = _Part(_Execution(), lane.id)
+            if part.execution.open == 0:
+                part.execution.follow = int(size * self._follow[lane.id] + self._random.random())
+            part.execution.open += 1
             head = msgspec.structs.replace(last, job_id=self._made_up(), seq=last.seq + place, units=mean)
-            fleet.add(queued, self._work(head, lane.hops[0].pool, _Seat(lane_id=lane.id)))
+            fleet.add(queued, self._work(head, lane.hops[0].pool, part))
         self._unseen[lane.id] -= missing
         self._seated[lane.id] += missing
 
     # What comes, and what follows a run.
 
     def _arrivals(self) -> Iterator[tuple[datetime, Action]]:
-        """Have work come as it has of late, no more of it than the run may start."""
-        snapshot, now = self.known.snapshot, self.now
-        coming = [one for one in self.known.coming if _has_gates(one.key, snapshot)]
-        rates = list(accumulate(one.a_second for one in coming))
-        for number in range(self.most_starts if rates and rates[-1] > 0 else 0):
-            now += timedelta(seconds=self._random.expovariate(rates[-1]))
-            one = self._random.choices(range(len(coming)), cum_weights=rates)[0]
-            yield now, partial(self._come, coming[one], _COMING_LANES - one, number)
+        """Have work come as fast as of late, evenly, no more of it than the run may start."""
+        sent = [self._sent(one, number) for number, one in enumerate(self._coming.values()) if one.a_second]
+        return islice(merge(*sent, key=itemgetter(0)), self.most_starts)
 
-    def _come(self, coming: Coming, lane_id: int, number: int, now: datetime) -> None:
-        head = Head(job_id=self._made_up(), aged_from=now, seq=number, units=coming.units)
-        lane = self.fleet.lane(coming.key, lane_id)
-        self.fleet.add(lane, self._work(head, coming.key.hops[0].pool, _Came(follow=coming.follow)))
+    def _sent(self, coming: Coming, number: int) -> Iterator[tuple[datetime, Action]]:
+        """Give a client's arrivals; clients of the same rate don't send at the same moments."""
+        for place in count(_GOLDEN * (number + 1) % 1):
+            at = self.now + timedelta(seconds=place / coming.a_second)
+            yield at, partial(self._come, coming.client_id)
 
-    def _note_open(self, job_id: UUID) -> None:
-        execution = self.known.executions.get(job_id)
-        if execution is not None:
-            self._open[execution] = self._open.get(execution, 0) + 1
+    def _come(self, client_id: UUID, now: datetime) -> None:
+        """Have a client send an execution like its latest ones, in their order."""
+        sent = next(self._next_of[client_id])
+        lane_id = self._coming_lanes.setdefault(sent.key, _COMING_LANES - len(self._coming_lanes))
+        lane, part = self.fleet.lane(sent.key, lane_id), _Part(_Execution(sent.jobs, sent.follow))
+        for _ in range(sent.jobs):
+            head = Head(job_id=self._made_up(), aged_from=now, seq=next(self._seqs), units=sent.units)
+            self.fleet.add(lane, self._work(head, sent.key.hops[0].pool, part))
 
     def _ended(self, run: VirtualRun, now: datetime) -> None:
-        """Queue what an execution has still to come when the last of its known jobs has ended."""
+        """Queue what an execution has still to come when its known jobs have ended, or the next."""
         self.found.ends.append((now, run.lane.key))
-        for place in range(self._follow_ups(run)):
+        assert isinstance(run.work.owner, _Part)
+        execution = run.work.owner.execution
+        execution.open -= 1
+        if execution.open > 0:
+            return
+        execution.open, execution.follow = execution.follow, 0
+        for place in range(execution.open):
             head = msgspec.structs.replace(run.work.head, job_id=self._made_up(), seq=place)
-            self.fleet.add(run.lane, self._work(head, run.hop.pool, None))
-
-    def _follow_ups(self, run: VirtualRun) -> int:
-        """Return how many jobs a run's end opens; of a job that was not loaded, as its lane's heads would."""
-        execution = self.known.executions.get(run.work.head.job_id)
-        if execution is None:
-            owner = run.work.owner
-            follow = owner.follow if isinstance(owner, _Came) else 0.0
-            if isinstance(owner, _Seat):
-                follow = self._follow.get(owner.lane_id, 0.0)
-            return int(follow + self._random.random())
-        self._open[execution] -= 1
-        return 0 if self._open[execution] > 0 else self._to_come.pop(execution, 0)
+            self.fleet.add(run.lane, self._work(head, run.hop.pool, _Part(execution)))
+        coming = self._coming.get(run.lane.key.client_id)
+        if execution.open == 0 and coming is not None and coming.keeps:
+            self._come(coming.client_id, now)
 
     # Running on.
 
@@ -277,11 +292,13 @@ class Forecast:
             return False
         for run in tick.runs:
             self._count += 1
-            if isinstance(seat := run.work.owner, _Seat):
+            assert isinstance(run.work.owner, _Part)
+            lane_id = run.work.owner.lane_id
+            if lane_id is not None:
                 self._left -= 1
-                self._seated[seat.lane_id] -= 1
-                self.found.note(seat.lane_id, run.hop.pool, run.started_at)
-                self._deepen(self.fleet, run.lane, self._lanes[seat.lane_id])
+                self._seated[lane_id] -= 1
+                self.found.note(lane_id, run.hop.pool, run.started_at)
+                self._deepen(self.fleet, run.lane, self._lanes[lane_id])
         self.found.until = self.clock.now
         return True
 
@@ -297,6 +314,14 @@ def _key_of(lane: Lane) -> LaneKey:
         local=lane.local,
         alone=lane.alone,
     )
+
+
+def _with_gates(coming: Sequence[Coming], snapshot: Snapshot) -> Iterator[Coming]:
+    """Give what comes, but for work in lanes whose gates are not all known."""
+    for one in coming:
+        sent = tuple(arrived for arrived in one.sent if _has_gates(arrived.key, snapshot))
+        if sent:
+            yield msgspec.structs.replace(one, sent=sent, a_second=one.a_second * len(sent) / len(one.sent))
 
 
 def _has_gates(key: LaneKey, snapshot: Snapshot) -> bool:

@@ -91,6 +91,10 @@ class Foreseen:
         started = self.places.get(pool or "", 0)
         return started / self._span if started and self._span > 0 else None
 
+    def knows(self, lane_id: int) -> bool:
+        """Whether something waited in a lane when this was foreseen."""
+        return lane_id in self._lanes
+
     def place(
         self, lane_id: int, ahead: int, *, job_id: UUID | None = None, bounded: bool = True
     ) -> Place | None:
@@ -103,7 +107,9 @@ class Foreseen:
         starts = self.starts.get(lane_id, ())
         if ahead < len(starts):
             at, place = starts[ahead]
-            return self._told(lane_id, at, place, exact=True, basis="simulated")
+            return self._told(lane_id, at, place, ahead, exact=True, basis="simulated")
+        if starts and len(starts) >= self.depths.get(lane_id, math.inf):
+            return self._behind(lane_id, starts, ahead)
         if starts and self._span > 0:
             return self._extrapolated(lane_id, starts, ahead)
         return self._guarded(lane_id) if bounded else None
@@ -111,9 +117,14 @@ class Foreseen:
     def place_at(
         self, now: datetime, lane_id: int, ahead: int, *, job_id: UUID, bounded: bool = True
     ) -> Place | None:
-        """Return the same for a job that has so many ahead of it now, if all has gone as was foreseen."""
+        """Return the same for a job that has so many ahead of it now.
+
+        Where it should have gone by now, it has not: then what is still ahead of it goes first.
+        """
         gone = bisect_right(self._times_of_lane.get(lane_id, ()), now) if now > self.now else 0
         found = self.place(lane_id, ahead + gone, job_id=job_id, bounded=bounded)
+        if found is not None and found.starts_at <= now and ahead:
+            found = self.place(lane_id, ahead + gone, bounded=bounded)
         if found is None:
             return None
         pool = self._pool_of.get(lane_id, "")
@@ -126,6 +137,15 @@ class Foreseen:
             place=max(1, found.place - gone),
         )
 
+    def _behind(self, lane_id: int, starts: Sequence[tuple[datetime, int]], ahead: int) -> Place:
+        """Return the place behind a lane's last start, as far as the others are apart on average."""
+        (first, first_place), (last, place) = starts[0], starts[-1]
+        gaps, more = max(1, len(starts) - 1), ahead + 1 - len(starts)
+        place += max(1, round((place - first_place) / gaps)) * more
+        return self._told(
+            lane_id, last + (last - first) / gaps * more, place, ahead, exact=False, basis="extrapolated"
+        )
+
     def _extrapolated(self, lane_id: int, starts: Sequence[tuple[datetime, int]], ahead: int) -> Place:
         span, started = self._span, self.places[self._pool_of[lane_id]]
         half = self.now + timedelta(seconds=span / 2)
@@ -134,7 +154,7 @@ class Foreseen:
         seconds = span + (ahead + 1 - len(starts)) / rate
         place = started + math.ceil((seconds - span) * started / span)
         at = self.now + timedelta(seconds=seconds)
-        return self._told(lane_id, at, place, exact=False, basis="extrapolated")
+        return self._told(lane_id, at, place, ahead, exact=False, basis="extrapolated")
 
     def _guarded(self, lane_id: int) -> Place | None:
         """Return the place by which the guard has come to all that a client has in its pool.
@@ -150,14 +170,14 @@ class Foreseen:
         if starts is None:
             return None
         at = self.now + timedelta(seconds=starts / pace)
-        told = self._told(lane_id, at, starts, exact=False, basis="guard_bound")
+        told = self._told(lane_id, at, starts, 0, exact=False, basis="guard_bound")
         return msgspec.structs.replace(told, earliest=self.now, latest=at)
 
-    def _told(self, lane_id: int, at: datetime, place: int, *, exact: bool, basis: str) -> Place:
+    def _told(self, lane_id: int, at: datetime, place: int, ahead: int, *, exact: bool, basis: str) -> Place:
         """Return a place with its band: a share of the wait for what is supposed, more with few runs."""
         pool = self._pool_of.get(lane_id, "")
         variation = self._variation.get(pool, self._variation.get("", 1.0))
-        share = _SURE + _SPREAD * variation / math.sqrt(max(1, place - 1))
+        share = _SURE + _SPREAD * variation / math.sqrt(max(1, ahead))
         half = max(NARROWEST, (at - self.now) * share)
         return Place(
             starts_at=at,

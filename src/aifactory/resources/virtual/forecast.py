@@ -262,7 +262,9 @@ class Forecast:
         lane, part = self.fleet.lane(sent.key, lane_id), _Part(_Execution(sent.jobs, sent.follow))
         for _ in range(sent.jobs):
             head = Head(job_id=self._made_up(), aged_from=now, seq=next(self._seqs), units=sent.units)
-            self.fleet.add(lane, self._work(head, sent.key.hops[0].pool, part))
+            work = self._work(head, sent.key.hops[0].pool, part)
+            work.ready_at = now
+            self.fleet.add(lane, work)
 
     def _ended(self, run: VirtualRun, now: datetime) -> None:
         """Queue what an execution has still to come when its known jobs have ended, or the next."""
@@ -275,7 +277,9 @@ class Forecast:
         execution.open, execution.follow = execution.follow, 0
         for place in range(execution.open):
             head = msgspec.structs.replace(run.work.head, job_id=self._made_up(), seq=place)
-            self.fleet.add(run.lane, self._work(head, run.hop.pool, _Part(execution)))
+            work = self._work(head, run.hop.pool, _Part(execution))
+            work.ready_at = now
+            self.fleet.add(run.lane, work)
         coming = self._coming.get(run.lane.key.client_id)
         if execution.open == 0 and coming is not None and coming.keeps:
             self._come(coming.client_id, now)
@@ -292,6 +296,7 @@ class Forecast:
             return False
         for run in tick.runs:
             self._count += 1
+            self.found.note_any(run.lane.id, run.work.ready_at, run.started_at)
             assert isinstance(run.work.owner, _Part)
             lane_id = run.work.owner.lane_id
             if lane_id is not None:

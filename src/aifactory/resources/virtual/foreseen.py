@@ -71,6 +71,7 @@ class Foreseen:
         self.places: dict[str, int] = {}
         self._lanes, self._crowds, self._seats, self._variation = lanes, crowds, seats, variation
         self._pool_of: dict[int, str] = {}
+        self._queues: dict[int, list[tuple[datetime, datetime]]] = {}
         self._times_of_lane: dict[int, list[datetime]] = {}
         self._times_of_pool: dict[str, list[datetime]] = {}
 
@@ -81,6 +82,10 @@ class Foreseen:
         self._pool_of[lane_id] = pool
         insort(self._times_of_lane.setdefault(lane_id, []), at)
         insort(self._times_of_pool.setdefault(pool, []), at)
+
+    def note_any(self, lane_id: int, ready_at: datetime, at: datetime) -> None:
+        """Note a start of whatever job, and since when it has been in its lane."""
+        self._queues.setdefault(lane_id, []).append((at, ready_at))
 
     @property
     def _span(self) -> float:
@@ -108,8 +113,6 @@ class Foreseen:
         if ahead < len(starts):
             at, place = starts[ahead]
             return self._told(lane_id, at, place, ahead, exact=True, basis="simulated")
-        if starts and len(starts) >= self.depths.get(lane_id, math.inf):
-            return self._behind(lane_id, starts, ahead)
         if starts and self._span > 0:
             return self._extrapolated(lane_id, starts, ahead)
         return self._guarded(lane_id) if bounded else None
@@ -119,16 +122,17 @@ class Foreseen:
     ) -> Place | None:
         """Return the same for a job that has so many ahead of it now.
 
-        Where it should have gone by now, it has not: then what is still ahead of it goes first.
+        One that has come since has its place in the lane's queue as it was foreseen for now, and so has one
+        that should have gone by now: what is still ahead of it goes first.
         """
         gone = bisect_right(self._times_of_lane.get(lane_id, ()), now) if now > self.now else 0
         found = self.place(lane_id, ahead + gone, job_id=job_id, bounded=bounded)
-        if found is not None and found.starts_at <= now and ahead:
-            found = self.place(lane_id, ahead + gone, bounded=bounded)
         if found is None:
             return None
-        pool = self._pool_of.get(lane_id, "")
-        gone = bisect_right(self._times_of_pool.get(pool, ()), now) if now > self.now else 0
+        if now > self.now and (job_id not in self._seats or (ahead and found.starts_at <= now)):
+            found = self._queued(now, lane_id, ahead) or found
+        times = self._times_of_pool.get(self._pool_of.get(lane_id, ""), ())
+        gone = bisect_right(times, now) if now > self.now else 0
         return msgspec.structs.replace(
             found,
             starts_at=max(now, found.starts_at),
@@ -137,14 +141,21 @@ class Foreseen:
             place=max(1, found.place - gone),
         )
 
-    def _behind(self, lane_id: int, starts: Sequence[tuple[datetime, int]], ahead: int) -> Place:
-        """Return the place behind a lane's last start, as far as the others are apart on average."""
-        (first, first_place), (last, place) = starts[0], starts[-1]
-        gaps, more = max(1, len(starts) - 1), ahead + 1 - len(starts)
-        place += max(1, round((place - first_place) / gaps)) * more
-        return self._told(
-            lane_id, last + (last - first) / gaps * more, place, ahead, exact=False, basis="extrapolated"
-        )
+    def _queued(self, now: datetime, lane_id: int, ahead: int) -> Place | None:
+        """Return the place behind so many that are foreseen to wait in a lane now, or behind all of them."""
+        queue = sorted(at for at, ready_at in self._queues.get(lane_id, ()) if ready_at <= now < at)
+        exact = ahead < len(queue)
+        if exact:
+            at = queue[ahead]
+        elif lane_id in self.depths and len(self.starts.get(lane_id, ())) >= self.depths[lane_id]:
+            starts = self._queues[lane_id]
+            gap = (max(starts)[0] - self.now) / len(starts)
+            at = (queue[-1] if queue else now) + gap * (ahead + 1 - len(queue))
+        else:
+            return None
+        place = bisect_right(self._times_of_pool.get(self._pool_of.get(lane_id, ""), ()), at) + 1
+        basis = "simulated" if exact else "extrapolated"
+        return self._told(lane_id, at, place, ahead, exact=exact, basis=basis)
 
     def _extrapolated(self, lane_id: int, starts: Sequence[tuple[datetime, int]], ahead: int) -> Place:
         span, started = self._span, self.places[self._pool_of[lane_id]]

@@ -15,8 +15,9 @@ from aifactory.resources.queries import fleet_snapshot
 from aifactory.resources.queries import snapshot as snapshots
 from aifactory.resources.queries.fleet_snapshot import FleetSnapshot
 from aifactory.resources.virtual.coming import Coming
-from aifactory.resources.virtual.forecast import Habit, Known
+from aifactory.resources.virtual.forecast import Known
 from aifactory.resources.virtual.foreseen import Foreseen
+from aifactory.resources.virtual.habits import Habit
 
 FRESH_FOR = timedelta(seconds=1)
 LONGEST_FRESH = timedelta(seconds=10)
@@ -130,7 +131,7 @@ class Outlooks:
         runs = await fleet_snapshot.load_runs(tx)
         job_ids = [head.job_id for lane in loaded.snapshot.lanes for head in lane.heads]
         executions, to_come = await fleet_snapshot.jobs_to_come(tx, [*job_ids, *(run.job_id for run in runs)])
-        if self._habits is None or tx.now - self._habits[0] >= HABITS_FRESH_FOR:
+        if not self._habits or not self._habits[1] or tx.now - self._habits[0] >= HABITS_FRESH_FOR:
             habits, coming = await fleet_snapshot.load_habits(tx), await fleet_snapshot.load_coming(tx)
             self._habits = tx.now, habits, coming
         counted = max(DEEPEST, MOST_COUNTED // lanes)

@@ -25,9 +25,9 @@ from aifactory.resources.buckets import MICRO
 from aifactory.resources.gates import Snapshot
 from aifactory.resources.interface import Urgency
 from aifactory.resources.virtual.coming import Arrived, Coming, coming
-from aifactory.resources.virtual.forecast import Forecast, Habit, Known, RunNow
+from aifactory.resources.virtual.forecast import Forecast, Known, RunNow
 from aifactory.resources.virtual.foreseen import Place
-from aifactory.resources.virtual.habits import Ran, habits
+from aifactory.resources.virtual.habits import Habit, Ran, habits
 from aifactory.resources.virtual.lanes import LaneKey
 
 FIXED = {"": Habit(seconds=4.0, variation=0.0)}

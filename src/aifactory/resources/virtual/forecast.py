@@ -25,6 +25,7 @@ from aifactory.resources.virtual.clock import Action, Clock
 from aifactory.resources.virtual.coming import Coming
 from aifactory.resources.virtual.fleet import VirtualFleet
 from aifactory.resources.virtual.foreseen import Crowd, Foreseen
+from aifactory.resources.virtual.habits import Habit
 from aifactory.resources.virtual.lanes import LaneKey, VirtualLane, Work
 from aifactory.resources.virtual.runs import VirtualRun
 
@@ -32,14 +33,6 @@ MOST_STARTS, MOST_PLANS = 4000, 400
 _WINDOW = 0.1  #: of a run: what ends in this time one plan decides on; a slot is lent once in it
 _GOLDEN = 0.618
 _COMING_LANES = -(10**9)  #: ids of lanes in which nothing waits yet, below those of runs
-
-
-class Habit(msgspec.Struct, frozen=True, kw_only=True):
-    """How a pool's latest runs were: mean seconds, their variation (σ ÷ mean), used ÷ estimate."""
-
-    seconds: float = 5.0
-    variation: float = 1.0
-    used: float | None = None
 
 
 class RunNow(msgspec.Struct, frozen=True, kw_only=True):

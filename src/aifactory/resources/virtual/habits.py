@@ -5,7 +5,13 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from aifactory.resources.virtual.forecast import Habit
+
+class Habit(msgspec.Struct, frozen=True, kw_only=True):
+    """How a pool's latest runs were: mean seconds, their variation (σ ÷ mean), used ÷ estimate."""
+
+    seconds: float = 5.0
+    variation: float = 1.0
+    used: float | None = None
 
 
 class Ran(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -59,6 +59,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
     ``window``: how many executions each client but one keeps under way; then only the last comes by chance.
     ``waves``: what comes does so in waves of so many seconds, all in the first half of each; 0: evenly.
+    ``deep``: how many executions wait from the beginning, instead of some seconds' work.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     max_running: int = 200
     refill: int = _PLENTY  #: of the pool ``narrow``; ``wide`` has plenty
     waves: float = 0.0
+    deep: int = 0
 
 
 #: What is measured. On average a run takes 2 s and three quarters of its units, an execution has 3.8 jobs.
@@ -96,6 +98,7 @@ PROFILES = (
         ),
     ),
     Profile(name="slots, work by chance in waves", jobs_per_second=6.5, slots=16, waves=24.0),
+    Profile(name="slots, a deep backlog, work by chance", jobs_per_second=8, slots=32, deep=200),
 )
 
 
@@ -168,7 +171,8 @@ class Load:
         if self.profile.window:
             await self.fill_windows()
         else:
-            for _ in range(round(self.profile.jobs_per_second * backlog_seconds / _JOBS)):
+            some = round(self.profile.jobs_per_second * backlog_seconds / _JOBS)
+            for _ in range(self.profile.deep or some):
                 await self.submit()
         async with self.database.begin() as tx:
             await tx.raw.execute(

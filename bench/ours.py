@@ -29,6 +29,7 @@ from aifactory.resources.interface import (
     Signal,
     StageInputs,
     StageResult,
+    Submitted,
     Tier,
     Urgency,
     Usage,
@@ -111,10 +112,13 @@ class Ours(msgspec.Struct, frozen=True, kw_only=True):
         return clients
 
     async def submit(self, *executions: NewExecution) -> None:
-        """Submit executions in one transaction."""
+        """Submit one with whoever submits at the same time, several in one transaction of their own."""
+        if len(executions) == 1:
+            await self.factory.submissions.submit(executions[0])
+            return
         async with self.database.begin() as tx:
-            for execution in executions:
-                await self.factory.resources.submit(tx, execution)
+            results = await self.factory.resources.submit_many(tx, executions)
+        assert all(isinstance(one, Submitted) for one in results), results
 
     async def fill(self, executions: Sequence[NewExecution]) -> None:
         """Submit many, some in each transaction."""

@@ -38,6 +38,7 @@ from aifactory.kernel.ids import ClientId, ExecutionId, StageId, TreeId, UserId,
 from aifactory.kernel.notices import Notices
 from aifactory.kernel.principal import Principal, Role
 from aifactory.resources import provider_routes
+from aifactory.resources.batching import Batcher
 from aifactory.resources.engine import Engine
 from aifactory.resources.event_feed import EventFeed
 from aifactory.resources.expected import Expectations
@@ -163,6 +164,7 @@ async def open_world(
         notices=notices,
         feed=feed,
         outlooks=outlooks,
+        submissions=Batcher(database=database, submit_many=resources.submit_many),
         deliveries=Deliveries(
             database=database,
             resources=resources,

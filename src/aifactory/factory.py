@@ -24,6 +24,7 @@ from aifactory.kernel.ids import JobId
 from aifactory.kernel.migrations import migrate, require_schema
 from aifactory.kernel.notices import Notices
 from aifactory.resources import provider_store
+from aifactory.resources.batching import Batcher
 from aifactory.resources.engine import Engine
 from aifactory.resources.event_feed import EventFeed
 from aifactory.resources.expected import Expectations
@@ -58,6 +59,7 @@ class Factory(msgspec.Struct, frozen=True, kw_only=True):
     feed: EventFeed
     outlooks: Outlooks
     deliveries: Deliveries
+    submissions: Batcher
 
     def alive(self) -> dict[str, bool]:
         """Tell of the loops that every process runs whether they do, and lately did a good round."""
@@ -68,6 +70,7 @@ class Factory(msgspec.Struct, frozen=True, kw_only=True):
         """Run this process's loops, the engine too unless the settings leave it out."""
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self.granulation.close)
+            stack.push_async_callback(self.submissions.close)
             await stack.enter_async_context(self.notices.listen())
             await stack.enter_async_context(self.feed.run())
             if self.settings.scheduler:
@@ -195,6 +198,7 @@ def build_factory(
         notices=notices,
         feed=feed,
         outlooks=outlooks,
+        submissions=Batcher(database=database, submit_many=resources.submit_many),
         deliveries=Deliveries(
             database=database,
             resources=resources,

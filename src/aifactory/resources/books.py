@@ -68,7 +68,7 @@ class Books:
         self.new_lines: list[LineBook] = []
         self.new_jobs: dict[JobId, JobBook] = {}
         self.queued: dict[JobId, JobBook] = {}
-        self.lane_ids: set[int] = set()  # in which they were queued
+        self.lane_ids: dict[ExecutionId, set[int]] = {}  # in which they were queued
         self.entries: list[Entry] = []
         self.events: list[Event] = []
         self.attempts: list[AttemptEnd] = []

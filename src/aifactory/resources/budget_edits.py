@@ -60,7 +60,7 @@ async def put_budgets(
 
     A limit below that refuses new holds and nothing else. Raises Invalid, VersionChanged.
     """
-    await queries.lock_client(tx, client_id)
+    await control.lock_client(tx, client_id)
     client = await _get_client(tx, client_id)
     before = _budget_settings(client, await queries.limits_of_clients(tx, [client_id]))
     check_if_match(if_match, etag_of(before))
@@ -221,7 +221,7 @@ async def put_limits(
 
     Raises Invalid, VersionChanged.
     """
-    await queries.lock_client(tx, client_id)
+    await control.lock_client(tx, client_id)
     client = await _get_client(tx, client_id)
     before = _limit_settings(client, (await read_limits(tx, client_id))[0].quotas)
     check_if_match(if_match, etag_of(before))
@@ -247,7 +247,7 @@ async def _set_quotas(tx: Tx, client_id: ClientId, asked: list[QuotaInput]) -> N
 
 
 async def _tier_limits(tx: Tx, client: ClientLimits) -> TierLimits:
-    max_running, requests_per_minute, budget = await queries.tier_limits(tx, client.tier)
+    max_running, requests_per_minute, budget = await control.tier_limits(tx, client.tier)
     return TierLimits(
         max_running=max_running,
         requests_per_minute=requests_per_minute,

@@ -8,7 +8,8 @@ import msgspec
 from aifactory.kernel.db import Tx
 from aifactory.kernel.errors import AppError
 from aifactory.kernel.ids import ClientId
-from aifactory.resources import budgets, submission
+from aifactory.resources import budgets, flow_prices
+from aifactory.resources.flow_prices import PricedFlow
 from aifactory.resources.gates import PoolGate
 from aifactory.resources.interface import (
     BudgetNow,
@@ -28,18 +29,17 @@ from aifactory.resources.pool_plan import Opening, PoolPlan
 from aifactory.resources.pricing import quote_lines
 from aifactory.resources.queries import budgets as budget_queries
 from aifactory.resources.queries import control
-from aifactory.resources.submission import PricedFlow
 
 
 async def estimate(tx: Tx, new: NewExecution, workers: dict[str, Worker]) -> Estimate:
     """Price a submission; see ``Resources.estimate``."""
-    ground = await submission.read_ground(tx, new)
+    ground = await flow_prices.read_ground(tx, new)
     client = ground.client
     found: dict[Tier, PricedFlow | AppError] = {}
     for tier in Tier:
         there = msgspec.structs.replace(ground, client=msgspec.structs.replace(client, tier=tier))
         try:
-            found[tier] = await submission.price_on(tx, new, there, workers)
+            found[tier] = await flow_prices.price_on(tx, new, there, workers)
         except AppError as error:
             if error.status >= 500:
                 raise

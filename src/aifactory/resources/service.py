@@ -1,6 +1,6 @@
 """The Resource Manager's side of its door: ``Resources`` for the other domains."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
@@ -9,7 +9,7 @@ from aifactory.kernel.db import Tx
 from aifactory.kernel.errors import invalid
 from aifactory.kernel.ids import ClientId, DataId, ExecutionId, JobId, KeyId, RequestId, StageId, text_id
 from aifactory.kernel.page import Page, PageRequest
-from aifactory.resources import estimates, events, storage, submission
+from aifactory.resources import estimates, events, flow_prices, storage, submission
 from aifactory.resources.expected import Expectations
 from aifactory.resources.interface import (
     ClientLimits,
@@ -70,14 +70,28 @@ class ResourceService:
 
     async def submit(self, tx: Tx, new: NewExecution) -> Submitted:
         """See ``Resources.submit``."""
-        submitted = await submission.submit(tx, new, self.workers, self.off_peak, self.expectations)
-        tx.after_commit(self.wake)
-        tx.tell("work", (submitted.execution_id,))
+        submitted = await submission.submit(tx, new, self._desk)
+        self._tell_of(tx, [submitted])
         return submitted
+
+    async def submit_many(self, tx: Tx, news: Sequence[NewExecution]) -> list[submission.Result]:
+        """See ``submission.submit_many``."""
+        results = await submission.submit_many(tx, news, self._desk)
+        self._tell_of(tx, [one for one in results if isinstance(one, Submitted)])
+        return results
+
+    @property
+    def _desk(self) -> submission.Desk:
+        return submission.Desk(workers=self.workers, off_peak=self.off_peak, expectations=self.expectations)
+
+    def _tell_of(self, tx: Tx, submitted: Sequence[Submitted]) -> None:
+        if submitted:
+            tx.after_commit(self.wake)
+            tx.tell("work", [one.execution_id for one in submitted])
 
     async def quote(self, tx: Tx, new: NewExecution) -> Quote:
         """See ``Resources.quote``."""
-        return (await submission.price_flow(tx, new, self.workers)).quote
+        return (await flow_prices.price_flow(tx, new, self.workers)).quote
 
     async def estimate(self, tx: Tx, new: NewExecution) -> Estimate:
         """See ``Resources.estimate``."""
@@ -85,7 +99,7 @@ class ResourceService:
 
     async def describe_flow(self, tx: Tx, flow: tuple[FlowStage, ...], tier: Tier) -> tuple[Tier, Quote]:
         """See ``Resources.describe_flow``."""
-        return await submission.describe_flow(tx, flow, tier, self.workers)
+        return await flow_prices.describe_flow(tx, flow, tier, self.workers)
 
     async def cancel(self, tx: Tx, execution_id: ExecutionId) -> ExecutionView:
         """See ``Resources.cancel``."""
@@ -155,7 +169,7 @@ class ResourceService:
     async def get_client(self, tx: Tx, client_id: ClientId, *, lock: bool = False) -> ClientLimits:
         """See ``Resources.get_client``."""
         if lock:
-            await budgets.lock_client(tx, client_id)
+            await control.lock_client(tx, client_id)
         found = await control.find_client(tx, client_id)
         if found is None:
             raise ClientNotFound("There is no client with this id.")

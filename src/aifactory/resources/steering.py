@@ -17,7 +17,7 @@ from aifactory.kernel.ids import ClientId, parse_id
 from aifactory.kernel.problems import camel
 from aifactory.resources.interface import Tier
 from aifactory.resources.pool_schemas import PoolInput, PoolSettings, PoolView, pool_terms, pool_view
-from aifactory.resources.queries import budgets, control, control_edit, pool_uses, views
+from aifactory.resources.queries import control, control_edit, pool_uses, views
 from aifactory.resources.queries import tick as tick_queries
 from aifactory.resources.queries.control_edit import PoolWork
 from aifactory.resources.queries.pool_uses import Reach
@@ -198,7 +198,7 @@ async def _dedicated(tx: Tx, text: str | None) -> UUID | None:
         return None
     named = parse_id("client", text)
     if named is not None:
-        await budgets.lock_client(tx, ClientId(named))  # its tier stays
+        await control.lock_client(tx, ClientId(named))  # its tier stays
     client = None if named is None else await control.find_client(tx, ClientId(named))
     if client is None:
         raise invalid("/dedicatedClientId", "unknown_client", "There is no client with this id.")

@@ -35,7 +35,7 @@ async def test_a_twin_that_counts_and_then_holds_is_caught(
         held = [one.budget_id for one in levels]
         sql = "UPDATE budgets SET held_nano = held_nano + $2, unfinished = unfinished + 1 WHERE id = ANY($1)"
         await tx.raw.execute(sql, held, amount_nano)
-        return held
+        return await queries.lock_budgets(tx, held)
 
     monkeypatch.setattr(queries, "hold", count_then_hold)
     report = await budgets.run(database, 3, at_once=40, seed=6)

@@ -8,7 +8,7 @@ import msgspec
 from aifactory.kernel.db import encode_json
 from aifactory.kernel.ids import DataId
 from aifactory.resources.interface import FlowStage, JobFault, JobState, Reason, ResolvedStage, StageInputs
-from aifactory.resources.records import ExecutionBook, JobBook, LineBook, StageBook
+from aifactory.resources.records import ExecutionBook, JobBook, StageBook
 
 EXECUTION = """
     id, request_id, client_id, key_id, template, template_version, state, urgency, queue, accuracy, input,
@@ -46,15 +46,6 @@ def execution_of(row: Any) -> ExecutionBook:
     return msgspec.convert(values, ExecutionBook)
 
 
-def execution_values(e: ExecutionBook) -> tuple[Any, ...]:
-    """Return what is inserted of an execution, in the order of ``EXECUTION``."""
-    values = msgspec.structs.asdict(e)
-    for name in ("input", "metadata", "reasons"):
-        values[name] = encode_json(values[name])
-    values["result"] = json_or_null(e.result)
-    return tuple(values[name.strip()] for name in EXECUTION.split(","))
-
-
 def stage_of(row: Any) -> StageBook:
     """Return a stage from its row."""
     values = dict(row)
@@ -63,21 +54,6 @@ def stage_of(row: Any) -> StageBook:
     values["inputs"] = msgspec.convert(values["inputs"], StageInputs)
     values["reasons"] = msgspec.convert(values["reasons"], tuple[Reason, ...])
     return msgspec.convert(values, StageBook)
-
-
-def stage_values(s: StageBook) -> tuple[Any, ...]:
-    """Return what is inserted of a stage, in the order of ``STAGE``."""
-    values = msgspec.structs.asdict(s)
-    for name in ("spec", "resolved", "inputs", "reasons"):
-        values[name] = encode_json(values[name])
-    values["outputs"] = json_or_null(s.outputs)
-    return tuple(values[name.strip()] for name in STAGE.split(","))
-
-
-def line_values(line: LineBook) -> tuple[Any, ...]:
-    """Return what is inserted of a line, in the order of ``LINE``."""
-    *values, needs = msgspec.structs.astuple(line)
-    return (*values, encode_json(needs))
 
 
 def job_of(row: Any) -> JobBook:

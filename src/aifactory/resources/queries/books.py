@@ -18,14 +18,11 @@ from aifactory.resources.queries.book_rows import (
     LINE,
     STAGE,
     execution_of,
-    execution_values,
     job_of,
     job_result,
     job_values,
     json_or_null,
-    line_values,
     stage_of,
-    stage_values,
 )
 from aifactory.resources.records import JobBook, LineBook, StageBook
 from aifactory.resources.rollup import roll_up
@@ -96,11 +93,11 @@ async def ended_jobs(tx: Tx, stage_ids: list[StageId]) -> dict[StageId, list[Job
 
 
 async def write_books(tx: Tx, books: Books) -> None:
-    """Write everything that was decided, in the order in which locks are taken."""
-    await _insert_new(tx, books)
+    """Write everything that was decided on stored executions, in the order in which locks are taken."""
+    await tx.insert_rows("jobs", JOB, [job_values(job) for job in books.new_jobs.values()])
     await _update_facts(tx, books)
     await _insert_history(tx, books)
-    await _update_budgets(tx, books)
+    await update_budgets(tx, books)
     await queue.change_pools(tx, books.units.pools_to_write())
     await circuits.heed(tx, books.answers)
     await queue.enqueue(tx, books)
@@ -112,22 +109,14 @@ async def write_books(tx: Tx, books: Books) -> None:
     tx.after_commit(partial(count_books, books))
 
 
-async def _insert_new(tx: Tx, books: Books) -> None:
-    await tx.insert_rows("executions", EXECUTION, [execution_values(one) for one in books.new_executions])
-    await tx.insert_rows("stage_executions", STAGE, [stage_values(stage) for stage in books.new_stages])
-    await tx.insert_rows("execution_lines", LINE, [line_values(line) for line in books.new_lines])
-    await tx.insert_rows("jobs", JOB, [job_values(job) for job in books.new_jobs.values()])
-
-
 async def _update_facts(tx: Tx, books: Books) -> None:
-    new = {execution.id for execution in books.new_executions}
-    await _update_executions(tx, books, new)
-    await _update_stages(tx, books, new)
-    await _update_lines(tx, books, new)
+    await _update_executions(tx, books)
+    await _update_stages(tx, books)
+    await _update_lines(tx, books)
     await _update_jobs(tx, books)
 
 
-async def _update_executions(tx: Tx, books: Books, new: set[ExecutionId]) -> None:
+async def _update_executions(tx: Tx, books: Books) -> None:
     await tx.execute_set(
         """
         UPDATE executions e SET state = n.state, held_nano = n.held_nano, free_hold_nano = n.free_hold_nano,
@@ -156,17 +145,16 @@ async def _update_executions(tx: Tx, books: Books, new: set[ExecutionId]) -> Non
                 "releases": e.releases,
             }
             for e in books.executions.values()
-            if e.id not in new
         ],
     )
 
 
-async def _update_stages(tx: Tx, books: Books, new: set[ExecutionId]) -> None:
+async def _update_stages(tx: Tx, books: Books) -> None:
     """Write stages; of one that goes on, only the count: its inputs and outputs may be large."""
     counted: list[StageBook] = []
     changed: list[StageBook] = []
     for stage in books.stages.values():
-        if stage.execution_id not in new and stage != (stored := books.stored_stages[stage.id]):
+        if stage != (stored := books.stored_stages[stage.id]):
             same = replace(stored, open_jobs=stage.open_jobs) == stage
             (counted if same else changed).append(stage)
     await tx.execute_set(
@@ -203,7 +191,7 @@ async def _update_stages(tx: Tx, books: Books, new: set[ExecutionId]) -> None:
     )
 
 
-async def _update_lines(tx: Tx, books: Books, new: set[ExecutionId]) -> None:
+async def _update_lines(tx: Tx, books: Books) -> None:
     await tx.execute_set(
         """
         UPDATE execution_lines l SET remaining = n.remaining
@@ -220,7 +208,7 @@ async def _update_lines(tx: Tx, books: Books, new: set[ExecutionId]) -> None:
                 "remaining": line.remaining,
             }
             for key, line in books.lines.items()
-            if line.execution_id not in new and line.remaining != books.stored_remaining[key]
+            if line.remaining != books.stored_remaining[key]
         ],
     )
 
@@ -286,7 +274,8 @@ async def _insert_history(tx: Tx, books: Books) -> None:
     await events.insert_events(tx, books.events)
 
 
-async def _update_budgets(tx: Tx, books: Books) -> None:
+async def update_budgets(tx: Tx, books: Books) -> None:
+    """Write what changed on the books' budgets."""
     await tx.execute_set(
         """
         UPDATE budgets b SET held_nano = b.held_nano + n.held_nano, spent_nano = b.spent_nano + n.spent_nano,

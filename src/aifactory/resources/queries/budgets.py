@@ -1,6 +1,7 @@
 """Budgets: the limits in force, holds, what is left. The one place that knows which limit is in force."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -15,7 +16,6 @@ from aifactory.resources.budgets import (
     Period,
     Scope,
 )
-from aifactory.resources.interface import Tier
 from aifactory.resources.records import BudgetBook
 
 _NEARLY_FULL = MAX_UNFINISHED * 9 // 10
@@ -63,49 +63,89 @@ _HOLD = f"""
             coalesce(b.id = ANY($9) AND b.spent_nano + b.held_nano + $7 <= r.limit_nano, false)) AS fits
         FROM ruled r LEFT JOIN budgets b USING (client_id, scope, scope_key, first_day)
     )
-    UPDATE budgets b SET held_nano = b.held_nano + $7, unfinished = b.unfinished + 1
+    UPDATE budgets b SET held_nano = b.held_nano + $7, unfinished = b.unfinished + $11
     WHERE b.id IN (SELECT m.id FROM ruled JOIN budgets m USING (client_id, scope, scope_key, first_day))
       AND (SELECT fits FROM verdict)
-      AND (SELECT sum(unfinished) FROM budgets WHERE client_id = $10 AND scope = 'client') < $8
+      AND (SELECT sum(unfinished) FROM budgets WHERE client_id = $10 AND scope = 'client') + $11 <= $8
     RETURNING b.id
     """
 
 
 # The usual case, at half the cost: no limit beside the client's own, and not nearly too many unfinished.
 _HOLD_ALONE = """
-    UPDATE budgets b SET held_nano = b.held_nano + $3, unfinished = b.unfinished + 1
-    FROM client_resource_limits c JOIN tiers t USING (tier)
-    WHERE b.client_id = $1 AND b.scope = 'client' AND b.scope_key = '' AND b.first_day = $2
-      AND c.client_id = b.client_id
-      AND b.spent_nano + b.held_nano + $3 <= coalesce(c.monthly_budget_nano, t.monthly_budget_nano, 0)
-      AND b.unfinished < $4 - coalesce((
-          SELECT sum(o.unfinished) FROM budgets o WHERE o.client_id = $1 AND o.scope = 'client'
-            AND o.scope_key = '' AND o.first_day IS DISTINCT FROM $2), 0)
-      AND NOT EXISTS (SELECT FROM budget_limits l WHERE l.client_id = $1)
-    RETURNING b.id
+    UPDATE budgets b SET held_nano = b.held_nano + n.amount_nano, unfinished = b.unfinished + n.count
+    FROM unnest($1::uuid[], $2::date[], $3::bigint[], $4::integer[])
+            AS n (client_id, first_day, amount_nano, count)
+        JOIN client_resource_limits c ON c.client_id = ANY(ARRAY[n.client_id]) JOIN tiers t USING (tier)
+    WHERE b.client_id = ANY(ARRAY[n.client_id]) AND b.scope = 'client' AND b.scope_key = ''
+      AND b.first_day = n.first_day
+      AND b.spent_nano + b.held_nano + n.amount_nano
+          <= coalesce(c.monthly_budget_nano, t.monthly_budget_nano, 0)
+      AND b.unfinished + n.count <= $5 - coalesce((
+          SELECT sum(o.unfinished) FROM budgets o WHERE o.client_id = n.client_id AND o.scope = 'client'
+            AND o.scope_key = '' AND o.first_day IS DISTINCT FROM n.first_day), 0)
+      AND NOT EXISTS (SELECT FROM budget_limits l WHERE l.client_id = n.client_id)
+    RETURNING b.client_id, b.id, b.held_nano, b.spent_nano,
+        coalesce(c.monthly_budget_nano, t.monthly_budget_nano, 0) AS limit_nano
+    """
+_LOCK_SEVERAL = """
+    SELECT FROM budgets
+    WHERE client_id = ANY($1) AND scope = 'client' AND scope_key = '' AND first_day = ANY($2)
+    ORDER BY id FOR NO KEY UPDATE
     """
 
 
+class MonthHold(msgspec.Struct, frozen=True, kw_only=True):
+    """What so many new executions of a client may cost together; ``first_day`` is that of its month."""
+
+    client_id: ClientId
+    first_day: date
+    amount_nano: int
+    count: int
+
+
+async def hold_alone(tx: Tx, wanted: Sequence[MonthHold]) -> dict[ClientId, BudgetBook]:
+    """Hold on the budgets of clients that have no other limit and are far from having too much unfinished.
+
+    A client's sum fits or is left out. Locks in the order of the budgets' ids.
+    """
+    columns = [list(column) for column in zip(*map(msgspec.structs.astuple, wanted), strict=True)]
+    if len(wanted) > 1:
+        await tx.raw.execute(_LOCK_SEVERAL, *columns[:2])
+    rows = await tx.raw.fetch(_HOLD_ALONE, *columns, _NEARLY_FULL)
+    return {
+        row["client_id"]: BudgetBook(
+            id=row["id"],
+            limit_nano=row["limit_nano"],
+            held_nano=row["held_nano"],
+            spent_nano=row["spent_nano"],
+        )
+        for row in rows
+    }
+
+
 async def hold(
-    tx: Tx, client_id: ClientId, scopes: Sequence[BudgetScope], amount_nano: int
-) -> list[BudgetId] | None:
-    """Hold an amount on every budget that applies, if it fits on all; None if not, or one is not open yet.
+    tx: Tx, client_id: ClientId, scopes: Sequence[BudgetScope], amount_nano: int, count: int = 1
+) -> list[BudgetBook] | None:
+    """Hold what so many executions may cost on every budget that applies, if it fits on all; None if not, or
+    one is not open yet.
 
     Locks them in the order of their ids, with those of other months that count unfinished executions. What
     does not fit at first sight locks nothing.
     """
     month = next(one.period.first_day for one in scopes if one.scope is Scope.CLIENT)
-    alone = await tx.raw.fetchval(_HOLD_ALONE, client_id, month, amount_nano, _NEARLY_FULL)
-    if alone is not None:
-        return [alone]
+    wanted = MonthHold(client_id=client_id, first_day=month, amount_nano=amount_nano, count=count)
+    alone = await hold_alone(tx, [wanted])
+    if alone:
+        return list(alone.values())
     asked = _columns(client_id, scopes)
     found = await tx.raw.fetch(_FIND, *asked, amount_nano)
     if not all(row["fits"] for row in found):
         return None
     own = [row["id"] for row in found]
     await tx.raw.execute(_LOCK, own, client_id)
-    held = await tx.raw.fetch(_HOLD, *asked, amount_nano, MAX_UNFINISHED, own, client_id)
-    return [row["id"] for row in held] or None
+    held = await tx.raw.fetch(_HOLD, *asked, amount_nano, MAX_UNFINISHED, own, client_id, count)
+    return await lock_budgets(tx, [row["id"] for row in held]) or None
 
 
 async def open_budgets(tx: Tx, client_id: ClientId, scopes: Sequence[BudgetScope]) -> None:
@@ -305,19 +345,3 @@ async def list_accounts(
         limit,
     )
     return [Account(**dict(row)) for row in rows]
-
-
-async def tier_limits(tx: Tx, tier: Tier) -> tuple[int, int, int | None]:
-    """Return a tier's running jobs, requests per minute and monthly budget, if it has one."""
-    row = await tx.raw.fetchrow(
-        "SELECT max_running, requests_per_minute, monthly_budget_nano FROM tiers WHERE tier = $1", tier
-    )
-    assert row is not None  # a client's tier is there
-    return row["max_running"], row["requests_per_minute"], row["monthly_budget_nano"]
-
-
-async def lock_client(tx: Tx, client_id: ClientId) -> None:
-    """Let one editor at a time change a client's limits; submissions do not wait."""
-    await tx.raw.execute(
-        "SELECT FROM client_resource_limits WHERE client_id = $1 FOR NO KEY UPDATE", client_id
-    )

@@ -76,6 +76,11 @@ async def insert_events(tx: Tx, events: Collection[Event]) -> None:
         "execution_id, seq, at",
         [(event.execution_id, event.seq, tx.now) for event in events if event.final],
     )
+    tell_of(tx, events)
+
+
+def tell_of(tx: Tx, events: Collection[Event]) -> None:
+    """Tell of events that this transaction stores, once it has been committed."""
     tx.tell("events", {event.execution_id for event in events})
     tx.after_commit(partial(write_journal, tuple(events)))
 

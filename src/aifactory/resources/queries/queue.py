@@ -10,6 +10,13 @@ from aifactory.resources.records import JobBook, PoolChange
 
 LaneKey = tuple[int, str, str, UUID, str]
 
+INSERT_READY = """
+    INSERT INTO resource_queue (job_id, lane_id, aged_from, seq, units, needs, attempt, timeout_seconds)
+    SELECT job_id, lane_id, aged_from, nextval('queue_seq'), units, needs, attempt, timeout_seconds"""
+READY = """
+    job_id uuid, lane_id bigint, aged_from timestamptz, units bigint, needs jsonb, attempt smallint,
+    timeout_seconds integer"""
+
 
 async def change_pools(tx: Tx, changes: dict[str, PoolChange]) -> None:
     """Give pools back (or take) units and request slots, refilled first; what providers said only tightens.
@@ -51,30 +58,36 @@ async def change_pools(tx: Tx, changes: dict[str, PoolChange]) -> None:
 
 async def enqueue(tx: Tx, books: Books) -> None:
     """Queue the books' opened and retried jobs, ready ones in their lanes, later ones by due time."""
-    ready = [job for job in books.queued.values() if job.due_at is None]
-    later = [job for job in books.queued.values() if job.due_at is not None]
-    lanes = await lane_ids(tx, {_lane_key(books, job) for job in ready})
-    books.lane_ids.update(lanes.values())
     await tx.execute_set(
-        """
-        INSERT INTO resource_queue (job_id, lane_id, aged_from, seq, units, needs, attempt, timeout_seconds)
-        SELECT job_id, lane_id, aged_from, nextval('queue_seq'), units, needs, attempt, timeout_seconds
-        FROM json_to_recordset($1) AS n (job_id uuid, lane_id bigint, aged_from timestamptz, units bigint,
-            needs jsonb, attempt smallint, timeout_seconds integer)
-        """,
-        [
+        f"{INSERT_READY} FROM json_to_recordset($1) AS n ({READY})", await ready_rows(tx, books)
+    )
+    await enqueue_later(tx, books)
+
+
+async def ready_rows(tx: Tx, books: Books) -> list[dict[str, Any]]:
+    """Lock the lanes of the books' ready jobs, opened if need be, and return what is queued in them."""
+    ready = [job for job in books.queued.values() if job.due_at is None]
+    lanes = await lane_ids(tx, {_lane_key(books, job) for job in ready})
+    rows = []
+    for job in ready:
+        lane_id = lanes[_lane_key(books, job)]
+        books.lane_ids.setdefault(job.execution_id, set()).add(lane_id)
+        rows.append(
             {
                 "job_id": job.id,
-                "lane_id": lanes[_lane_key(books, job)],
+                "lane_id": lane_id,
                 "aged_from": books.executions[job.execution_id].aged_from,
                 "units": job.units,
                 "needs": job.needs or None,
                 "attempt": job.attempt,
                 "timeout_seconds": job.timeout_seconds,
             }
-            for job in ready
-        ],
-    )
+        )
+    return rows
+
+
+async def enqueue_later(tx: Tx, books: Books) -> None:
+    """Queue the books' jobs that are due later."""
     await tx.execute_many(
         """
         INSERT INTO queue_due (job_id, due_at, route_id, worker, queue, client_id, urgency, aged_from, seq,
@@ -92,7 +105,8 @@ async def enqueue(tx: Tx, books: Books) -> None:
                 job.attempt,
                 job.timeout_seconds,
             )
-            for job in later
+            for job in books.queued.values()
+            if job.due_at is not None
         ],
     )
 
@@ -105,16 +119,18 @@ def _lane_key(books: Books, job: JobBook) -> LaneKey:
 async def lane_ids(tx: Tx, keys: set[LaneKey]) -> dict[LaneKey, int]:
     """Return lanes, opened if need be and locked against closing, in the order of their ids."""
     found: dict[LaneKey, int] = {}
+    is_open = True  # as nearly always
     while missing := sorted(keys - found.keys()):
         columns = [list(column) for column in zip(*missing, strict=True)]
-        await tx.raw.execute(
-            """
-            INSERT INTO lanes (route_id, worker, queue, client_id, urgency)
-            SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::uuid[], $5::text[])
-            ON CONFLICT DO NOTHING
-            """,
-            *columns,
-        )
+        if not is_open:
+            await tx.raw.execute(
+                """
+                INSERT INTO lanes (route_id, worker, queue, client_id, urgency)
+                SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::uuid[], $5::text[])
+                ON CONFLICT DO NOTHING
+                """,
+                *columns,
+            )
         rows = await tx.raw.fetch(
             """
             SELECT l.id, l.route_id, l.worker, l.queue, l.client_id, l.urgency
@@ -128,6 +144,7 @@ async def lane_ids(tx: Tx, keys: set[LaneKey]) -> dict[LaneKey, int]:
         for row in rows:
             key = (row["route_id"], row["worker"], row["queue"], row["client_id"], row["urgency"])
             found[key] = row["id"]
+        is_open = False
     return found
 
 

@@ -257,12 +257,12 @@ async def a_database_that_goes_away_is_no_refusal_of_the_client(fleet: Fleet) ->
 
 async def _found_or_unknown(*arguments: Any) -> Any:
     try:
-        return await _find_client(*arguments)
+        return await _read_grounds(*arguments)
     except Exception:
-        return None
+        return control.Grounds(clients={}, models=(), prices={}, pools={})
 
 
-_find_client = control.find_client
+_read_grounds = control.read_grounds
 
 PROOFS.append(
     proof(
@@ -271,7 +271,7 @@ PROOFS.append(
         twin(
             "a client that could not be read is unknown",
             "a fault of ours refuses the client",
-            replaced(control, "find_client", _found_or_unknown),
+            replaced(control, "read_grounds", _found_or_unknown),
         ),
     )
 )

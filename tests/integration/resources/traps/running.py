@@ -111,7 +111,7 @@ PROOFS.append(
         twin(
             "a job ages from when it was queued last",
             "its age begins anew",
-            edited(queue.enqueue, "books.executions[job.execution_id].aged_from", "tx.now"),
+            edited(queue.ready_rows, "books.executions[job.execution_id].aged_from", "tx.now"),
         ),
     )
 )

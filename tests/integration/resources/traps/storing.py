@@ -61,7 +61,7 @@ PROOFS.append(
         twin(
             "events are announced where they are written",
             "a write notifies",
-            edited(events.insert_events, 'tx.tell("events"', f'{_NOTIFY}\n    tx.tell("events"'),
+            edited(events.insert_events, "    tell_of(tx", f"    {_NOTIFY}\n    tell_of(tx"),
         ),
         twin(
             "a trigger announces them",
@@ -208,9 +208,11 @@ PROOFS.append(
             sql="""
                     ALTER TABLE resource_queue ADD COLUMN prompt text;
                     CREATE FUNCTION bring() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                        NEW.prompt := (SELECT payload::text FROM jobs WHERE id = NEW.job_id); RETURN NEW;
+                        UPDATE resource_queue q SET prompt = j.payload::text FROM jobs j
+                        WHERE q.job_id = NEW.job_id AND j.id = NEW.job_id; RETURN NULL;
                     END $$;
-                    CREATE TRIGGER bring BEFORE INSERT ON resource_queue FOR EACH ROW EXECUTE FUNCTION bring()
+                    CREATE TRIGGER bring AFTER INSERT ON resource_queue
+                        FOR EACH ROW EXECUTE FUNCTION bring();
                     """,
         ),
         twin(

@@ -29,7 +29,6 @@ from aifactory.resources.interface import (
     Signal,
     StageInputs,
     StageResult,
-    Submitted,
     Tier,
     Urgency,
     Usage,
@@ -112,16 +111,11 @@ class Ours(msgspec.Struct, frozen=True, kw_only=True):
         return clients
 
     async def submit(self, *executions: NewExecution) -> None:
-        """Submit one with whoever submits at the same time, several in one transaction of their own."""
-        if len(executions) == 1:
-            await self.factory.submissions.submit(executions[0])
-            return
-        async with self.database.begin() as tx:
-            results = await self.factory.resources.submit_many(tx, executions)
-        assert all(isinstance(one, Submitted) for one in results), results
+        """Submit executions as callers do that come at the same time."""
+        await asyncio.gather(*map(self.factory.submissions.submit, executions))
 
     async def fill(self, executions: Sequence[NewExecution]) -> None:
-        """Submit many, some in each transaction."""
+        """Submit many, some at a time."""
         for first in range(0, len(executions), TOGETHER):
             await self.submit(*executions[first : first + TOGETHER])
 

@@ -57,7 +57,7 @@ def run(bench: Bench) -> list[Row]:
     whats = {
         "single": "enqueue, one caller, a job a transaction",
         "callers": f"enqueue, {CALLERS} callers at once, a job a transaction",
-        "batch": f"enqueue, {BATCH} submissions a transaction",
+        "batch": f"enqueue, {BATCH} submissions at a time",
         "tree": f"enqueue, {TREE} jobs a transaction; ours: one execution of them",
     }
     return [

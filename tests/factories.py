@@ -21,6 +21,7 @@ from aifactory.accounts.models import UserRow
 from aifactory.accounts.service import AccountsBook
 from aifactory.accounts.webhook_delivery import Deliveries
 from aifactory.accounts.webhook_sending import WebhookSender
+from aifactory.app import create_app
 from aifactory.factory import Factory
 from aifactory.granulation import queries as tree_queries
 from aifactory.granulation import steps
@@ -153,18 +154,21 @@ async def open_world(
         until_ended=feed.until_ended,
         expectations=Expectations(outlooks),
     )
+    book = AccountsBook(resources=resources)
     factory = Factory(
         settings=settings or Settings(scheduler=False),
         database=database,
         resources=resources,
-        book=AccountsBook(resources=resources),
+        book=book,
         engine=engine,
         granulation=Granulation(processes=1, calls=LateCalls(environ={})),
         retention=Retention(database=database, keepers=[Requests(resources=resources), Trees()]),
         notices=notices,
         feed=feed,
         outlooks=outlooks,
-        submissions=Batcher(database=database, submit_many=resources.submit_many),
+        submissions=Batcher(
+            database=database, submit_many=resources.submit_many, store_requests=book.store_requests
+        ),
         deliveries=Deliveries(
             database=database,
             resources=resources,
@@ -183,6 +187,19 @@ async def open_world(
             world.ours, world.theirs = people.ours, people.theirs
             world.admin, world.support = people.admin, people.support
             yield world
+
+
+def bare_app(database: Database, resources: ResourceService | None = None, **rest: Any) -> Litestar:
+    """Build an app with the routes of accounts and those that are given."""
+    resources = resources or ResourceService(workers={}, wake=lambda: None, abort=lambda _: None)
+    submissions = Batcher(
+        database=database,
+        submit_many=resources.submit_many,
+        store_requests=AccountsBook(resources=resources).store_requests,
+    )
+    return create_app(
+        settings=Settings(), database=database, resources=resources, submissions=submissions, **rest
+    )
 
 
 async def make_people(database: Database, resources: ResourceService) -> People:

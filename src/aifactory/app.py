@@ -41,7 +41,7 @@ from aifactory.kernel.openapi import documentation_routes, openapi_config
 from aifactory.kernel.request_context import RequestContext
 from aifactory.kernel.static import StaticFiles, static_route
 from aifactory.kernel.visitors import Proxies
-from aifactory.resources.interface import Resources
+from aifactory.resources.interface import Resources, Submissions
 from aifactory.settings import Settings
 
 NAME = "AI Factory"
@@ -59,6 +59,7 @@ def create_app(
     settings: Settings,
     database: Database,
     resources: Resources,
+    submissions: Submissions,
     routes: Sequence[ControllerRouterHandler] = (),
     authenticator: Authenticator | None = None,
     dependencies: Mapping[str, Any] | None = None,
@@ -69,8 +70,8 @@ def create_app(
 ) -> Litestar:
     """Return the app: accounts, health, documentation, and the ``routes`` of the other domains.
 
-    ``dependencies`` are objects that routes name as ``NamedDependency``; ``db``, ``resources``, ``settings``
-    and ``principal`` are there already. Raises UndeclaredRoles when a route does not declare ``roles=``.
+    ``dependencies`` are objects that routes name as ``NamedDependency``; ``db``, ``resources``,
+    ``submissions``, ``settings`` and ``principal`` are there already. Raises UndeclaredRoles when a route does not declare ``roles=``.
     """
     files = StaticFiles(Path(aifactory.__file__).parent / "static", *static_folders)
     proxies = Proxies(trusted=settings.trusted_proxies, always_https=settings.secure_cookies)
@@ -78,6 +79,7 @@ def create_app(
     given = {
         "db": database,
         "resources": resources,
+        "submissions": submissions,
         "settings": settings,
         "proxies": proxies,
         "login_limits": login_limits or LoginLimits(),

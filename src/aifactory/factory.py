@@ -184,6 +184,7 @@ def build_factory(
         off_peak=OffPeak(window=settings.off_peak, zone=settings.time_zone),
         expectations=Expectations(outlooks),
     )
+    book = AccountsBook(resources=resources)
     notices.subscribe("work", lambda _: engine.wake())
     notices.subscribe("abort", lambda keys: engine.abort([JobId(key) for key in keys or ()]))
     retention = Retention(database=database, keepers=[Requests(resources=resources), Trees()])
@@ -191,14 +192,16 @@ def build_factory(
         settings=settings,
         database=database,
         resources=resources,
-        book=AccountsBook(resources=resources),
+        book=book,
         engine=engine,
         granulation=granulation,
         retention=retention,
         notices=notices,
         feed=feed,
         outlooks=outlooks,
-        submissions=Batcher(database=database, submit_many=resources.submit_many),
+        submissions=Batcher(
+            database=database, submit_many=resources.submit_many, store_requests=book.store_requests
+        ),
         deliveries=Deliveries(
             database=database,
             resources=resources,

@@ -109,6 +109,7 @@ def build_app(factory: Factory, **changes: Any) -> Litestar:
         settings=factory.settings,
         database=factory.database,
         resources=factory.resources,
+        submissions=factory.submissions,
         **{**parts, **changes},
     )
     app.state.stream_limits = event_routes.StreamLimits()

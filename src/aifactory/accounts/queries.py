@@ -1,5 +1,6 @@
 """The SQL of accounts: no decisions."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -200,6 +201,26 @@ async def deactivate_template(tx: Tx, name: str) -> None:
 
 
 # Requests.
+
+
+_REQUEST = """
+    id uuid, client_id uuid, key_id uuid, template text, parameters jsonb, source_data_id uuid, urgency text,
+    accuracy text, run_after timestamptz, deadline timestamptz, timeout_ms integer, off_peak boolean,
+    flow jsonb, metadata jsonb, created_at timestamptz, executed boolean, erased_at timestamptz,
+    erasure text"""
+_REQUEST_NAMES = ", ".join(column.split()[0] for column in _REQUEST.split(","))
+
+
+async def insert_requests(tx: Tx, rows: Sequence[ClientRequestRow]) -> None:
+    """Store requests, in one statement."""
+    columns = ClientRequestRow.__mapper__.columns.items()
+    await tx.execute_set(
+        f"""
+        INSERT INTO client_requests ({_REQUEST_NAMES})
+        SELECT {_REQUEST_NAMES} FROM json_to_recordset($1) AS n ({_REQUEST})
+        """,
+        [{column.name: getattr(row, name) for name, column in columns} for row in rows],
+    )
 
 
 async def find_request(

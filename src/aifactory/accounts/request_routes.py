@@ -42,13 +42,16 @@ from aifactory.kernel.ids import ClientId, RequestId, text_id
 from aifactory.kernel.page import Page, PageRequest, page_as, page_of, page_request
 from aifactory.kernel.principal import READERS, WRITERS, Principal
 from aifactory.resources.interface import (
+    CheckedRequest,
     ExecutionState,
     ExecutionView,
     NewRequest,
     Resources,
+    Submissions,
+    Submitted,
     refuse_erased,
 )
-from aifactory.resources.interface.http import client_of
+from aifactory.resources.interface.http import client_of, create_once
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -72,6 +75,7 @@ async def create_request(
     data: JSONBody[NewRequestInput],
     db: NamedDependency[Database],
     resources: NamedDependency[Resources],
+    submissions: NamedDependency[Submissions],
     principal: NamedDependency[Principal],
     dry_run: Annotated[bool, QueryParameter(name="dryRun")] = False,
 ) -> Response[SubmittedRequest]:
@@ -80,27 +84,48 @@ async def create_request(
     ``dryRun=true`` checks and prices it and stores nothing (200). ``Prefer: wait=N`` answers with the
     result (200) if the execution ends within N seconds.
     """
-    call = await creation_call(request, principal)
-    async with db.begin() as tx:
+
+    async def check(tx: Tx) -> CheckedRequest:
         new = await _read_request(tx, resources, data, principal)
-        if dry_run:
-            template, quote = await service.quote_request(
-                tx, resources=resources, new=new, timeout_ms=data.timeout_ms
-            )
-            return JsonResponse[Any](quote_view(template, quote), status_code=200)
+        return await service.check_request(tx, resources=resources, new=new, timeout_ms=data.timeout_ms)
+
+    def accept(checked: CheckedRequest, submitted: Submitted) -> Answer:
+        return _created(checked.row, checked.new.template_version, submitted)
+
+    if dry_run:
+        async with db.begin() as tx:
+            described = (await check(tx)).new
+            quote = await resources.quote(tx, described)
+        return JsonResponse[Any](quote_view(described, quote), status_code=200)
+    if data.execute:
+        answer = await create_once(request, check, accept, submissions=submissions, caller=principal)
+    else:
+        answer = await _store_draft(request, data, db=db, resources=resources, caller=principal)
+    return await _answer(request, answer, db, resources)
+
+
+async def _store_draft(
+    request: AnyRequest, data: NewRequestInput, *, db: Database, resources: Resources, caller: Principal
+) -> Answer:
+    call = await creation_call(request, caller)
+    async with db.begin() as tx:
 
         async def work() -> Answer:
-            row, template, submitted = await service.submit_request(
-                tx, resources=resources, new=new, timeout_ms=data.timeout_ms, execute=data.execute
+            new = await _read_request(tx, resources, data, caller)
+            row, version = await service.store_draft(
+                tx, resources=resources, new=new, timeout_ms=data.timeout_ms
             )
-            return Answer(
-                status=201 if submitted is None else 202,
-                body=encode(submitted_view(row, template, submitted)),
-                location=f"/requests/{text_id('req', row.id)}",
-            )
+            return _created(row, version, None)
 
-        answer = await once(tx, call, work)
-    return await _answer(request, answer, db, resources)
+        return await once(tx, call, work)
+
+
+def _created(row: ClientRequestRow, template_version: int, submitted: Submitted | None) -> Answer:
+    return Answer(
+        status=201 if submitted is None else 202,
+        body=encode(submitted_view(row, template_version, submitted)),
+        location=f"/requests/{text_id('req', row.id)}",
+    )
 
 
 async def _read_request(tx: Tx, resources: Resources, data: NewRequestInput, caller: Principal) -> NewRequest:
@@ -234,15 +259,14 @@ async def execute_request(
     async with db.begin() as tx:
 
         async def work() -> Answer:
-            row, template, submitted = await service.execute_request(
+            row, new, submitted = await service.execute_request(
                 tx,
                 resources=resources,
                 request_id=wanted,
                 caller=principal,
                 parameters=data.parameters,
             )
-            body = encode(submitted_view(row, template, submitted))
-            return Answer(status=202, body=body, location=f"/requests/{text_id('req', row.id)}")
+            return _created(row, new.template_version, submitted)
 
         answer = await once(tx, call, work)
     return await _answer(request, answer, db, resources)

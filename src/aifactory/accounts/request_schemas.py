@@ -15,7 +15,7 @@ from aifactory.kernel.money import usd
 from aifactory.resources.interface import (
     Accuracy,
     ExecutionView,
-    NamedTemplate,
+    NewExecution,
     Optimization,
     Quote,
     Reason,
@@ -221,17 +221,15 @@ def request_detail(row: ClientRequestRow, execution: ExecutionView | None) -> Re
     return RequestDetail(**fields, parameters=row.parameters)
 
 
-def submitted_view(
-    row: ClientRequestRow, template: NamedTemplate, submitted: Submitted | None
-) -> RequestView:
+def submitted_view(row: ClientRequestRow, template_version: int, submitted: Submitted | None) -> RequestView:
     """Show a request that was just stored or submitted."""
-    fields = _request_fields(row) | _execution_fields(row, None) | {"template_version": template.version}
+    fields = _request_fields(row) | _execution_fields(row, None) | {"template_version": template_version}
     if submitted is None:
         return RequestView(**fields)
     fields |= {
         "execution_id": text_id("exec", submitted.execution_id),
-        "state": submitted.state.value,
-        "queue": submitted.queue,
+        "state": submitted.execution.state.value,
+        "queue": submitted.execution.queue,
         "estimated_cost_usd": usd(submitted.quote.estimated_nano),
         "held_cost_usd": usd(submitted.quote.worst_nano),
         "cost_usd": usd(0),
@@ -247,12 +245,12 @@ def later_view(row: ClientRequestRow, execution: ExecutionView | None) -> Reques
     return SubmittedRequest(**fields, **submission_fields(execution.id, None, execution))
 
 
-def quote_view(template: NamedTemplate, quote: Quote) -> QuoteView:
+def quote_view(new: NewExecution, quote: Quote) -> QuoteView:
     """Show what a request would cost."""
     return QuoteView(
         dry_run=True,
-        template=template.name,
-        template_version=template.version,
+        template=new.template,
+        template_version=new.template_version,
         estimated_cost_usd=usd(quote.estimated_nano),
         worst_cost_usd=usd(quote.worst_nano),
     )

@@ -1,5 +1,6 @@
 """Requests: fetch, decide, store. The caller's transaction, never a commit."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,13 +25,13 @@ from aifactory.kernel.principal import Principal
 from aifactory.resources.interface import (
     INLINE,
     Accuracy,
+    CheckedRequest,
     ExecutionState,
     ExecutionView,
     FlowStage,
     NamedTemplate,
     NewExecution,
     NewRequest,
-    Quote,
     Resources,
     Submitted,
     UnstoredSource,
@@ -54,13 +55,18 @@ class AccountsBook:
         return await queries.find_client_key(tx, client_id=client_id, key_id=key_id) is not None
 
     async def open_request(self, tx: Tx, new: NewRequest) -> NewExecution:
-        """Store a request (and its source text as data) and return what is to be submitted for it."""
-        row, template = await store_request(tx, resources=self.resources, new=new)
-        return as_execution(row, template, now=tx.now)
+        """See ``RequestBook.open_request``."""
+        checked = await self.check_request(tx, new)
+        await self.store_requests(tx, [checked])
+        return checked.new
 
-    async def describe_request(self, tx: Tx, new: NewRequest) -> NewExecution:
-        """Check a request like ``open_request`` and return what would be submitted for it; stores nothing."""
-        return (await describe_request(tx, resources=self.resources, new=new))[1]
+    async def check_request(self, tx: Tx, new: NewRequest) -> CheckedRequest:
+        """See ``RequestBook.check_request``."""
+        return await check_request(tx, resources=self.resources, new=new)
+
+    async def store_requests(self, tx: Tx, checked: Sequence[CheckedRequest]) -> None:
+        """See ``RequestBook.store_requests``."""
+        await queries.insert_requests(tx, [one.row for one in checked if one.row is not None])
 
     async def open_draft(
         self,
@@ -72,7 +78,7 @@ class AccountsBook:
         parameters: dict[str, Any],
     ) -> NewExecution:
         """See ``RequestBook.open_draft``."""
-        _, _, new = await _open_stored(
+        _, new = await _open_stored(
             tx,
             resources=self.resources,
             request_id=request_id,
@@ -95,43 +101,48 @@ class AccountsBook:
         return await queries.find_template_of_stage(tx, worker=worker, template_ref=template_ref)
 
 
-async def store_request(
-    tx: Tx, *, resources: Resources, new: NewRequest, timeout_ms: int | None = None, executed: bool = True
-) -> tuple[ClientRequestRow, NamedTemplate]:
-    """Check and store a request, a draft unless it is ``executed`` at once.
+async def store_draft(
+    tx: Tx, *, resources: Resources, new: NewRequest, timeout_ms: int | None
+) -> tuple[ClientRequestRow, int]:
+    """Check and store a request, and its source, that is not executed yet; also give its template's version.
 
     Raises TemplateNotFound, DataNotFound, Invalid or TooLarge.
     """
-    template = await _check_request(tx, new, timeout_ms)
+    template = await _check(tx, new, timeout_ms)
     parameters, data_id = await store_source(tx, resources, new.client_id, new.parameters)
     row = _row_of(new, template, parameters, data_id, timeout_ms=timeout_ms, now=tx.now)
-    row.executed = executed
+    row.executed = False
     tx.session.add(row)
     await tx.flush()
-    return row, template
+    return row, template.version
 
 
-async def describe_request(
+async def check_request(
     tx: Tx, *, resources: Resources, new: NewRequest, timeout_ms: int | None = None
-) -> tuple[NamedTemplate, NewExecution]:
-    """Check a request as ``store_request`` does and return what would be submitted; stores nothing."""
-    template = await _check_request(tx, new, timeout_ms)
+) -> CheckedRequest:
+    """Check a request and say what is to be submitted for it; stores nothing.
+
+    Raises TemplateNotFound, DataNotFound, Invalid or TooLarge.
+    """
+    template = await _check(tx, new, timeout_ms)
     parameters, data_id = new.parameters, None
     source, unstored = read_source(new.parameters), None
     if source is not None and source.text is not None:
         data_id = DataId(ids.new_id())
-        unstored = UnstoredSource(name=source.name or "source", content=source.text.encode())
         written = source.format or SourceFormat.MARKDOWN
+        unstored = UnstoredSource(
+            name=source.name or "source", media_type=written.media_type, content=source.text.encode()
+        )
         parameters = parameters | {"source": reference_to(data_id, written, unstored.name)}
     elif source is not None:
         reference, data_id = await find_source(tx, resources, new.client_id, source)
         parameters = parameters | {"source": reference}
     row = _row_of(new, template, parameters, data_id, timeout_ms=timeout_ms, now=tx.now)
-    described = as_execution(row, template, now=tx.now)
-    return template, msgspec.structs.replace(described, unstored_source=unstored)
+    submitted = as_execution(row, template, now=tx.now)
+    return CheckedRequest(new=msgspec.structs.replace(submitted, unstored_source=unstored), row=row)
 
 
-async def _check_request(tx: Tx, new: NewRequest, timeout_ms: int | None) -> NamedTemplate:
+async def _check(tx: Tx, new: NewRequest, timeout_ms: int | None) -> NamedTemplate:
     template = await _template_of(tx, new.template, new.flow)
     check_parameters(new.parameters)
     check_times(new.run_after, new.deadline, tx.now)
@@ -170,37 +181,18 @@ def _row_of(
         deadline=new.deadline,
         timeout_ms=timeout_ms,
         off_peak=new.off_peak,
+        executed=True,
         flow=None if new.flow is None else msgspec.to_builtins(new.flow),
         labels=dict(new.metadata),
         created_at=now,
     )
 
 
-async def submit_request(
-    tx: Tx, *, resources: Resources, new: NewRequest, timeout_ms: int | None, execute: bool
-) -> tuple[ClientRequestRow, NamedTemplate, Submitted | None]:
-    """Store a request and, unless it stays a draft, submit it."""
-    row, template = await store_request(
-        tx, resources=resources, new=new, timeout_ms=timeout_ms, executed=execute
-    )
-    if not execute:
-        return row, template, None
-    return row, template, await resources.submit(tx, as_execution(row, template, now=tx.now))
-
-
-async def quote_request(
-    tx: Tx, *, resources: Resources, new: NewRequest, timeout_ms: int | None
-) -> tuple[NamedTemplate, Quote]:
-    """Check and price a request exactly as a submission would; stores nothing."""
-    template, described = await describe_request(tx, resources=resources, new=new, timeout_ms=timeout_ms)
-    return template, await resources.quote(tx, described)
-
-
 async def execute_request(
     tx: Tx, *, resources: Resources, request_id: RequestId, caller: Principal, parameters: dict[str, Any]
-) -> tuple[ClientRequestRow, NamedTemplate, Submitted]:
+) -> tuple[ClientRequestRow, NewExecution, Submitted]:
     """Submit a stored request, with ``parameters`` over its own. Raises RequestRunning while one runs."""
-    row, template, new = await _open_stored(
+    row, new = await _open_stored(
         tx,
         resources=resources,
         request_id=request_id,
@@ -208,7 +200,7 @@ async def execute_request(
         key_id=caller.key_id,
         parameters=parameters,
     )
-    return row, template, await resources.submit(tx, new)
+    return row, new, await resources.submit(tx, new)
 
 
 async def _open_stored(
@@ -219,7 +211,7 @@ async def _open_stored(
     client_id: ClientId | None,
     key_id: KeyId | None,
     parameters: dict[str, Any],
-) -> tuple[ClientRequestRow, NamedTemplate, NewExecution]:
+) -> tuple[ClientRequestRow, NewExecution]:
     check_parameters(parameters)
     read_source(parameters)
     row = await get_request(tx, request_id=request_id, client_id=client_id, lock=True)
@@ -235,7 +227,7 @@ async def _open_stored(
     source = data_id if "source" in added else row.source_data_id
     new = as_execution(row, template, now=tx.now, parameters=merged, source=source, key_id=key_id)
     row.executed = True
-    return row, template, new
+    return row, new
 
 
 async def _retry(

@@ -27,7 +27,7 @@ from aifactory.kernel.errors import Invalid, NotFound, invalid
 from aifactory.kernel.http import MAX_SOURCE_BODY
 from aifactory.kernel.ids import DataId, parse_id
 from aifactory.kernel.principal import READERS, WRITERS, Principal
-from aifactory.resources.interface import DataNotFound, NewRequest, RequestBook, Resources, Tier
+from aifactory.resources.interface import DataNotFound, NewRequest, RequestBook, Resources, Submissions, Tier
 from aifactory.resources.interface.http import client_of, execute_at_once
 from aifactory.resources.schemas import Execution
 from aifactory.resources.submitted_schemas import SubmittedExecution
@@ -58,6 +58,7 @@ async def granulate(
     db: NamedDependency[Database],
     resources: NamedDependency[Resources],
     book: NamedDependency[RequestBook],
+    submissions: NamedDependency[Submissions],
     principal: NamedDependency[Principal],
 ) -> Response[SubmittedExecution]:
     """Execute ``content_granulation_{type}``, or the master template that is one worker template alone."""
@@ -80,7 +81,15 @@ async def granulate(
         )
 
     with _flat_pointers():
-        return await execute_at_once(request, read, db=db, resources=resources, book=book, caller=principal)
+        return await execute_at_once(
+            request,
+            read,
+            db=db,
+            resources=resources,
+            book=book,
+            submissions=submissions,
+            caller=principal,
+        )
 
 
 async def _master_template(tx: Tx, book: RequestBook, data: GranulateInput, tier: Tier) -> str:

@@ -185,7 +185,7 @@ async def estimate_body(
     """Check and price what a body asks for; stores nothing."""
     check_choice(data, caller)
     with pointers_of(data):
-        new = await book.describe_request(tx, await new_request(tx, resources, book, data, caller))
+        new = (await book.check_request(tx, await new_request(tx, resources, book, data, caller))).new
         return new, await resources.estimate(tx, new)
 
 

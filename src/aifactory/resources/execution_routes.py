@@ -24,6 +24,7 @@ from aifactory.resources.interface import (
     NewRequest,
     RequestBook,
     Resources,
+    Submissions,
 )
 from aifactory.resources.interface.http import execute_at_once, execution_by_any_id, submit_at_once
 from aifactory.resources.queries import views
@@ -61,6 +62,7 @@ async def execute(
     db: NamedDependency[Database],
     resources: NamedDependency[Resources],
     book: NamedDependency[RequestBook],
+    submissions: NamedDependency[Submissions],
     principal: NamedDependency[Principal],
     dry_run: Annotated[bool, QueryParameter(name="dryRun")] = False,
 ) -> Response[SubmittedExecution]:
@@ -70,7 +72,14 @@ async def execute(
     client: ``clientId``. ``dryRun=true`` checks and prices it and stores nothing (200).
     """
     return await execute_input(
-        request, data, db=db, resources=resources, book=book, caller=principal, dry_run=dry_run
+        request,
+        data,
+        db=db,
+        resources=resources,
+        book=book,
+        submissions=submissions,
+        caller=principal,
+        dry_run=dry_run,
     )
 
 
@@ -81,6 +90,7 @@ async def execute_input(
     db: Database,
     resources: Resources,
     book: RequestBook,
+    submissions: Submissions,
     caller: Principal,
     dry_run: bool = False,
 ) -> Response[Any]:
@@ -92,11 +102,19 @@ async def execute_input(
 
     with pointers_of(data):
         if not dry_run:
-            return await execute_at_once(request, read, db=db, resources=resources, book=book, caller=caller)
+            return await execute_at_once(
+                request,
+                read,
+                db=db,
+                resources=resources,
+                book=book,
+                submissions=submissions,
+                caller=caller,
+            )
         async with db.begin() as tx:
-            described = await book.describe_request(tx, await read(tx))
-            quote = await resources.quote(tx, described)
-        return JsonResponse(schemas.quote_of(described, quote), status_code=200)
+            new = (await book.check_request(tx, await read(tx))).new
+            quote = await resources.quote(tx, new)
+        return JsonResponse(schemas.quote_of(new, quote), status_code=200)
 
 
 @post(

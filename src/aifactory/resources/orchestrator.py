@@ -92,7 +92,7 @@ async def shake_hands(tx: Tx, *, resources: Resources, book: RequestBook, asked:
         await queries.lock_name(tx, asked.scope, asked.name)
         if (held := await _still_held(tx, asked, asked.name)) is not None:
             return msgspec.convert(held.answer, HandshakeView)
-    described = await book.describe_request(tx, asked.request)
+    described = (await book.check_request(tx, asked.request)).new
     found = None
     try:
         found = await _estimate(tx, resources, described)

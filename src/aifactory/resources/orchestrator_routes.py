@@ -34,6 +34,7 @@ from aifactory.resources.interface import (
     OutlineSource,
     RequestBook,
     Resources,
+    Submissions,
 )
 from aifactory.resources.interface.http import client_of
 from aifactory.resources.orchestrator_schemas import (
@@ -77,11 +78,14 @@ async def execute_pipeline(
     db: NamedDependency[Database],
     resources: NamedDependency[Resources],
     book: NamedDependency[RequestBook],
+    submissions: NamedDependency[Submissions],
     principal: NamedDependency[Principal],
 ) -> Response[SubmittedExecution]:
     """Do what ``POST /api/execute`` does; ``inputData`` are the parameters, in camelCase or snake_case."""
     wanted = as_execute_input(data)
-    return await execute_input(request, wanted, db=db, resources=resources, book=book, caller=principal)
+    return await execute_input(
+        request, wanted, db=db, resources=resources, book=book, submissions=submissions, caller=principal
+    )
 
 
 @get(

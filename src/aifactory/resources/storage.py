@@ -7,7 +7,7 @@ import anyio.to_thread
 import structlog
 
 from aifactory.kernel.db import Tx
-from aifactory.kernel.ids import ClientId, DataId, text_id
+from aifactory.kernel.ids import ClientId, DataId, new_id, text_id
 from aifactory.resources.blobs import Blob, Damaged, pack, unpack
 from aifactory.resources.interface import (
     DataDamaged,
@@ -58,6 +58,7 @@ async def upload(
         )
     data_id = await queries.insert_data(
         tx,
+        data_id=DataId(new_id()),
         client_id=client_id,
         kind=UPLOAD,
         name=name,
@@ -78,10 +79,12 @@ async def store(
     media_type: str,
     content: bytes,
     expires_at: datetime | None = None,
+    data_id: DataId | None = None,
 ) -> DataId:
     """Store a request's source (kept with it), or a step's result (until it expires)."""
     return await queries.insert_data(
         tx,
+        data_id=data_id or DataId(new_id()),
         client_id=client_id,
         kind=kind,
         name=name,

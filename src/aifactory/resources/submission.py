@@ -1,6 +1,7 @@
 """Submit: check, price, hold, store and queue, each all or nothing, several in one transaction."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Sequence, Set
 from datetime import datetime, timedelta
 
 import msgspec
@@ -14,8 +15,16 @@ from aifactory.resources.expected import Expectations, Expected
 from aifactory.resources.fan_in import FanIn
 from aifactory.resources.flow_prices import PricedFlow, price_each
 from aifactory.resources.holds import Held, Wanted, take_holds
-from aifactory.resources.interface import ExecutionState, NewExecution, StageState, Submitted, Worker
+from aifactory.resources.interface import (
+    ExecutionState,
+    ExecutionView,
+    NewExecution,
+    StageState,
+    Submitted,
+    Worker,
+)
 from aifactory.resources.job_ends import JobEnds
+from aifactory.resources.new_views import view_of
 from aifactory.resources.off_peak import OffPeak
 from aifactory.resources.openings import admit, postpone
 from aifactory.resources.queries import control, new_work
@@ -55,9 +64,9 @@ async def submit(tx: Tx, new: NewExecution, desk: Desk) -> Submitted:
 async def submit_many(tx: Tx, news: Sequence[NewExecution], desk: Desk) -> list[Result]:
     """Admit executions together, as if one after the other; give for each what it became or its refusal.
 
-    What was refused has written nothing but routes. None: it needs a transaction of its own, or of those with
-    its client, key and template; nothing was written of it either. What is found out too late for that is
-    raised, and says that the transaction must be rolled back.
+    What was refused has written nothing but routes. None: it needs a transaction of its own (its source is
+    stored), or of those with its client, key and template; nothing was written of it either. What is found
+    out too late for that is raised, and says that the transaction must be rolled back.
     """
     results: list[Result] = [None] * len(news)
     ready: dict[int, Ready] = {}
@@ -65,7 +74,9 @@ async def submit_many(tx: Tx, news: Sequence[NewExecution], desk: Desk) -> list[
         try:
             if isinstance(priced, AppError):
                 raise priced
-            if news[place].source is None or len(news) == 1:  # what a refused one has kept must be undone
+            if (
+                _brings_its_source(news[place]) or len(news) == 1
+            ):  # what a refused one has kept must be undone
                 ready[place] = await _ready(tx, news[place], priced, desk.off_peak)
         except AppError as refusal:
             results[place] = refusal
@@ -80,23 +91,45 @@ async def submit_many(tx: Tx, news: Sequence[NewExecution], desk: Desk) -> list[
                 results[place] = hold
         await _open_work(tx, books, {place: ready[place].new for place in admitted}, admitted, desk.workers)
         if admitted:
+            await _store_sources(tx, [ready[place].new for place in admitted])
             await new_work.write(tx, books)
+        jobs = Counter(job.stage_id for job in books.new_jobs.values())
         for place, execution in admitted.items():
-            results[place] = _submitted(tx, ready[place], execution, books, desk.expectations)
+            view = view_of(execution, books.stages_of(execution.id), ready[place].priced.lines, jobs)
+            lanes = books.lane_ids.get(execution.id, set())
+            results[place] = _submitted(tx, ready[place], view, lanes, desk.expectations)
     return results
 
 
 async def _ready(tx: Tx, new: NewExecution, priced: PricedFlow, off_peak: OffPeak) -> Ready:
-    """Settle when a priced submission is due, and keep its source until its work must have ended."""
-    if new.unstored_source is not None:
-        raise ValueError("A source must be stored before work on it is submitted.")
+    """Settle when a priced submission is due, and keep a stored source until its work must have ended."""
     new = _put_off(tx, new, priced, off_peak) if new.off_peak else new
     if new.deadline is not None and new.deadline <= max(tx.now, new.run_after or tx.now):
         raise invalid("/deadline", "in_the_past", "The deadline must lie ahead, and after runAfter.")
-    if new.source is not None:
+    if not _brings_its_source(new):
+        assert new.source is not None
         ends = _deadline(tx, new)
         await storage.keep(tx, client_id=new.client_id, data_id=new.source, deadline=ends)
     return Ready(new=new, priced=priced)
+
+
+def _brings_its_source(new: NewExecution) -> bool:
+    return new.source is None or new.unstored_source is not None
+
+
+async def _store_sources(tx: Tx, news: Sequence[NewExecution]) -> None:
+    """Store the sources that submissions bring along; they are kept with the request."""
+    for new in news:
+        if new.source is not None and (given := new.unstored_source) is not None:
+            await storage.store(
+                tx,
+                data_id=new.source,
+                client_id=new.client_id,
+                kind=storage.SOURCE,
+                name=given.name,
+                media_type=given.media_type,
+                content=given.content,
+            )
 
 
 def _wanted(ready: Ready) -> Wanted:
@@ -143,16 +176,14 @@ async def _open_work(
 
 
 def _submitted(
-    tx: Tx, ready: Ready, execution: ExecutionBook, books: Books, expectations: Expectations | None
+    tx: Tx, ready: Ready, view: ExecutionView, lanes: Set[int], expectations: Expectations | None
 ) -> Submitted:
     new = ready.new
     expected = Expected(starts_at=_later(tx, new) if new.hold_until is None else None)
     if _not_before(tx, new) is None and expectations is not None:
-        expected = expectations.of(tx.now, books.lane_ids.get(execution.id, set()))
+        expected = expectations.of(tx.now, lanes)
     return Submitted(
-        execution_id=execution.id,
-        state=execution.state,
-        queue=execution.queue,
+        execution=view,
         quote=ready.priced.quote,
         position=expected.position,
         estimated_start=expected.starts_at,

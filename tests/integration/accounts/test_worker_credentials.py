@@ -7,15 +7,13 @@ import anyio
 import httpx
 import pytest
 from litestar import get, post
-from tests.factories import World, assert_problem, make_worker, open_world
+from tests.factories import World, assert_problem, bare_app, make_worker, open_world
 
 from aifactory.accounts import keys
-from aifactory.app import create_app
 from aifactory.kernel.clock import utc_now
 from aifactory.kernel.db import Database
 from aifactory.kernel.guard import UndeclaredRoles
 from aifactory.kernel.principal import Role
-from aifactory.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -168,6 +166,4 @@ async def test_a_route_for_workers_without_a_scope_stops_the_start(world: World)
         """Declare no scope."""
 
     with pytest.raises(UndeclaredRoles, match="/open"):
-        create_app(
-            settings=Settings(), database=world.database, resources=world.resources, routes=[forgotten]
-        )
+        bare_app(world.database, world.resources, routes=[forgotten])

@@ -13,17 +13,14 @@ import httpx
 import pytest
 import uvicorn
 from litestar import get
-from tests.factories import World, assert_problem, open_world
+from tests.factories import World, assert_problem, bare_app, open_world
 
-from aifactory.app import create_app
 from aifactory.kernel.db import Database
 from aifactory.kernel.guard import UndeclaredRoles
 from aifactory.kernel.health import PartHealth
 from aifactory.kernel.money import is_money
 from aifactory.kernel.principal import PUBLIC
 from aifactory.kernel.problems import catalogue
-from aifactory.resources.service import ResourceService
-from aifactory.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -33,10 +30,6 @@ NO_MONEY = {"accept", "estimatedHours", "max", "meanScore", "min", "qualityScore
     "weight",
     *("tier", "urgency", "waiting", "fairness", "usagePerWeight"),  # of a priority
 }
-
-
-def no_resources() -> ResourceService:
-    return ResourceService(workers={}, wake=lambda: None, abort=lambda _: None)
 
 
 async def test_every_answer_has_a_request_id_and_security_headers(world: World) -> None:
@@ -89,7 +82,7 @@ async def test_a_route_without_roles_stops_the_start(database: Database) -> None
         """Declare nothing."""
 
     with pytest.raises(UndeclaredRoles, match="/open"):
-        create_app(settings=Settings(), database=database, resources=no_resources(), routes=[forgotten])
+        bare_app(database, routes=[forgotten])
 
 
 async def test_readiness_turns_red_when_a_loop_is_dead_or_hangs(database: Database) -> None:
@@ -115,12 +108,7 @@ async def test_readiness_turns_red_when_a_loop_is_dead_or_hangs(database: Databa
 
 @contextlib.asynccontextmanager
 async def open_world_again(database: Database, check: object) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(
-        settings=Settings(),
-        database=database,
-        resources=no_resources(),
-        health={"slow": check},  # type: ignore[dict-item]
-    )
+    app = bare_app(database, health={"slow": check})
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
         yield http
 
@@ -210,7 +198,7 @@ def served(app: object) -> Iterator[str]:
 
 async def test_a_real_server_answers_the_same(fresh_database_url: str) -> None:
     database = Database(url=fresh_database_url)
-    app = create_app(settings=Settings(), database=database, resources=no_resources())
+    app = bare_app(database)
     json_type = {"Content-Type": "application/json"}
 
     async def large() -> AsyncIterator[bytes]:

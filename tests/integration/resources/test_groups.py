@@ -13,7 +13,8 @@ from tests.fake_worker import WORST_NANO
 from tests.fleet import Fleet
 from tests.locks import blocked, locked
 
-from aifactory.kernel.db import DatabaseUnavailable, Tx
+from aifactory.accounts.service import AccountsBook
+from aifactory.kernel.db import Database, DatabaseUnavailable, Tx
 from aifactory.kernel.errors import AppError, Unavailable
 from aifactory.kernel.ids import ClientId, DataId, new_id
 from aifactory.resources import batching, storage
@@ -21,7 +22,7 @@ from aifactory.resources.audit import audit
 from aifactory.resources.batching import Batcher
 from aifactory.resources.budgets import Scope
 from aifactory.resources.interface import BudgetInUse, FlowStage, NewExecution, Submitted, Urgency
-from aifactory.resources.queries import budgets
+from aifactory.resources.queries import budgets, views
 from aifactory.resources.submission import Result
 
 pytestmark = pytest.mark.anyio
@@ -65,7 +66,7 @@ class World:
         self.twins: dict[ClientId, ClientId] = {}
         self.sources: dict[ClientId, DataId] = {}
         self.order: list[NewExecution] = []
-        self.batcher = Batcher(database=fleet.database, submit_many=self.submit_many)
+        self.batcher = batcher_of(fleet, submit_many=self.submit_many)
 
     async def submit_many(self, tx: Tx, news: Sequence[NewExecution]) -> list[Result]:
         """Submit together, and note in which order that was decided, if it stays."""
@@ -133,13 +134,26 @@ class World:
         return found
 
 
-async def refused(submitting: Any) -> Any:
-    """Return what a submission became, without what is its own: an id, a time."""
+def batcher_of(
+    fleet: Fleet, database: Database | None = None, submit_many: batching.SubmitMany | None = None
+) -> Batcher:
+    return Batcher(
+        database=database or fleet.database,
+        submit_many=submit_many or fleet.service.submit_many,
+        store_requests=AccountsBook(resources=fleet.service).store_requests,
+    )
+
+
+async def refused(fleet: Fleet, submitting: Any) -> Any:
+    """Return what a submission became, without what is its own: an id, a time. It is what is read, too."""
     try:
         found = await submitting
     except AppError as error:
         return type(error).__name__, error.detail.split(" until ")[0]
-    return found.state, found.queue, found.quote
+    async with fleet.database.begin() as tx:
+        read = await views.find_execution(tx, client_id=None, execution_id=found.execution_id)
+    assert found.execution == read
+    return found.execution.state, found.execution.queue, found.quote
 
 
 async def test_a_group_leaves_what_its_members_would_one_after_the_other(fleet: Fleet) -> None:
@@ -157,7 +171,7 @@ async def test_a_group_leaves_what_its_members_would_one_after_the_other(fleet: 
         answers = dict(
             zip(
                 [new.request_id for new in wanted],
-                await asyncio.gather(*(refused(world.batcher.submit(new)) for new in wanted)),
+                await asyncio.gather(*(refused(fleet, world.batcher.submit(new)) for new in wanted)),
                 strict=True,
             )
         )
@@ -167,7 +181,7 @@ async def test_a_group_leaves_what_its_members_would_one_after_the_other(fleet: 
             twin = world.twins.get(new.client_id, new.client_id)
             source = None if new.source is None else of_twin.get(new.source, new.source)
             changed = msgspec.structs.replace(new, client_id=twin, source=source)
-            alone = await refused(submit_alone(fleet, changed))
+            alone = await refused(fleet, submit_alone(fleet, changed))
             assert alone == answers[new.request_id], new
             kinds.add(alone[0])
         for client, twin in world.twins.items():
@@ -183,9 +197,7 @@ async def submit_alone(fleet: Fleet, new: NewExecution) -> Submitted:
 
 async def test_groups_of_two_processes_never_pass_a_budget_and_refuse_only_what_lacks(fleet: Fleet) -> None:
     client = await fleet.client(monthly_budget_nano=9 * WORST_NANO)
-    batchers = [
-        Batcher(database=fleet.engine().database, submit_many=fleet.service.submit_many) for _ in range(2)
-    ]
+    batchers = [batcher_of(fleet, fleet.engine().database) for _ in range(2)]
     async with locked(fleet, "client_resource_limits"):  # all are there before the first one holds
         calls = [batcher.submit(fleet.submission(client)) for batcher in batchers for _ in range(8)]
         answers = await asyncio.gather(*calls, return_exceptions=True)
@@ -201,7 +213,7 @@ async def test_a_cancelled_caller_hurts_nobody_and_one_that_waited_has_submitted
     monkeypatch.setattr(batching, "LONGEST_QUEUE", 3)
     client = await fleet.client()
     await fleet.cancel(await fleet.submit(client))  # so that its budget is open
-    batcher = Batcher(database=fleet.database, submit_many=fleet.service.submit_many)
+    batcher = batcher_of(fleet)
     async with locked(fleet, "budgets"):
         under_way = [asyncio.create_task(batcher.submit(fleet.submission(client))) for _ in range(3)]
         await blocked(fleet, 1)
@@ -226,7 +238,7 @@ async def test_whoever_comes_as_a_group_ends_is_not_forgotten(
 ) -> None:
     monkeypatch.setattr(batching, "AT_ONCE", 1)
     client = await fleet.client()
-    batcher = Batcher(database=fleet.database, submit_many=fleet.service.submit_many)
+    batcher = batcher_of(fleet)
     with anyio.fail_after(20):
         for _ in range(3):  # its answer wakes a caller before the task of its group has ended
             await batcher.submit(fleet.submission(client))
@@ -240,7 +252,7 @@ async def test_a_database_that_goes_away_in_a_group_is_told_to_each_and_leaves_n
     before = await fleet.value("SELECT count(*) FROM executions")
     for statements in range(1, 99):
         database = fleet.engine().database
-        batcher = Batcher(database=database, submit_many=_dying(fleet, statements))
+        batcher = batcher_of(fleet, database, submit_many=_dying(fleet, statements))
         answers = await asyncio.gather(
             *(batcher.submit(fleet.submission(client)) for _ in range(3)), return_exceptions=True
         )
@@ -296,7 +308,7 @@ async def test_a_submission_that_fails_late_fails_alone(fleet: Fleet) -> None:
         return plain(resolved, inputs)
 
     worker.estimate = estimate  # type: ignore[method-assign]
-    batcher = Batcher(database=fleet.database, submit_many=fleet.service.submit_many)
+    batcher = batcher_of(fleet)
     wanted = [fleet.submission(one) for one in (client, other, client)]
     wanted.insert(1, fleet.submission(client, flow=(broken,)))
     with anyio.fail_after(20):

@@ -29,6 +29,7 @@ from aifactory.resources.interface.door import (
 from aifactory.resources.interface.events import EventMessage
 from aifactory.resources.interface.given import (
     INLINE,
+    CheckedRequest,
     NamedTemplate,
     NewRequest,
     Optimization,
@@ -74,6 +75,7 @@ from aifactory.resources.interface.states import (
     Tier,
     Urgency,
 )
+from aifactory.resources.interface.together import Creation, Submissions
 from aifactory.resources.interface.work import (
     LOCAL_ROUTE,
     Emit,
@@ -105,11 +107,13 @@ __all__ = [
     "BudgetExceeded",
     "BudgetInUse",
     "BudgetNow",
+    "CheckedRequest",
     "ClientLimits",
     "ClientNotFound",
     "ClientSuspended",
     "ContentEraser",
     "ContentKeeper",
+    "Creation",
     "DataDamaged",
     "DataInUse",
     "DataNotFound",
@@ -170,6 +174,7 @@ __all__ = [
     "StorageFull",
     "StoredData",
     "StructuredOutput",
+    "Submissions",
     "Submitted",
     "TemplateSource",
     "Term",

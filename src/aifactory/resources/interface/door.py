@@ -21,16 +21,17 @@ from aifactory.resources.interface.work import FlowStage, Line, Reason
 
 
 class UnstoredSource(msgspec.Struct, frozen=True, kw_only=True):
-    """A source that came with a request whose price is asked."""
+    """A source that came with a request: stored when that is submitted, not when its price is asked."""
 
     name: str
+    media_type: str
     content: bytes
 
 
 class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
-    """A submission. ``parameters`` name no source text: it is stored, ``source`` is its id.
+    """A submission. ``parameters`` name no source text: ``source`` is its id.
 
-    For a price alone the source need not be stored: ``unstored_source`` stands for it, ``source`` for its id.
+    What is not stored yet is ``unstored_source``; it is stored under that id with what is admitted.
     With ``hold_until`` the money is held and nothing runs: it is released in time, or expires at that moment.
     ``off_peak`` work is put off to the operator's window, unless its deadline is too near.
     """
@@ -117,12 +118,15 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     """An admitted execution, about where it stands in its pool and when it starts; None: not known yet."""
 
-    execution_id: ExecutionId
-    state: ExecutionState
-    queue: str
+    execution: "ExecutionView"
     quote: Quote
     position: int | None = None
     estimated_start: datetime | None = None
+
+    @property
+    def execution_id(self) -> ExecutionId:
+        """The execution's id."""
+        return self.execution.id
 
 
 class StageView(msgspec.Struct, frozen=True, kw_only=True):

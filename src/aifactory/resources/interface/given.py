@@ -1,5 +1,6 @@
 """What the Resource Manager is given by the domains above it: templates, requests, outlines."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
@@ -48,6 +49,16 @@ class NewRequest(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str] = {}
 
 
+class CheckedRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be submitted for a request that was checked, and its row, which is the book's own affair.
+
+    ``row`` None: there is nothing to store for it but the work itself.
+    """
+
+    new: NewExecution
+    row: Any = None
+
+
 @runtime_checkable
 class TemplateSource(Protocol):
     """Given by accounts: master templates by name."""
@@ -62,11 +73,15 @@ class RequestBook(Protocol):
     """Given by accounts, so that work started elsewhere has a request too."""
 
     async def open_request(self, tx: Tx, new: NewRequest) -> NewExecution:
-        """Store a request (and its source text as data) and return what is to be submitted for it."""
+        """Store a request and return what is to be submitted for it, and with it its source."""
         ...
 
-    async def describe_request(self, tx: Tx, new: NewRequest) -> NewExecution:
-        """Check a request like ``open_request`` and return what would be submitted for it; stores nothing."""
+    async def check_request(self, tx: Tx, new: NewRequest) -> CheckedRequest:
+        """Check a request like ``open_request``; stores nothing."""
+        ...
+
+    async def store_requests(self, tx: Tx, checked: Sequence[CheckedRequest]) -> None:
+        """Store requests that were checked in this transaction, with what is submitted for them."""
         ...
 
     async def open_draft(

@@ -14,13 +14,16 @@ from aifactory.kernel.idempotency import Answer, once
 from aifactory.kernel.ids import ClientId, ExecutionId, RequestId, parse_id, text_id
 from aifactory.kernel.money import usd
 from aifactory.kernel.principal import Principal
-from aifactory.resources.interface.door import ExecutionView, NewExecution, Quote, Resources
-from aifactory.resources.interface.given import NewRequest, RequestBook
+from aifactory.resources.interface.door import ExecutionView, NewExecution, Quote, Resources, Submitted
+from aifactory.resources.interface.given import CheckedRequest, NewRequest, RequestBook
 from aifactory.resources.interface.refusals import ClientNotFound, ExecutionNotFound
 from aifactory.resources.interface.states import Tier
+from aifactory.resources.interface.together import Creation, Submissions
 from aifactory.resources.interface.work import FlowStage
 from aifactory.resources.schemas import Execution, execution_of
 from aifactory.resources.submitted_schemas import SubmittedExecution, submitted_of
+
+ALONE_FROM = 64 * 1024  #: bytes of a body whose request is stored in a transaction of its own
 
 
 async def client_of(tx: Tx, resources: Resources, text: str | None, caller: Principal) -> ClientId:
@@ -80,6 +83,20 @@ async def price_of(
         return None
 
 
+async def create_once(
+    request: Request[Any, Any, Any],
+    check: Callable[[Tx], Awaitable[CheckedRequest]],
+    answer: Callable[[CheckedRequest, Submitted], Answer],
+    *,
+    submissions: Submissions,
+    caller: Principal,
+) -> Answer:
+    """Store and submit what ``check`` gives, once, together with what others send at the same time."""
+    call = await creation_call(request, caller)
+    alone = len(await request.body()) >= ALONE_FROM
+    return await submissions.create(Creation(call=call, check=check, answer=answer, alone=alone))
+
+
 async def execute_at_once(
     request: Request[Any, Any, Any],
     read: Callable[[Tx], Awaitable[NewRequest]],
@@ -87,14 +104,19 @@ async def execute_at_once(
     db: Database,
     resources: Resources,
     book: RequestBook,
+    submissions: Submissions,
     caller: Principal,
 ) -> Response[SubmittedExecution]:
     """Store what ``read`` gives as a request, submit it and answer: 202, or 200 with ``Prefer: wait``."""
 
-    async def prepare(tx: Tx) -> NewExecution:
-        return await book.open_request(tx, await read(tx))
+    async def check(tx: Tx) -> CheckedRequest:
+        return await book.check_request(tx, await read(tx))
 
-    return await submit_at_once(request, prepare, db=db, resources=resources, caller=caller)
+    def accept(_: CheckedRequest, submitted: Submitted) -> Answer:
+        return _accepted(submitted)
+
+    answer = await create_once(request, check, accept, submissions=submissions, caller=caller)
+    return await _answer(request, answer, db, resources)
 
 
 async def submit_at_once(
@@ -110,14 +132,15 @@ async def submit_at_once(
     async with db.begin() as tx:
 
         async def work() -> Answer:
-            submitted = await resources.submit(tx, await prepare(tx))
-            found = await resources.find_execution(tx, client_id=None, execution_id=submitted.execution_id)
-            assert found is not None
-            location = f"/api/execution/{text_id('exec', found.id)}"
-            return Answer(status=202, body=encode(submitted_of(found, submitted)), location=location)
+            return _accepted(await resources.submit(tx, await prepare(tx)))
 
         answer = await once(tx, call, work)
     return await _answer(request, answer, db, resources)
+
+
+def _accepted(submitted: Submitted) -> Answer:
+    location = f"/api/execution/{text_id('exec', submitted.execution_id)}"
+    return Answer(status=202, body=encode(submitted_of(submitted.execution, submitted)), location=location)
 
 
 async def _answer(

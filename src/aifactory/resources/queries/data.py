@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from aifactory.kernel.db import Tx
-from aifactory.kernel.ids import ClientId, DataId, new_id
+from aifactory.kernel.ids import ClientId, DataId
 from aifactory.kernel.page import Page, PageRequest, page_of
 from aifactory.resources.blobs import Blob
 from aifactory.resources.interface import StoredData
@@ -21,6 +21,7 @@ _IN_USE = """
 async def insert_data(
     tx: Tx,
     *,
+    data_id: DataId,
     client_id: ClientId,
     kind: str,
     name: str,
@@ -30,7 +31,6 @@ async def insert_data(
     expires_at: datetime | None,
 ) -> DataId:
     """Store bytes as they were packed."""
-    data_id = DataId(new_id())
     await tx.raw.execute(
         """
         INSERT INTO data_references (id, client_id, kind, name, media_type, encoding, bytes, words, sha256,

@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 import httpx
-from tests.factories import assert_problem
+from tests.factories import assert_problem, bare_app
 from tests.fake_worker import COST_NANO, WORST_NANO
 from tests.fleet import Fleet
 from tests.locks import blocked
@@ -14,7 +14,6 @@ from tests.traps import Proof, edited, proof, replaced, twin
 
 from aifactory.accounts.auth import AccountsAuthenticator
 from aifactory.accounts.keys import make_key
-from aifactory.app import create_app
 from aifactory.kernel.db import Database, DatabaseUnavailable
 from aifactory.kernel.errors import AppError, NotAuthenticated
 from aifactory.kernel.ids import ClientId
@@ -24,8 +23,6 @@ from aifactory.resources.budgets import BudgetLevel, Scope
 from aifactory.resources.interface import BudgetExceeded, BudgetInUse, Outcome, Usage
 from aifactory.resources.interface.refusals import MoneyRefused
 from aifactory.resources.queries import budgets, control
-from aifactory.resources.service import ResourceService
-from aifactory.settings import Settings
 
 PROOFS: list[Proof] = []
 
@@ -280,8 +277,7 @@ PROOFS.append(
 @contextlib.asynccontextmanager
 async def client_without_database() -> AsyncIterator[httpx.AsyncClient]:
     database = Database(url="postgresql://nobody@127.0.0.1:1/nothing")
-    resources = ResourceService(workers={}, wake=lambda: None, abort=lambda _: None)
-    app = create_app(settings=Settings(), database=database, resources=resources)
+    app = bare_app(database)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         yield http

@@ -52,6 +52,8 @@ def closed_gates(
     if hop is None:
         hop = lane.hops[0]
         yield no_hop(admission, lane, opens_at, operator=operator)
+        if not {hop.pool, *lane.further_pools} <= snapshot.pools.keys():  # one is gone: nothing to ask it
+            return
         snapshot = _reachable(snapshot, lane)
     for _ in range(_MOST_GATES):
         admission = Admission(snapshot, now)

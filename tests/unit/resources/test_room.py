@@ -107,3 +107,12 @@ def test_what_it_says_is_what_a_plan_does_with_the_work_alone() -> None:
     ):
         there = snapshot(one, pools=pools, clients=clients)
         assert bool(policy.plan(there, NOW).starts) is (closed(there, one) == {})
+
+
+def test_a_pool_that_is_gone_is_all_that_is_told() -> None:
+    one = lane(1, 1, head(1))
+    for lost in (
+        msgspec.structs.replace(one, further_pools=("gone",)),
+        msgspec.structs.replace(one, hops=(Hop(provider="p", model="m", pool="gone"),)),
+    ):
+        assert list(closed(snapshot(lost), lost)) == [Gate.NO_HOP]

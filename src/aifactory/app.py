@@ -71,7 +71,8 @@ def create_app(
     """Return the app: accounts, health, documentation, and the ``routes`` of the other domains.
 
     ``dependencies`` are objects that routes name as ``NamedDependency``; ``db``, ``resources``,
-    ``submissions``, ``settings`` and ``principal`` are there already. Raises UndeclaredRoles when a route does not declare ``roles=``.
+    ``submissions``, ``settings`` and ``principal`` are there already. Raises UndeclaredRoles when a route
+    does not declare ``roles=``.
     """
     files = StaticFiles(Path(aifactory.__file__).parent / "static", *static_folders)
     proxies = Proxies(trusted=settings.trusted_proxies, always_https=settings.secure_cookies)

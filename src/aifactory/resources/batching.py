@@ -137,6 +137,10 @@ class Batcher:
                 )
         finally:
             self._running -= 1
+            if not self._running:  # cut short: whoever still waits has nobody who would take it
+                for seat in self._waiting:
+                    seat.tell(Unavailable("This process was interrupted; nothing was submitted."))
+                self._waiting.clear()
 
     async def _commit_or_tell(self, group: Sequence[_Seat]) -> None:
         try:

@@ -9,7 +9,7 @@ import msgspec
 from aifactory.kernel.db import Tx
 from aifactory.kernel.errors import AppError, Unavailable, invalid
 from aifactory.kernel.ids import BudgetId, ExecutionId, StageId, new_id
-from aifactory.resources import storage
+from aifactory.resources import flow, storage
 from aifactory.resources.books import Books
 from aifactory.resources.expected import Expectations, Expected
 from aifactory.resources.fan_in import FanIn
@@ -103,6 +103,7 @@ async def submit_many(tx: Tx, news: Sequence[NewExecution], desk: Desk) -> list[
 
 async def _ready(tx: Tx, new: NewExecution, priced: PricedFlow, off_peak: OffPeak) -> Ready:
     """Settle when a priced submission is due, and keep a stored source until its work must have ended."""
+    _check_wanted(new)
     new = _put_off(tx, new, priced, off_peak) if new.off_peak else new
     if new.deadline is not None and new.deadline <= max(tx.now, new.run_after or tx.now):
         raise invalid("/deadline", "in_the_past", "The deadline must lie ahead, and after runAfter.")
@@ -132,6 +133,22 @@ async def _store_sources(tx: Tx, news: Sequence[NewExecution]) -> None:
             )
 
 
+def _check_wanted(new: NewExecution) -> None:
+    """Refuse a flow of which no stage is wanted before money is held for it: it would spoil its group."""
+    stages = [
+        flow.EndedStage(ordinal=ordinal, name=spec.name, state=StageState.WAITING, outputs=None)
+        for ordinal, spec in enumerate(new.flow)
+    ]
+    for ordinal, spec in enumerate(new.flow):
+        try:
+            if flow.holds(spec.condition, flow.document_of(new.parameters, stages)):
+                return
+        except (KeyError, TypeError, AttributeError):  # one that can't be read fails its stage
+            return
+        stages[ordinal] = msgspec.structs.replace(stages[ordinal], state=StageState.SKIPPED)
+    raise invalid("/parameters", "no_stage", "None of the template's stages is wanted by its conditions.")
+
+
 def _wanted(ready: Ready) -> Wanted:
     return Wanted(
         client=ready.priced.client,
@@ -156,16 +173,12 @@ async def _open_work(
     executions: dict[int, ExecutionBook],
     workers: dict[str, Worker],
 ) -> None:
-    """Open the first jobs of new executions. Raises Invalid or Unavailable for one that has none."""
+    """Open the first jobs of new executions. Raises Unavailable for one that has none."""
     fan_in = FanIn(JobEnds(tx, books, workers))
     for execution in executions.values():
         await fan_in.start_next(execution)
     await fan_in.advance_stages()
     for place, execution in executions.items():
-        if all(stage.state is StageState.SKIPPED for stage in books.stages_of(execution.id)):
-            raise invalid(
-                "/parameters", "no_stage", "None of the template's stages is wanted by its conditions."
-            )
         if execution.finished_at is not None:
             raise Unavailable("The first step of this template could not be planned; the operator was told.")
         later = _not_before(tx, news[place])

@@ -15,7 +15,7 @@ from tests.locks import blocked, locked
 
 from aifactory.accounts.service import AccountsBook
 from aifactory.kernel.db import Database, DatabaseUnavailable, Tx
-from aifactory.kernel.errors import AppError, Unavailable
+from aifactory.kernel.errors import AppError, Invalid, Unavailable
 from aifactory.kernel.ids import ClientId, DataId, new_id
 from aifactory.resources import batching, storage
 from aifactory.resources.audit import audit
@@ -315,3 +315,67 @@ async def test_a_submission_that_fails_late_fails_alone(fleet: Fleet) -> None:
         answers = await asyncio.gather(*map(batcher.submit, wanted), return_exceptions=True)
     assert [type(one) for one in answers] == [Submitted, RuntimeError, Submitted, Submitted]
     assert await fleet.budget(client) == (2 * WORST_NANO, 0, 2)
+
+
+async def test_who_waits_behind_a_group_that_is_cut_short_is_told(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "AT_ONCE", 1)
+    client, begun, gate = await fleet.client(), anyio.Event(), anyio.Event()
+
+    async def submit_many(_: Tx, __: Sequence[NewExecution]) -> list[Result]:
+        begun.set()
+        await gate.wait()
+        raise asyncio.CancelledError
+
+    batcher = batcher_of(fleet, fleet.database, submit_many=submit_many)
+    first = asyncio.create_task(batcher.submit(fleet.submission(client)))
+    await begun.wait()
+    second = asyncio.create_task(batcher.submit(fleet.submission(client)))
+    await asyncio.sleep(0)
+    gate.set()
+    with anyio.fail_after(20):
+        answers = await asyncio.gather(first, second, return_exceptions=True)
+    assert [type(one) for one in answers] == [Unavailable, Unavailable]
+
+
+async def test_a_budget_that_somebody_is_at_keeps_no_other_client_waiting(fleet: Fleet) -> None:
+    busy, free = await fleet.client(), await fleet.client()
+    for client in (busy, free):
+        await fleet.cancel(await fleet.submit(client))  # so that its budget is open
+    batcher = batcher_of(fleet, fleet.database, submit_many=fleet.service.submit_many)
+    connection = await fleet.database.own_connection()
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT FROM budgets WHERE client_id = $1 FOR UPDATE", busy)
+            waits, goes = (asyncio.create_task(batcher.submit(fleet.submission(one))) for one in (busy, free))
+            with anyio.fail_after(20):
+                assert isinstance(await goes, Submitted)
+                await blocked(fleet, 1)
+            assert not waits.done()
+        assert isinstance(await waits, Submitted)
+    finally:
+        await connection.close()
+
+
+async def test_one_that_wants_no_stage_does_not_spoil_its_group(fleet: Fleet) -> None:
+    """A client could have every group done twice, at no cost of its own."""
+    clients = [await fleet.client() for _ in range(3)]
+    for client in clients:
+        await fleet.cancel(await fleet.submit(client))
+    groups: list[int] = []
+
+    async def submit_many(tx: Tx, news: Sequence[NewExecution]) -> list[Result]:
+        groups.append(len(news))
+        return await fleet.service.submit_many(tx, news)
+
+    plain = FlowStage(worker="granulation", template_ref="tests")
+    unwanted = msgspec.structs.replace(plain, condition={"path": "/request/go", "op": "exists"})
+    flows = [(unwanted,), (plain,), (plain,)]
+    batcher = batcher_of(fleet, fleet.database, submit_many=submit_many)
+    answers = await asyncio.gather(
+        *(batcher.submit(fleet.submission(one, flow=flow)) for one, flow in zip(clients, flows, strict=True)),
+        return_exceptions=True,
+    )
+    assert [type(one) for one in answers] == [Invalid, Submitted, Submitted]
+    assert groups == [3]

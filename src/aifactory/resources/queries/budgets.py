@@ -88,10 +88,10 @@ _HOLD_ALONE = """
     RETURNING b.client_id, b.id, b.held_nano, b.spent_nano,
         coalesce(c.monthly_budget_nano, t.monthly_budget_nano, 0) AS limit_nano
     """
-_LOCK_SEVERAL = """
-    SELECT FROM budgets
+_LOCK_FREE = """
+    SELECT client_id, first_day FROM budgets
     WHERE client_id = ANY($1) AND scope = 'client' AND scope_key = '' AND first_day = ANY($2)
-    ORDER BY id FOR NO KEY UPDATE
+    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
     """
 
 
@@ -107,11 +107,16 @@ class MonthHold(msgspec.Struct, frozen=True, kw_only=True):
 async def hold_alone(tx: Tx, wanted: Sequence[MonthHold]) -> dict[ClientId, BudgetBook]:
     """Hold on the budgets of clients that have no other limit and are far from having too much unfinished.
 
-    A client's sum fits or is left out. Locks in the order of the budgets' ids.
+    A client's sum fits or is left out. Of several, those are left out too whose budget somebody is at: nobody
+    waits for another client's.
     """
-    columns = [list(column) for column in zip(*map(msgspec.structs.astuple, wanted), strict=True)]
     if len(wanted) > 1:
-        await tx.raw.execute(_LOCK_SEVERAL, *columns[:2])
+        keys = [one.client_id for one in wanted], [one.first_day for one in wanted]
+        free = {(row["client_id"], row["first_day"]) for row in await tx.raw.fetch(_LOCK_FREE, *keys)}
+        wanted = [one for one in wanted if (one.client_id, one.first_day) in free]
+    if not wanted:
+        return {}
+    columns = [list(column) for column in zip(*map(msgspec.structs.astuple, wanted), strict=True)]
     rows = await tx.raw.fetch(_HOLD_ALONE, *columns, _NEARLY_FULL)
     return {
         row["client_id"]: BudgetBook(

@@ -1,7 +1,7 @@
 """When waiting jobs start, foreseen: exactly where nothing is supposed, and near it where something is."""
 
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -250,6 +250,29 @@ def test_who_sends_when_its_work_has_ended_is_supposed_to_send_the_next_then() -
     assert [one.keeps for one in coming(sent, since, NOW)] == [True]
     sooner = [msgspec.structs.replace(one, ended_at=one.at + timedelta(seconds=2)) for one in sent]
     assert [one.keeps for one in coming(sooner, since, NOW)] == [False]
+
+
+class _Counted(datetime):
+    looks = 0
+
+    def __sub__(self, other: Any) -> Any:
+        type(self).looks += 1
+        return super().__sub__(other)
+
+    def __lt__(self, other: Any) -> bool:
+        type(self).looks += 1
+        return super().__lt__(other)
+
+
+def test_a_minute_of_many_arrivals_is_not_compared_each_with_each() -> None:
+    key = LaneKey(hops=(hop(),), worker="w", queue="normal", client_id=client_id(1), urgency=Urgency.NORMAL)
+    since = _Counted.fromisoformat((NOW - timedelta(seconds=60)).isoformat())
+    sent = [
+        Arrived(key=key, at=since + timedelta(seconds=n / 10), ended_at=NOW + timedelta(seconds=n), units=1)
+        for n in range(600)
+    ]
+    assert [one.keeps for one in coming(sent, since, NOW)] == [False]
+    assert 600 < _Counted.looks < 50 * 600
 
 
 def test_what_is_still_ahead_has_not_gone_whatever_was_foreseen() -> None:

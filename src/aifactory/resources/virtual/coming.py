@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -72,12 +73,11 @@ def _coming(
 def _sends_at_ends(sent: Sequence[Arrived], seconds: float) -> bool:
     """Whether a client sends when one of its executions has ended: more often than by chance by half."""
     a_second = len(sent) / seconds
-    soon = min(_AT_ONCE, 0.5 / a_second)
+    soon = timedelta(seconds=min(_AT_ONCE, 0.5 / a_second))
+    begins = sorted(one.at for one in sent)
     ends = [one.ended_at for one in sent if one.ended_at is not None]
     if len(ends) < _LEAST_ENDS:
         return False
-    followed = sum(
-        any(timedelta(0) <= one.at - end <= timedelta(seconds=soon) for one in sent) for end in ends
-    )
-    chance = 1 - math.exp(-a_second * soon)
+    followed = sum(bisect_left(begins, end) < bisect_right(begins, end + soon) for end in ends)
+    chance = 1 - math.exp(-a_second * soon.total_seconds())
     return followed / len(ends) > (1 + chance) / 2

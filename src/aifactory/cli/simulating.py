@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _MOST_CLIENTS = 12
 _MEGABYTE = 2**20
+_WIDEST_SECONDS = 3600.0
 _LARGEST = 1024 * _MEGABYTE
 Many = Annotated[list[str] | None, Parameter(negative=(), consume_multiple=False)]
 
@@ -100,13 +101,17 @@ def _recorded(since: str, until: str, record_to: Path | None) -> "Workload":
     from aifactory.factory import open_database
     from aifactory.kernel.clock import utc_now
     from aifactory.resources.recording import record
+    from aifactory.resources.simulation.reading import BadWorkload
     from aifactory.resources.simulation.running import recorded
 
     async def read(settings: "Settings") -> list[bytes]:
         async with open_database(settings, existing=True) as database:
-            return await record(database, _moment("--from", since, now), _moment("--to", until, now))
+            return await record(database, begins, ends)
 
     now = utc_now()
+    begins, ends = _moment("--from", since, now), _moment("--to", until, now)
+    if begins >= ends:
+        raise BadWorkload("--from must be before --to; a span like 2h is counted back from now.")
     code, lines = call(read, read_environment(quiet=True))
     if lines is None:
         raise SystemExit(code)
@@ -154,9 +159,10 @@ def _window(text: str) -> timedelta | None:
         return None
     for unit, seconds in (("ms", 0.001), ("s", 1.0)):
         number = text.removesuffix(unit)
-        if number != text and number.replace(".", "", 1).isdecimal():
-            return timedelta(seconds=float(number) * seconds)
-    raise BadWorkload(f"--resolution {text!r} is neither auto nor a span like 10ms or 1s.")
+        is_number = number != text and number.replace(".", "", 1).isdecimal()
+        if is_number and (found := float(number) * seconds) <= _WIDEST_SECONDS:
+            return timedelta(seconds=found)
+    raise BadWorkload(f"--resolution {text!r} is neither auto nor a span up to an hour, like 10ms or 1s.")
 
 
 def _play(workload: "Workload", seed: int | None, window: timedelta | None) -> "Played":

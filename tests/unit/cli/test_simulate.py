@@ -66,7 +66,16 @@ def test_a_change_is_told_beside_what_is_and_drawn(
         (["--change", "narrower"], "the file has wider"),
         (["--set", "pools.gtp.capacity=1"], "pools.gtp.capacity"),
         (["--set", "run.slots=-1"], "run.slots"),
+        (["--set", "clients.0=5"], "clients.0: this is a table"),
+        (["--set", "run.start=9999-12-31T23:00:00Z"], "run.start: The year"),
+        (["--set", "run.hours=1e-12"], "run.hours"),
+        (["--set", "streams.0.arrivals={every_seconds=1e-7}"], "every_seconds"),
+        (["--set", "streams.0.arrivals={poisson_per_hour=1e-9}"], "poisson_per_hour"),
+        (["--set", "streams.0.phases.0.further_pools={gpt=99_999}"], "phases.0.further_pools: A job takes"),
+        (["--set", "pools.gpt.capacity=99999999999999999999999"], "capacity"),
         (["--resolution", "soon"], "10ms"),
+        (["--resolution", "99999999999999s"], "up to an hour"),
+        (["--recorded", "--from", "1h", "--to", "2h"], "before --to"),
     ],
 )
 def test_what_cannot_be_played_is_refused_in_words(

@@ -1,7 +1,7 @@
 """The simulator: workloads are read, drawn, changed and played; what it reports adds up."""
 
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -183,6 +183,21 @@ def test_nothing_starts_at_a_provider_that_is_down(small: Workload) -> None:
     )
 
 
+def test_slots_are_never_busy_beyond_the_end_of_a_run_that_stops(small: Workload) -> None:
+    ends = {"run.drain": False, "run.hours": 0.01, "streams.1.phases.0.seconds": 3600}
+    found = report_of(play(with_settings(small, [], ends)))
+    assert found.slot_utilisation is not None
+    assert 0.5 < found.slot_utilisation <= 1
+
+
+def test_a_change_keeps_the_hours_of_the_day_of_the_zone_that_the_start_is_in(small: Workload) -> None:
+    here = with_settings(
+        small, [], {"run.start": datetime(2026, 1, 5, 8, tzinfo=timezone(timedelta(hours=5)))}
+    )
+    again = with_settings(here, [], {"run.slots": 5})
+    assert again.tables["run"]["start"].hour == 8
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
@@ -349,6 +364,27 @@ def test_how_late_starts_are_is_told_from_jobs_and_slots_that_were_there() -> No
     jobs = [job(0.0, attempt(0.5 + 2.5 * n)) for n in range(30)]  # one slot, free for half a second
     assert turnaround_of([execution(0.0, *jobs)], [route], 1) == pytest.approx(0.5)
     assert turnaround_of([execution(0.0, *jobs[:3])], [route], 1) == 0.0, "too few to tell"
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"client": "nobody"}, "'nobody' is no client"),
+        ({"queue": "slow"}, "'slow' is no queue"),
+        ({"arrives": 1e15}, "arrives"),
+        ({"jobs": [msgspec.structs.replace(job(0.0), route=1)]}, "jobs.0: There is no route 1"),
+        ({"jobs": [job(0.0, parents=[0])]}, "jobs.0: Its parents"),
+        ({"jobs": [job(0.0, attempt(0.0, -1.0))]}, "seconds"),
+    ],
+)
+def test_a_line_of_a_record_that_cannot_be_played_is_told_by_its_number(
+    more: dict[str, Any], told: str
+) -> None:
+    bad = msgspec.structs.replace(execution(0.0, job(0.0, attempt(0.0))), **more)
+    with pytest.raises(BadWorkload, match=rf"^line 3: .*{told}"):
+        play(recorded(record(execution(0.0, job(0.0, attempt(0.0))), bad)))
+    with pytest.raises(BadWorkload, match=r"^line 2: "):
+        play(recorded(record() + b"\n{"))
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b'{"form": "x", "ground": {}, "routes": []}'])

@@ -88,4 +88,4 @@ async def _attempts(tx: Tx, job_ids: list[UUID]) -> dict[UUID, list[Any]]:
 
 
 def _least_id(moment: datetime) -> UUID:
-    return UUID(int=round(moment.timestamp() * 1000) << 80)
+    return UUID(int=max(0, round(moment.timestamp() * 1000)) << 80)

@@ -32,7 +32,8 @@ from aifactory.resources.terms import QUEUE_OF
 Amount = Annotated[float, Meta(ge=0, le=10**9)]
 _Draw = Callable[[random.Random], float]
 _P95 = 1.6448536269514722  # of the standard normal distribution
-_MOST_ARRIVALS_PER_HOUR = 10**7
+_Rate = Annotated[float, Meta(ge=0.001, le=10**7)]
+_MOST_LOG = math.log(10**9)  # no draw is larger than an ``Amount``
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,9 +69,9 @@ class Arrivals(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """When executions of each client come: one of these, from ``after_hours`` on, for ``hours``."""
 
     backlog: Some | None = None
-    every_seconds: Annotated[float, Meta(gt=0, le=10**9)] | None = None
-    poisson_per_hour: Annotated[float, Meta(gt=0, le=_MOST_ARRIVALS_PER_HOUR)] | None = None
-    poisson_per_day: Annotated[float, Meta(gt=0, le=_MOST_ARRIVALS_PER_HOUR)] | None = None
+    every_seconds: Annotated[float, Meta(ge=0.001, le=10**9)] | None = None
+    poisson_per_hour: _Rate | None = None
+    poisson_per_day: _Rate | None = None
     by_hour: Annotated[list[Amount], Meta(min_length=24, max_length=24)] | None = None
     after_hours: Annotated[float, Meta(ge=0, le=24 * 366)] = 0.0
     hours: Annotated[float, Meta(gt=0, le=24 * 366)] | None = None
@@ -205,4 +206,4 @@ def _draw(given: float | Spread) -> _Draw:
     else:
         median, p95 = given.median or 1.0, given.p95 or 1.0
         mu, sigma = math.log(median), math.log(p95 / median) / _P95
-    return lambda rng: math.exp(mu + sigma * rng.gauss(0.0, 1.0))
+    return lambda rng: math.exp(min(_MOST_LOG, mu + sigma * rng.gauss(0.0, 1.0)))

@@ -116,7 +116,7 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     seed: int = 1
     start: datetime = datetime(2026, 1, 5, 8, tzinfo=UTC)
-    hours: Annotated[float, Meta(gt=0, le=24 * 366)] = 8.0
+    hours: Annotated[float, Meta(ge=1e-6, le=24 * 366)] = 8.0
     drain: bool = True
     slots: Count = 64
     local_slots: Count = 3

@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from decimal import Decimal
 from typing import Any, TypeVar
 from zoneinfo import available_timezones
@@ -14,6 +15,7 @@ from aifactory.resources.simulation.ground import MOST_USD, QUEUES, TIERS, Groun
 
 Path = tuple[str, ...]
 _MOST_CLIENTS = 10_000
+_YEARS = range(1970, 3000)
 _NO_MONEY = f"This must be 0 to {MOST_USD:,} dollars."
 _T = TypeVar("_T")
 
@@ -80,9 +82,10 @@ def _stream_faults(ground: Ground, stream: Stream) -> Iterator[tuple[Path, str]]
         yield ("arrivals",), fault
     for n, phase in enumerate(stream.phases):
         at = ("phases", str(n))
-        for pool in (*phase.hops, *phase.further_pools):
-            if pool not in ground.pools:
-                yield (*at, "hops"), _no_pool(ground, pool)
+        for field in ("hops", "further_pools"):
+            for pool in getattr(phase, field):
+                if pool not in ground.pools:
+                    yield (*at, field), _no_pool(ground, pool)
         for field in ("jobs", "output", "seconds"):
             if fault := _spread_fault(getattr(phase, field)):
                 yield (*at, field), fault
@@ -106,6 +109,8 @@ def _ground_faults(ground: Ground) -> Iterator[tuple[Path, str]]:
             yield ("outages", str(n), "provider"), f"No pool is of the provider {outage.provider!r}."
     if ground.run.start.tzinfo is None:
         yield ("run", "start"), "This needs a time zone, like 2026-01-05T08:00:00Z."
+    if ground.run.start.year not in _YEARS:
+        yield ("run", "start"), f"The year must be {_YEARS[0]} to {_YEARS[-1]}."
     for name, pool in ground.pools.items():
         if pool.dedicated_client is not None and not names_of(ground, pool.dedicated_client):
             yield ("pools", name, "dedicated_client"), f"{pool.dedicated_client!r} is no client."
@@ -165,12 +170,14 @@ def _spread_fault(given: float | Spread | None) -> str | None:
 def _size_faults(path: Path, ground: Ground, phase: Phase) -> Iterator[tuple[Path, str]]:
     """What no pool will ever hold would wait for ever: a server refuses it when it is submitted."""
     units = phase.input + phase.output_limit
-    for pool in phase.hops:
+    takes = [("output_limit", pool, units) for pool in phase.hops]
+    takes += [("further_pools", pool, needed) for pool, needed in phase.further_pools.items()]
+    for field, pool, needed in takes:
         spec = ground.pools[pool]
         usable = spec.capacity - spec.capacity * spec.reserved_percent // 100
-        if units > usable:
-            message = f"A job takes {units:,} units, and {pool} gives one job {usable:,} at most."
-            yield (*path, "output_limit"), message
+        if needed > usable:
+            message = f"A job takes {needed:,} units, and {pool} gives one job {usable:,} at most."
+            yield (*path, field), message
 
 
 # Changes.
@@ -178,7 +185,7 @@ def _size_faults(path: Path, ground: Ground, phase: Phase) -> Iterator[tuple[Pat
 
 def changed(tables: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return tables with values set by dotted paths. Raises BadWorkload for a path that is not there."""
-    copy: dict[str, Any] = msgspec.msgpack.decode(msgspec.msgpack.encode(_plain(tables)))
+    copy = deepcopy(dict(tables))
     for path, value in settings.items():
         _set(copy, path.split("."), value, path)
     return copy
@@ -208,6 +215,8 @@ def setting(text: str) -> tuple[str, Any]:
 
 def _set(within: Any, steps: list[str], value: Any, path: str) -> None:
     """Set a value below tables; names may have dots, and lists are gone into by ``name`` or number."""
+    if not steps:
+        raise BadWorkload(f"{path}: this is a table; name a value in it, like {path}.….")
     if isinstance(within, list):
         matches = [one for n, one in enumerate(within) if steps[0] in (str(n), one.get("name"))]
         for one in matches:
@@ -223,12 +232,3 @@ def _set(within: Any, steps: list[str], value: Any, path: str) -> None:
         if isinstance(within.get(name), dict | list):
             return _set(within[name], steps[length:], value, path)
     raise BadWorkload(f"{path}: there is no {steps[0]!r} in the workload.")
-
-
-def _plain(value: Any) -> Any:
-    """Return tables whose values msgpack can carry: it has no exact decimals, so these go as text."""
-    if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    return str(value) if isinstance(value, Decimal) else value

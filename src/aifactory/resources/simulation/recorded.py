@@ -4,30 +4,35 @@ The first line has the ground and the routes, each other one an execution. Times
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from math import inf
 from statistics import mean, median
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from aifactory.kernel.ids import ClientId
 from aifactory.resources.interface import Hop, Urgency, Usage
 from aifactory.resources.pricing import Price
-from aifactory.resources.simulation.ground import Ground, client_ids, price_of_pool
+from aifactory.resources.simulation.ground import QUEUES, Ground, client_ids, price_of_pool
+from aifactory.resources.simulation.reading import BadWorkload
 from aifactory.resources.simulation.tasks import Attempt, Call, Opening, Step, Task
 
 FORM = "aifactory-workload-1"
 _LONGEST_TURNAROUND_SECONDS = 5.0
 _NO_TIME = datetime.min.replace(tzinfo=UTC)  # a sum needs none
 _FEWEST = 20  # starts in a pool that a median is taken of
+Seconds = Annotated[float, Meta(ge=-(10**9), le=10**9)]
+Span = Annotated[float, Meta(ge=0, le=10**9)]
+Index = Annotated[int, Meta(ge=0)]
 
 
 class RecordedRoute(msgspec.Struct, frozen=True, kw_only=True):
     """A route as jobs name it, by its place in the list."""
 
-    hops: tuple[Hop, ...]
+    hops: Annotated[tuple[Hop, ...], Meta(min_length=1)]
     further_pools: tuple[str, ...] = ()
     local: bool = False
 
@@ -35,10 +40,10 @@ class RecordedRoute(msgspec.Struct, frozen=True, kw_only=True):
 class RecordedAttempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An attempt: ``began`` is when its call began; usage and price are input, cached, output."""
 
-    began: float
-    seconds: float | None
-    hop: int
-    retry_seconds: float | None = None
+    began: Seconds
+    seconds: Span | None
+    hop: Index
+    retry_seconds: Span | None = None
     usage: tuple[int, int, int] | None = None
     price: tuple[int, int, int] | None = None
 
@@ -48,12 +53,12 @@ class RecordedJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     kind: str
     worker: str
-    route: int
-    input_bound: int
-    output_limit: int
+    route: Index
+    input_bound: Index
+    output_limit: Index
     needs: dict[str, int] = {}
-    opened: float
-    parents: list[int] = []
+    opened: Seconds
+    parents: list[Index] = []
     attempts: list[RecordedAttempt] = []
 
 
@@ -63,10 +68,10 @@ class RecordedExecution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     client: str
     urgency: Urgency
     queue: str
-    arrives: float
-    ages_from: float
-    hold_nano: int
-    ended: float | None = None
+    arrives: Seconds
+    ages_from: Seconds
+    hold_nano: Index
+    ended: Seconds | None = None
     jobs: list[RecordedJob]
 
 
@@ -79,22 +84,50 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def tasks_recorded(ground: Ground, lines: tuple[bytes, ...]) -> Iterator[Task]:
-    """Return recorded executions, in the order in which they came. The lines begin with the header."""
+    """Return recorded executions, in the order in which they came. The lines begin with the header.
+
+    Raises BadWorkload, which names the line.
+    """
     header = msgspec.json.decode(lines[0], type=Header)
-    ids, typical = client_ids(ground), _typical_seconds(lines[1:])
-    decoder = msgspec.json.Decoder(RecordedExecution)
-    for line in lines[1:]:
-        one = decoder.decode(line)
+    ids, typical = client_ids(ground), _typical_seconds(lines)
+    for number, one in _executions(lines):
+        if fault := _fault(ground, header.routes, ids, one):
+            raise BadWorkload(f"line {number}: {fault}")
         yield _Opened(ground, header.routes, one, typical).task(ids[one.client])
 
 
-def _typical_seconds(lines: Iterable[bytes]) -> float:
-    """Return how long an attempt takes on average, for those whose end was not seen."""
+def _executions(lines: tuple[bytes, ...]) -> Iterator[tuple[int, RecordedExecution]]:
+    """Give the executions below the header, each with the number of its line."""
     decoder = msgspec.json.Decoder(RecordedExecution)
+    for number, line in enumerate(lines[1:], start=2):
+        try:
+            yield number, decoder.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise BadWorkload(f"line {number}: {error}.") from error
+
+
+def _fault(
+    ground: Ground, routes: list[RecordedRoute], ids: Mapping[str, ClientId], one: RecordedExecution
+) -> str | None:
+    """Return what an execution names that the record has not."""
+    if one.client not in ids:
+        return f"{one.client!r} is no client of the first line."
+    if one.queue not in QUEUES | ground.queues:
+        return f"{one.queue!r} is no queue."
+    for place, job in enumerate(one.jobs):
+        if job.route >= len(routes):
+            return f"jobs.{place}: There is no route {job.route} in the first line."
+        if any(parent >= place for parent in job.parents):
+            return f"jobs.{place}: Its parents must come before it."
+    return None
+
+
+def _typical_seconds(lines: tuple[bytes, ...]) -> float:
+    """Return how long an attempt takes on average, for those whose end was not seen."""
     seconds = [
         attempt.seconds
-        for line in lines
-        for job in decoder.decode(line).jobs
+        for _, one in _executions(lines)
+        for job in one.jobs
         for attempt in job.attempts
         if attempt.seconds is not None
     ]

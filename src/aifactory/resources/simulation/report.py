@@ -9,7 +9,7 @@ import msgspec
 
 from aifactory.kernel.money import NANO_PER_USD
 from aifactory.resources.simulation.ground import Ground, client_ids
-from aifactory.resources.simulation.observing import Observer, Waits, jain
+from aifactory.resources.simulation.observing import SLICES, Observer, Waits, jain
 from aifactory.resources.simulation.playing import Played
 
 _UNDER_LOAD = 0.95
@@ -109,7 +109,7 @@ def report_of(played: Played) -> Report:
         clients={name: _client(played, client_id, tier_of[name]) for client_id, name in names.items()},
         turnaround=figures(seen.turnaround.values()),
         spent_usd=_usd(sum(seen.spend.values())),
-        slot_utilisation=_share(seen.busy, ground.run.slots * _seconds(played)),
+        slot_utilisation=_share(_busy(played), ground.run.slots * _seconds(played)),
         starts_by=dict(seen.starts_by.most_common()),
         gate_lane_seconds=dict(sorted(seen.gates.items(), key=lambda one: -one[1])),
         ticks=played.ticks,
@@ -183,6 +183,14 @@ def weights_of(ground: Ground) -> dict[UUID, int]:
 
 def _seconds(played: Played) -> float:
     return (played.ended_at - played.ground.run.start).total_seconds()
+
+
+def _busy(played: Played) -> float:
+    """Return how many seconds slots were busy: where the run stops at its end, so does a job in it."""
+    seen = played.observer
+    if played.ground.run.drain:
+        return seen.busy
+    return sum(here.busy for number, here in seen.slices.items() if number < SLICES)
 
 
 def _share(part: float, whole: float) -> float | None:

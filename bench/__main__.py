@@ -82,6 +82,7 @@ def _measure(bench: Bench, names: list[str]) -> report.Result:
             best=tuple(bench.best.notes),
             failed=failed,
             left_out=left_out,
+            to_come=tuple(names),
         )
         (PLACE / "latest.json").write_bytes(report.write_result(result))
         if not names:

@@ -92,8 +92,10 @@ def test_the_targets_reached_are_counted() -> None:
 
 def test_a_quick_run_and_what_failed_are_told_as_such() -> None:
     assert as_markdown(result(DRAIN)).startswith("A full run. 2026-01-01")
-    part = msgspec.structs.replace(result(DRAIN), left_out=("hot",))
+    part = msgspec.structs.replace(result(DRAIN), left_out=("hot",), to_come=("claim", "http"))
+    assert as_markdown(part).startswith("A run of full size, but not of every measure. 2026-01-01")
     assert "Left out of this run: hot." in as_markdown(part)
+    assert "the run ended before: claim, http." in as_markdown(part)
     told = as_markdown(result(DRAIN, quick=True, failed={"idle": "no luck"}))
     assert told.startswith("A quick run: its figures are rough.")
     assert "it failed: idle." in told

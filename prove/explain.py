@@ -71,7 +71,9 @@ class Foretold(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def in_band(self) -> bool:
         """Whether the real start lies in the band that was told."""
-        return self.earliest is not None and self.earliest <= self.wait <= (self.latest or float("inf"))
+        if self.earliest is None or self.wait < self.earliest:
+            return False
+        return self.latest is None or self.wait <= self.latest
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,7 +246,7 @@ async def _prove(databases: Databases, asked: argparse.Namespace) -> Proven:
 PROOF = Proof(
     name="explain",
     shows="the told gate in every situation, and the told start of jobs under load, by what became of them",
-    needs="8 minutes of a machine with little else to do, or one with --explain-form quick; 200 MB of disk",
+    needs="10 minutes of a machine with little else to do, or one with --explain-form quick; 200 MB of disk",
     options=(FORM,),
     run=_prove,
 )

@@ -120,6 +120,17 @@ async def find_template(tx: Tx, name: str, version: int | None = None) -> Master
     return await tx.session.scalar(statement.order_by(MasterTemplateRow.version.desc()).limit(1))
 
 
+async def find_active_flow(tx: Tx, name: str) -> tuple[int, list[Any]] | None:
+    """Return the number and the flow of the newest active version: every submission asks for it."""
+    row = await tx.raw.fetchrow(
+        """
+        SELECT version, flow FROM master_templates WHERE name = $1 AND active ORDER BY version DESC LIMIT 1
+        """,
+        name,
+    )
+    return None if row is None else (row["version"], row["flow"])
+
+
 async def lock_template(tx: Tx, name: str) -> None:
     """Let one change of a template at a time happen, also before there is one."""
     key = func.hashtextextended(f"aifactory.master_templates.{name}", 0)

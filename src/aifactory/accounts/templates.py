@@ -33,10 +33,11 @@ class NewTemplate(msgspec.Struct, frozen=True, kw_only=True):
 
 async def get_template(tx: Tx, name: str) -> NamedTemplate:
     """Return the newest active version. Raises TemplateNotFound, which lists near names."""
-    row = await queries.find_template(tx, name)
-    if row is None:
+    found = await queries.find_active_flow(tx, name)
+    if found is None:
         raise await _not_found(tx, name)
-    return NamedTemplate(name=row.name, version=row.version, flow=read_flow(row.flow))
+    version, flow = found
+    return NamedTemplate(name=name, version=version, flow=read_flow(flow))
 
 
 async def get_template_row(tx: Tx, name: str, version: int | None = None) -> MasterTemplateRow:

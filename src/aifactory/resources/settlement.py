@@ -1,6 +1,7 @@
 """Settle: what ended becomes money, state and follow-up jobs, in one transaction."""
 
 from collections import Counter
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -103,14 +104,24 @@ def _others(group: list[Ended], taken: list[Ended]) -> list[Ended]:
 async def _settle_each(
     database: Database, group: list[Ended], workers: dict[str, Worker]
 ) -> tuple[list[Settled], list[Ended]]:
+    """Settle one after the other.
+
+    Where the database lets one wait in vain, its client's others are not tried: they would wait for the same
+    budgets, and everybody behind them for each in turn.
+    """
     done: list[Settled] = []
     again: list[Ended] = []
+    busy: set[UUID] = set()
     for one in group:
+        if one.client_id in busy:
+            again.append(one)
+            continue
         settled = await _settle_alone(database, one, workers)
         if isinstance(settled, Settled):
             done.append(settled)
         elif settled is not None:
             again.append(settled)
+            busy |= {settled.client_id} if settled.client_id else set()
     return done, again
 
 
@@ -173,7 +184,8 @@ def _is_for_others_too(books: Books, ended: list[Ended]) -> bool:
     """Whether more was queued than this process has just got slots for, local ones or others."""
     if any(retries.is_uncounted(one.outcome.fault) for one in ended):
         return True
-    freed = Counter(books.routes[books.jobs[one.job_id].route_id].local for one in ended)
+    jobs = [books.jobs[one.job_id] for one in ended if one.job_id in books.jobs]
+    freed = Counter(books.routes[job.route_id].local for job in jobs)
     queued = Counter(books.routes[job.route_id].local for job in books.queued.values())
     return any(queued[local] > freed[local] for local in queued)
 

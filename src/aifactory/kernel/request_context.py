@@ -47,8 +47,9 @@ class RequestContext:
         async def answer(message: Message) -> None:
             nonlocal ended
             if message["type"] == "http.response.start":
-                _note_answer(scope, method, message["status"], time.perf_counter() - began)
                 headers = MutableScopeHeaders(message)
+                seconds = time.perf_counter() - began
+                _note_answer(scope, method, message["status"], seconds, made=headers.get("location"))
                 headers["X-Request-Id"] = request_id
                 for name, value in _SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
@@ -70,8 +71,8 @@ class RequestContext:
 _UNREMARKABLE = 400
 
 
-def _note_answer(scope: Scope, method: str, status: int, seconds: float) -> None:
-    """Count an answer and log it: reads that went well only for who debugs."""
+def _note_answer(scope: Scope, method: str, status: int, seconds: float, *, made: str | None) -> None:
+    """Count an answer and log it, with what it made: reads that went well only for who debugs."""
     route = scope.get("path_template")
     count_answer(route=route, method=method, status=status, seconds=seconds)
     quiet = method in ("GET", "HEAD", "OPTIONS") and status < _UNREMARKABLE
@@ -82,6 +83,7 @@ def _note_answer(scope: Scope, method: str, status: int, seconds: float) -> None
         route=route,
         status=status,
         milliseconds=round(seconds * 1000, 1),
+        **({"made": made} if made else {}),
     )
 
 

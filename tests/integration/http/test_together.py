@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from tests.factories import QUIZ, World, assert_problem
 from tests.fleet import until
 
@@ -74,14 +75,14 @@ async def test_each_of_a_group_gets_its_own_answer_and_the_refused_leave_nothing
     counted = await world.count_rows()
     assert [counted[table] for table in ("executions", "client_requests", "idempotency_keys")] == [2, 2, 2]
     assert counted["data_references"] == 1
-    for answer, body in ((first, PLAIN), (told, TEXT)):
+    for answer, given in ((first, {"topic": "tides"}), (told, {})):
         assert answer.status_code == 202
         made = answer.json()
         read = (await world.ask("GET", f"/api/execution/{made['id']}", world.ours.key)).json()
         assert read.items() <= made.items()
         request = (await world.ask("GET", f"/requests/{made['requestId']}", world.ours.key)).json()
         source = request["parameters"].pop("source", None)
-        assert request["parameters"] == {k: v for k, v in body["parameters"].items() if k != "source"}
+        assert request["parameters"] == given
         if source is not None:
             content = await world.ask("GET", f"/api/data/{source['dataRef']}", world.ours.key)
             assert content.text == "The moon pulls the sea."
@@ -124,3 +125,12 @@ async def test_what_would_keep_others_waiting_stands_alone(world: World, togethe
     assert sorted(together.sizes) == [1, 3], "what is stored already is locked in a transaction of its own"
     large = {**PLAIN, "parameters": {"source": {"text": "word " * (ALONE_FROM // 5)}}}
     assert (await world.ask("POST", "/api/execute", world.ours.key, json=large)).status_code == 202
+
+
+async def test_the_log_says_which_request_made_an_execution(world: World) -> None:
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        answer = await world.ask("POST", "/api/execute", world.ours.key, json=PLAIN)
+    told = {line["event"]: line for line in lines}
+    assert told["http.answer"]["request_id"] == answer.headers["x-request-id"]
+    assert told["http.answer"]["made"].endswith(answer.json()["id"])
+    assert told["execution.queued"]["execution_id"] == answer.json()["id"]

@@ -73,7 +73,7 @@ class Scheduler:
         asked = anyio.current_time()
         try:
             async with self.database.begin() as tx:
-                if await queries.at_rest(tx):
+                if await queries.begin_tick(tx):
                     await queries.note_tick(tx)
                     done = Tick(at_rest=True, next_wake=await queries.next_due(tx), now=tx.now)
                 else:

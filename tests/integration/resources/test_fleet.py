@@ -17,7 +17,7 @@ from aifactory.kernel.notices import Notices
 from aifactory.resources import provider_store, runner, schemas
 from aifactory.resources.engine import Engine
 from aifactory.resources.interface import ExecutionState, Job, Outcome
-from aifactory.resources.queries import processes, tick, upkeep, views
+from aifactory.resources.queries import processes, starts, tick, upkeep, views
 
 pytestmark = pytest.mark.anyio
 
@@ -437,6 +437,28 @@ async def test_a_tick_at_rest_locks_nothing_and_waits_for_nobody(fleet: Fleet) -
         found = await process.tick()
     assert (found.at_rest, found.refused) == (True, False)
     assert found.rest_seconds >= 1.5
+
+
+async def test_a_claim_waits_for_no_disk_and_every_start_does(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: dict[str, bool] = {}  #: as the server is set up to do, or the transaction has said that it doesn't
+    as_set_up = "SELECT source <> 'session' FROM pg_settings WHERE name = 'synchronous_commit'"
+
+    def noting(name: str, plain: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def noted(tx: Tx, *values: Any, **rest: Any) -> Any:
+            done = await plain(tx, *values, **rest)
+            waits[name] = await tx.raw.fetchval(as_set_up)
+            return done
+
+        return noted
+
+    monkeypatch.setattr(tick, "apply", noting("claim", tick.apply))
+    monkeypatch.setattr(starts, "insert_attempts", noting("start", starts.insert_attempts))
+    process = await fleet.process()
+    await fleet.submit(await fleet.client())
+    await process.work()
+    assert waits == {"claim": False, "start": True}
 
 
 async def test_a_fleet_at_rest_is_seen_to_tick_and_no_outage_is_noted(fleet: Fleet) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -92,9 +93,12 @@ def _measure(bench: Bench, names: list[str]) -> report.Result:
         started = time.monotonic()
         try:
             rows = tuple(MEASURES[name].run(bench))
-        except (ChildFailed, subprocess.TimeoutExpired, AssertionError) as error:
-            failed[name] = str(error)
-            print(f"NOT MEASURED: {error}", flush=True)
+        except Exception as error:  # whatever it is: the measures after it still have their turn
+            failed[name] = (
+                str(error) if isinstance(error, ChildFailed) else f"{type(error).__name__}: {error}"
+            )
+            traceback.print_exc()
+            print(f"NOT MEASURED: {failed[name]}", flush=True)
             continue
         done.append(Measured(measure=name, seconds=time.monotonic() - started, rows=rows))
         print(report.as_text(done[-1]), f"{done[-1].seconds:.0f} s", sep="\n", flush=True)
@@ -126,9 +130,7 @@ def _peers() -> Path | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("measures", nargs="*", help=f"{', '.join(MEASURES)}; all if none is named")
-    parser.add_argument(
-        "--quick", action="store_true", help="smaller, once: under 5 minutes on a quiet machine"
-    )
+    parser.add_argument("--quick", action="store_true", help="smaller, each measure once: for a first look")
     parser.add_argument("--ours", action="store_true", help="leave the peers out")
     parser.add_argument("--profile", action="store_true", help="only show where our time goes in a drain")
     parser.add_argument("--slots", type=int, default=256, help="of the profile (256)")

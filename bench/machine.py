@@ -26,13 +26,18 @@ def describe(bench: Bench, place: Path) -> dict[str, str]:
     return {
         "processor": f"{_processor()}, {os.cpu_count()} cores",
         "memory": f"{memory:.0f} GiB",
-        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "system": f"{platform.system()} {kernel(platform.release())}, Python {platform.python_version()}",
         "disk": f"{kind}, a write and its fsync {fsync_ms(place):.2f} ms in the median{in_memory}",
         "load before": " ".join(f"{one:.1f}" for one in os.getloadavg()),
         "PostgreSQL": _postgres(bench.server),
         "source": _revision(place),
         "peers": ", ".join(_versions(bench)) or "none: they could not be installed, or were not wanted",
     }
+
+
+def kernel(release: str) -> str:
+    """Return major and minor of a kernel: what follows names the host's own build."""
+    return ".".join(release.split("-")[0].split(".")[:2])
 
 
 def filesystem_of(place: Path) -> str:

@@ -31,6 +31,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One figure, for each system that has it; ``note`` says what a reader must know to compare them.
 
     ``asked``: it is one of those that a run is there for, and so in the first table, as each with a goal is.
+    ``limit``: what it is compared with elsewhere, which no rounding may make it equal to.
     """
 
     what: str
@@ -39,6 +40,13 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     goals: tuple[Goal, ...] = ()
     note: str = ""
     asked: bool = False
+    limit: float | None = None
+
+    @property
+    def limits(self) -> list[float]:
+        """Return the numbers that its figures are compared with."""
+        aims = (aimed_at(self, goal) for goal in self.goals)
+        return [one for one in (*aims, self.limit) if one is not None]
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +89,7 @@ def aimed_at(row: Row, goal: Goal) -> float | None:
 def ratio(row: Row, peer: str | None, aim: float | None) -> float | None:
     """Return our median as a multiple of the peer's; of the target where no peer is meant. None: unknown."""
     ours = row.systems.get(OURS)
-    other = row.systems[peer].median if peer in row.systems else aim if peer is None else None
+    other = row.systems[peer].median if peer and peer in row.systems else aim if peer is None else None
     return ours.median / other if ours is not None and other else None
 
 
@@ -91,17 +99,29 @@ def in_words(goal: Goal, unit: str) -> str:
     return f"{sign} {goal.value:g} {unit if goal.peer is None else f'× {goal.peer}'}"
 
 
-def number(value: float) -> str:
-    """Return a number with three digits that count, thousands marked: ``1,230``, ``0.0123``."""
+def number(value: float, limits: Sequence[float] = ()) -> str:
+    """Return a number with three digits that count, thousands marked: ``1,230``, ``0.0123``.
+
+    Beside a limit it has as many as it takes to tell on which side it is: ``10.04`` and not ``10.0``.
+    """
+    for digits in (3, 4, 5, 6):
+        told = _rounded(value, digits)
+        if all(limit == value or told != _rounded(limit, digits) for limit in limits):
+            break
+    return told
+
+
+def _rounded(value: float, digits: int) -> str:
     if not value:
         return "0"
-    rounded = round(value, 2 - math.floor(math.log10(abs(value))))
-    digits = max(0, 2 - math.floor(math.log10(abs(rounded))))
-    return f"{rounded:,.{digits}f}"
+    rounded = round(value, digits - 1 - math.floor(math.log10(abs(value))))
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
+    return f"{rounded:,.{decimals}f}"
 
 
-def in_figures(one: Spread) -> str:
+def in_figures(one: Spread, limits: Sequence[float] = ()) -> str:
     """Return a spread as ``median (least–most)``, or the only value."""
+    told = [number(value, limits) for value in (one.median, one.least, one.most)]
     if one.measured == 1 or one.least == one.most:
-        return number(one.median)
-    return f"{number(one.median)} ({number(one.least)}–{number(one.most)})"
+        return told[0]
+    return "{} ({}–{})".format(*told)

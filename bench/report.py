@@ -100,7 +100,7 @@ def as_first_table(result: Result) -> str:
 
 
 def _cells(line: Line) -> list[str]:
-    ours = in_figures(line.ours) if line.ours else ""
+    ours = in_figures(line.ours, [] if line.aim is None else [line.aim]) if line.ours else ""
     theirs = f"{line.peer} {in_figures(line.theirs)}" if line.theirs else ""
     times = number(line.ratio) if line.ratio is not None else ""
     return [line.what, line.unit, line.target, ours, theirs, times, line.verdict]
@@ -114,7 +114,10 @@ def table(rows: Sequence[Row], peers: Sequence[str]) -> list[list[str]]:
 
 def _lines(row: Row, peers: Sequence[str]) -> Iterable[list[str]]:
     """Give the line of a row; of further targets one line each, with nothing but the target."""
-    figures = [in_figures(row.systems[name]) if name in row.systems else "" for name in (OURS, *peers)]
+    figures = [
+        in_figures(row.systems[name], row.limits if name == OURS else ()) if name in row.systems else ""
+        for name in (OURS, *peers)
+    ]
     first, *more = row.goals or (None,)
     yield [row.what, row.unit, *_judged(row, first, figures)]
     for goal in more:

@@ -1,5 +1,6 @@
 """The statistics of the measures, and what they say of a target."""
 
+import msgspec
 import pytest
 from bench.figures import (
     OURS,
@@ -111,3 +112,18 @@ def test_a_range_is_told_only_where_there_is_one() -> None:
     assert in_figures(spread([2.0])) == "2.00"
     assert in_figures(spread([2.0, 2.0])) == "2.00"
     assert in_figures(spread([3.0, 1.0, 2.0])) == "2.00 (1.00–3.00)"
+
+
+def test_a_number_near_its_limit_is_told_by_as_many_digits_as_show_the_side_it_is_on() -> None:
+    assert number(10.04, [10]) == "10.04"
+    assert number(9.9996, [10]) == "9.9996"
+    assert number(10.0, [10]) == "10.0"
+    assert number(10.2, [10, 97]) == "10.2"
+    assert in_figures(spread([10.04, 9.58, 10.5]), [10]) == "10.04 (9.58–10.5)"
+
+
+def test_the_limits_of_a_row_are_its_targets_and_what_it_is_compared_with_elsewhere() -> None:
+    goals = (Goal(bound="at least", value=10, peer="PgQueuer"), Goal(bound="at most", value=7))
+    given = msgspec.structs.replace(row(1.0, 3.0), goals=goals, limit=5.0)
+    assert given.limits == [30, 7, 5]
+    assert row(1.0).limits == []

@@ -145,3 +145,10 @@ def test_every_round_is_led_by_another_system() -> None:
         ["c", "a", "b"],
         ["a", "b", "c"],
     ]
+
+
+def test_a_figure_that_misses_its_limit_is_not_rounded_to_it() -> None:
+    late = Row(what="p99", unit="ms", systems={OURS: spread([10.04]), "PgQueuer": spread([10.04])}, limit=10)
+    assert table([late], ["PgQueuer"])[1] == ["p99", "ms", "", "10.04", "10.0", ""]
+    missed = msgspec.structs.replace(late, goals=(Goal(bound="at most", value=10),), limit=None)
+    assert "10.04" in as_first_table(result(missed))

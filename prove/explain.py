@@ -28,6 +28,7 @@ FORM = Option(
     default="full",
     help="of `explain`: `full`, `quick` (a minute), or `still`, without the machine's delays",
 )
+SEED = Option(name="explain-seed", default=5, help="of `explain`: where the chance of its loads begins")
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,9 +87,9 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     late: Sequence[float] = ()  #: seconds by which the process woke too late
 
 
-async def measure(database: Database, profile: Profile, terms: Terms) -> Measured:
+async def measure(database: Database, profile: Profile, terms: Terms, seed: int) -> Measured:
     """Ask while a profile runs; then, until all may have begun, ask much and not at all in turns."""
-    async with open_load(database, profile, backlog_seconds=15) as load:
+    async with open_load(database, profile, backlog_seconds=15, seed=seed) as load:
         await anyio.sleep(terms.warm)
         await load.keep_asking(terms.a_second, terms.asking)
         asked, load.asked = load.asked, []
@@ -109,11 +110,11 @@ async def measure(database: Database, profile: Profile, terms: Terms) -> Measure
     )
 
 
-async def foresee(url: str, profile: Profile, terms: Terms) -> Measured:
+async def foresee(url: str, profile: Profile, terms: Terms, seed: int) -> Measured:
     """Ask while a profile runs in a time of its own, which stands still while anything is decided."""
     time = StillTime(url=url)
     try:
-        load = StillLoad(time, profile, seed=5)
+        load = StillLoad(time, profile, seed=seed)
         await load.prepare(backlog_seconds=15)
         await load.run(warm=terms.warm, asking=terms.asking, a_second=terms.a_second, rest=terms.rest)
         starts, now = await load.starts(load.asked)
@@ -222,7 +223,7 @@ def cost(measured: Mapping[str, Measured]) -> list[tuple[object, ...]]:
 
 
 async def _prove(databases: Databases, asked: argparse.Namespace) -> Proven:
-    terms = QUICK if asked.explain_form == "quick" else FULL
+    terms, seed = QUICK if asked.explain_form == "quick" else FULL, asked.explain_seed
     async with databases.fresh() as database:
         gates = await explain_gates.run(database)
     print(f"\nThe told gate of scripted situations\n\n{as_table(explain_gates.table(gates))}", flush=True)
@@ -230,10 +231,13 @@ async def _prove(databases: Databases, asked: argparse.Namespace) -> Proven:
     for profile in terms.profiles:
         async with databases.fresh() as database:
             if asked.explain_form == "still":
-                measured[profile.name] = await foresee(database.url, profile, terms)
+                measured[profile.name] = await foresee(database.url, profile, terms, seed)
             else:
-                measured[profile.name] = await measure(database, profile, terms)
-    print(f"\nWhat asking {terms.dense:g} times a second costs\n\n{as_table(cost(measured))}\n", flush=True)
+                measured[profile.name] = await measure(database, profile, terms, seed)
+    if asked.explain_form != "still":  # where time stands still while anything is decided
+        print(
+            f"\nWhat asking {terms.dense:g} times a second costs\n\n{as_table(cost(measured))}\n", flush=True
+        )
     found = [one for each in measured.values() for one in each.foretold]
     promises = {
         "every scripted situation is told by its gate": all(one.right for one in gates),
@@ -247,6 +251,6 @@ PROOF = Proof(
     name="explain",
     shows="the told gate in every situation, and the told start of jobs under load, by what became of them",
     needs="10 minutes of a machine with little else to do, or one with --explain-form quick; 200 MB of disk",
-    options=(FORM,),
+    options=(FORM, SEED),
     run=_prove,
 )

@@ -1,14 +1,20 @@
 """How the proof of explain judges an answer by the real start."""
 
+import argparse
+import contextlib
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from aifactory.kernel.ids import new_id, text_id
 from aifactory.resources.position_schemas import Position
-from prove import explain
+from prove import explain, explain_gates
 from prove.explain_load import Asked
+
+pytestmark = pytest.mark.anyio
 
 NOW = datetime.fromisoformat("2026-11-22T12:00:00+00:00")
 
@@ -66,3 +72,30 @@ def test_what_has_not_begun_is_wrong_once_it_should_have_and_no_case_before() ->
     assert not never_told.right
     assert explain.judged(asked(35), None, ended) is None, "it may still begin in time"
     assert explain.judged(asked(90), None, ended) is None
+
+
+@pytest.mark.parametrize("form", ["still", "quick"])
+async def test_what_asking_costs_is_told_only_where_it_was_measured_and_chance_begins_as_asked(
+    form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seeds = []
+
+    async def measured(*given: object) -> explain.Measured:
+        seeds.append(given[-1])
+        return explain.Measured(foretold=[], open=0)
+
+    class Fresh:
+        @contextlib.asynccontextmanager
+        async def fresh(self) -> AsyncIterator[Any]:
+            yield SimpleNamespace(url="")
+
+    async def no_gates(_: object) -> list[Any]:
+        return []
+
+    monkeypatch.setattr(explain, "measure", measured)
+    monkeypatch.setattr(explain, "foresee", measured)
+    monkeypatch.setattr(explain_gates, "run", no_gates)
+    asked = argparse.Namespace(explain_form=form, explain_seed=9)
+    await explain._prove(Fresh(), asked)  # type: ignore[arg-type]
+    assert set(seeds) == {9}
+    assert ("What asking" in capsys.readouterr().out) is (form == "quick")

@@ -1,13 +1,16 @@
 """The proof of explain, bounded: every scripted gate, and jobs of a live load asked about and judged."""
 
+from datetime import datetime, timedelta
+
 import anyio
+import msgspec
 import pytest
 
 from aifactory.kernel.db import Database
 from aifactory.resources.policy import Plan
 from prove import explain, explain_gates
 from prove.explain_cases import SITUATIONS
-from prove.explain_load import Profile, Size, open_load
+from prove.explain_load import Asked, Profile, Size, open_load
 
 pytestmark = pytest.mark.anyio
 
@@ -52,6 +55,18 @@ async def test_what_is_told_under_a_live_load_is_judged_by_the_real_start(databa
             judged = [explain.judged(one, starts.get(one.job_id), now) for one in load.asked]
         assert load.rounds
     found = [one for one in judged if one is not None]
+    assert any(one.right for one in found)
+    foretold = [_foretelling(one.asked, starts[one.asked.job_id]) for one in found]
+    told_later = [_foretelling(one.asked, starts[one.asked.job_id] + timedelta(minutes=1)) for one in found]
+    for told, right in ((foretold, True), (told_later, False)):
+        again = [explain.judged(one, starts[one.job_id], now) for one in told]
+        assert [one.right for one in again if one is not None] == [right] * len(found)
     rows = explain.accuracy({"small": explain.Measured(foretold=found, open=0)})
     assert rows[1][:2] == ("small", len(found))
     assert rows[2][1] == len(found) >= 4
+
+
+def _foretelling(asked: Asked, start: datetime) -> Asked:
+    """The same answer, but with this start."""
+    told = msgspec.structs.replace(asked.told, estimated_start=max(start, asked.told.as_of))
+    return msgspec.structs.replace(asked, told=told)

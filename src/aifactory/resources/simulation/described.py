@@ -87,6 +87,29 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     phases: Annotated[list[Phase], Meta(min_length=1)]
 
 
+def starts_of(ground: Ground, stream: Stream) -> float:
+    """Return about how many starts a stream comes to: executions × jobs × tries, by their means."""
+    jobs = sum(
+        max(1.0, mean_of(phase.jobs)) * (1 + phase.retries * phase.failure_percent / 100)
+        for phase in stream.phases
+    )
+    return len(names_of(ground, stream.clients)) * _arrivals_of(ground, stream.arrivals) * jobs
+
+
+def _arrivals_of(ground: Ground, arrivals: Arrivals) -> float:
+    """Return about how many executions of one client come; by the hours of the day, at most so many."""
+    hours = max(0.0, ground.run.hours - arrivals.after_hours)
+    hours = hours if arrivals.hours is None else min(hours, arrivals.hours)
+    if arrivals.backlog is not None:
+        return arrivals.backlog
+    if arrivals.every_seconds is not None:
+        return hours * 3600 / arrivals.every_seconds
+    if arrivals.by_hour is not None:
+        busiest = max(arrivals.by_hour) / (sum(arrivals.by_hour) / 24)
+        hours = min(hours * busiest, 24 * math.ceil(hours / 24))
+    return hours * _per_hour(arrivals)
+
+
 def tasks_of(ground: Ground, streams: list[Stream], seed: int) -> Iterator[Task]:
     """Return the executions of all streams and clients, in the order in which they come."""
     sources = []
@@ -141,13 +164,17 @@ def _times(ground: Ground, arrivals: Arrivals, rng: random.Random) -> Iterator[d
 
 def _poisson(arrivals: Arrivals, now: datetime, until: datetime, rng: random.Random) -> Iterator[datetime]:
     """Yield the moments of a Poisson process; its rate follows the hours of the day if they are given."""
-    per_hour = arrivals.poisson_per_hour or (arrivals.poisson_per_day or 0) / 24
+    per_hour = _per_hour(arrivals)
     weights = arrivals.by_hour or [1.0] * 24
     mean = sum(weights) / 24
     busiest = max(weights) / mean
     while per_hour and (now := now + timedelta(hours=rng.expovariate(per_hour * busiest))) < until:
         if rng.random() * busiest * mean <= weights[now.hour]:
             yield now
+
+
+def _per_hour(arrivals: Arrivals) -> float:
+    return arrivals.poisson_per_hour or (arrivals.poisson_per_day or 0) / 24
 
 
 def _step(ground: Ground, phase: Phase) -> Step:
@@ -193,6 +220,18 @@ def _drawer(phase: Phase) -> Callable[[random.Random], list[tuple[Attempt, ...]]
     return lambda rng: [attempts(rng) for _ in range(max(1, round(jobs(rng))))]
 
 
+def mean_of(given: float | Spread) -> float:
+    """Return the mean of a number that varies."""
+    if not isinstance(given, Spread):
+        return float(given)
+    if given.min is not None and given.max is not None:
+        return (given.min + given.max) / 2
+    if given.mean is not None:
+        return given.mean
+    mu, sigma = _of_median(given)
+    return math.exp(min(_MOST_LOG, mu + sigma * sigma / 2))
+
+
 def _draw(given: float | Spread) -> _Draw:
     if not isinstance(given, Spread):
         fixed = float(given)
@@ -204,6 +243,11 @@ def _draw(given: float | Spread) -> _Draw:
         sigma = math.sqrt(math.log1p((given.cv or 0.0) ** 2))
         mu = math.log(given.mean) - sigma * sigma / 2 if given.mean else -math.inf
     else:
-        median, p95 = given.median or 1.0, given.p95 or 1.0
-        mu, sigma = math.log(median), math.log(p95 / median) / _P95
+        mu, sigma = _of_median(given)
     return lambda rng: math.exp(min(_MOST_LOG, mu + sigma * rng.gauss(0.0, 1.0)))
+
+
+def _of_median(given: Spread) -> tuple[float, float]:
+    """Return mean and deviation of the logarithm."""
+    median, p95 = given.median or 1.0, given.p95 or 1.0
+    return math.log(median), math.log(p95 / median) / _P95

@@ -1,7 +1,8 @@
 """Reading a workload: as written, with changes made to it, and what is wrong by its place. Pure."""
 
+import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -10,11 +11,12 @@ from zoneinfo import available_timezones
 import msgspec
 
 from aifactory.resources.providers import dotted
-from aifactory.resources.simulation.described import Arrivals, Phase, Spread, Stream
+from aifactory.resources.simulation.described import Arrivals, Phase, Spread, Stream, starts_of
 from aifactory.resources.simulation.ground import MOST_USD, QUEUES, TIERS, Ground, names_of, providers_of
 
 Path = tuple[str, ...]
 _MOST_CLIENTS = 10_000
+_MOST_STARTS = 10_000_000
 _YEARS = range(1970, 3000)
 _NO_MONEY = f"This must be 0 to {MOST_USD:,} dollars."
 _T = TypeVar("_T")
@@ -55,7 +57,19 @@ def workload_of(tables: Mapping[str, Any]) -> Described:
     for n, stream in enumerate(written.streams):
         for path, message in _stream_faults(ground, stream):
             raise BadWorkload(f"{dotted(('streams', str(n), *path))}: {message}")
+    _check_amount(ground, written.streams)
     return Described(ground=ground, streams=written.streams, changes=written.changes)
+
+
+def _check_amount(ground: Ground, streams: list[Stream]) -> None:
+    """Refuse what nobody would wait for: a million starts are played in about a minute."""
+    starts = [starts_of(ground, stream) for stream in streams]
+    if sum(starts) > _MOST_STARTS:
+        most = starts.index(max(starts))
+        raise BadWorkload(
+            f"streams.{most}: It comes to about {starts[most]:,.0f} starts of jobs (executions × jobs × "
+            f"tries, for all of its clients), and no more than {_MOST_STARTS:,} are played in all."
+        )
 
 
 def ground_of(tables: Mapping[str, Any]) -> Ground:
@@ -71,8 +85,38 @@ def _as(kind: type[_T], tables: Mapping[str, Any]) -> _T:
         return msgspec.convert(tables, kind, strict=False)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `$")
-        pointer = place.rstrip("`").replace("[...]", ".…").lstrip(".")
-        raise BadWorkload(f"{pointer or 'the file'}: {message}.") from error
+        steps = re.findall(r"[^.\[\]]+|\[\.\.\.\]", place.rstrip("`"))
+        path = _spelled_out(kind, tables, str(error), steps)
+        raise BadWorkload(f"{dotted(path) or 'the file'}: {message}.") from error
+
+
+def _spelled_out(kind: type[Any], tables: Mapping[str, Any], said: str, steps: list[str]) -> Path:
+    """Return the path of a fault with the names of its tables, which are told as ``[...]``.
+
+    A name is found by leaving all others out: with it alone the same is wrong.
+    """
+    for place, step in enumerate(steps):
+        if step != "[...]":
+            continue
+        for name in list(_at(tables, steps[:place])):
+            alone = deepcopy(dict(tables))
+            within = _at(alone, steps[:place])
+            for other in [other for other in within if other != name]:
+                del within[other]
+            try:
+                msgspec.convert(alone, kind, strict=False)
+            except msgspec.ValidationError as error:
+                if str(error) == said:
+                    tables, steps[place] = alone, str(name)
+                    break
+    return tuple("…" if step == "[...]" else step for step in steps)
+
+
+def _at(tables: Any, steps: Iterable[str]) -> Any:
+    """Return what is at a path; lists are gone into by number."""
+    for step in steps:
+        tables = tables[int(step)] if isinstance(tables, list) else tables[step]
+    return tables
 
 
 def _stream_faults(ground: Ground, stream: Stream) -> Iterator[tuple[Path, str]]:
@@ -137,7 +181,7 @@ def _client_faults(ground: Ground) -> Iterator[tuple[Path, str]]:
         yield ("clients",), "Two clients have the same name."
     for n, spec in enumerate(ground.clients):
         if spec.tier not in TIERS | ground.tiers:
-            yield ("clients", str(n), "tier"), f"{spec.tier!r} is no tier."
+            yield ("clients", str(n), "tier"), f"{spec.tier!r} is no tier: {', '.join(TIERS | ground.tiers)}."
         if _is_no_money(spec.budget_usd):
             yield ("clients", str(n), "budget_usd"), _NO_MONEY
         if spec.time_zone not in available_timezones():

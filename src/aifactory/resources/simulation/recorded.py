@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from math import inf
-from statistics import mean, median
+from statistics import median
 from typing import Annotated, Any
 
 import msgspec
@@ -86,13 +86,13 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 def tasks_recorded(ground: Ground, lines: tuple[bytes, ...]) -> Iterator[Task]:
     """Return recorded executions, in the order in which they came. The lines begin with the header.
 
+    They are read twice, since together they may be larger than memory: first all of them are checked.
     Raises BadWorkload, which names the line.
     """
     header = msgspec.json.decode(lines[0], type=Header)
-    ids, typical = client_ids(ground), _typical_seconds(lines)
-    for number, one in _executions(lines):
-        if fault := _fault(ground, header.routes, ids, one):
-            raise BadWorkload(f"line {number}: {fault}")
+    ids = client_ids(ground)
+    typical = _typical_seconds(_checked(ground, header.routes, ids, lines))
+    for _, one in _executions(lines):
         yield _Opened(ground, header.routes, one, typical).task(ids[one.client])
 
 
@@ -104,6 +104,16 @@ def _executions(lines: tuple[bytes, ...]) -> Iterator[tuple[int, RecordedExecuti
             yield number, decoder.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise BadWorkload(f"line {number}: {error}.") from error
+
+
+def _checked(
+    ground: Ground, routes: list[RecordedRoute], ids: Mapping[str, ClientId], lines: tuple[bytes, ...]
+) -> Iterator[RecordedExecution]:
+    """Give the executions. Raises BadWorkload for one that names what the record has not."""
+    for number, one in _executions(lines):
+        if fault := _fault(ground, routes, ids, one):
+            raise BadWorkload(f"line {number}: {fault}")
+        yield one
 
 
 def _fault(
@@ -122,16 +132,14 @@ def _fault(
     return None
 
 
-def _typical_seconds(lines: tuple[bytes, ...]) -> float:
+def _typical_seconds(executions: Iterable[RecordedExecution]) -> float:
     """Return how long an attempt takes on average, for those whose end was not seen."""
-    seconds = [
-        attempt.seconds
-        for _, one in _executions(lines)
-        for job in one.jobs
-        for attempt in job.attempts
-        if attempt.seconds is not None
-    ]
-    return mean(seconds) if seconds else 1.0
+    attempts, total = 0, 0.0
+    for one in executions:
+        for attempt in (attempt for job in one.jobs for attempt in job.attempts):
+            if attempt.seconds is not None:
+                attempts, total = attempts + 1, total + attempt.seconds
+    return total / attempts if attempts else 1.0
 
 
 class _Opened:

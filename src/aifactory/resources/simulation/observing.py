@@ -3,7 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from aifactory.resources.buckets import MICRO
@@ -14,7 +14,9 @@ from aifactory.resources.virtual.runs import VirtualRun
 SHORTEST_WAIT_SECONDS = 0.001
 _GROWTH = math.log(1.01)
 _ALWAYS = 0.95
+_END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 SLICES = 240
+LAST_SLICE = 10 * SLICES  #: all that comes later is in it
 
 
 def jain(values: Iterable[float]) -> float | None:
@@ -82,7 +84,20 @@ def seconds_of(step: int) -> float:
 class Slice:
     """What happened in one slice of time."""
 
-    __slots__ = ("asked", "busy", "depth", "levels", "ticks", "units", "used", "waiting", "waits")
+    __slots__ = (
+        "asked",
+        "busy",
+        "depth",
+        "drained",
+        "levels",
+        "seconds",
+        "taken",
+        "ticks",
+        "units",
+        "used",
+        "waiting",
+        "waits",
+    )
 
     def __init__(self) -> None:
         self.waits: defaultdict[str, Waits] = defaultdict(Waits)  # by queue
@@ -90,9 +105,13 @@ class Slice:
         self.used: Counter[str] = Counter()  # units by pool
         self.units: Counter[tuple[str, UUID]] = Counter()  # units started, by pool and client
         self.waiting: Counter[tuple[str, UUID]] = Counter()  # ticks in which a client waited for a pool
+        # From its first tick to that of the next slice with one:
+        self.seconds = 0.0
         self.asked: defaultdict[str, float] = defaultdict(float)  # seconds in which work waited for a pool
+        self.taken: Counter[str] = Counter()  # units taken from a pool less those given back
+        self.levels: dict[str, float] | None = None  # units in each pool at its beginning
+        self.drained: dict[str, float] | None = None  # by how many units each was emptier at its end
         self.depth: Counter[str] = Counter()  # waiting jobs by queue, summed over ticks
-        self.levels: dict[str, float] = {}  # units in the pools before its first tick
         self.ticks = 0
 
 
@@ -115,41 +134,47 @@ class Observer:
         self.starts = 0
         self.busy = 0.0
         self._last: Tick | None = None
+        self._ticked = Slice()  # that of the last tick
         self._asked: set[str] = set()
 
     def slice_at(self, moment: datetime) -> Slice:
         """Return the slice of a time; mostly that of the time before."""
         if not self._from <= moment < self._until:
-            number = (moment - self.start) // self.width
+            number = min((moment - self.start) // self.width, LAST_SLICE)
             self._from = self.start + number * self.width
-            self._until = self._from + self.width
+            self._until = _END_OF_TIME if number == LAST_SLICE else self._from + self.width
             self._here = self.slices[number]
         return self._here
 
     def see_tick(self, tick: Tick, fleet: VirtualFleet) -> float:
         """Note a tick, its starts and what waits after it; return how long its starts had waited in all."""
+        self._see_gates(tick)
         here = self.slice_at(tick.now)
         here.ticks += 1
-        here.levels = here.levels or _levels_before(tick, fleet)
-        self._see_gates(tick)
-        waiting, depth = set(), here.depth
+        if here.levels is None:
+            here.levels = _levels_before(tick, fleet)
+            before = self._ticked.levels or {}
+            self._ticked.drained = {pool: level - here.levels[pool] for pool, level in before.items()}
+            self._ticked = here
+        waiting, further, depth = set(), set[str](), here.depth
         for lane in fleet.filled.values():
             key = lane.key
             waiting.add((key.hops[0].pool, key.client_id))
+            further.update(key.further_pools)
             depth[key.queue] += len(lane)
         here.waiting.update(waiting)
-        self._asked = {pool for pool, _ in waiting}
+        self._asked = further.union(pool for pool, _ in waiting)
         return sum([self._see_start(run) for run in tick.runs])
 
     def _see_gates(self, tick: Tick) -> None:
         """Count how long the gates of the last tick kept lanes, and pools were asked for units."""
         if self._last is not None:
-            seconds = min((tick.now - self._last.now).total_seconds(), self._width)
+            seconds = (tick.now - self._last.now).total_seconds()
             for gate, lanes in Counter([wait.gate for wait in self._last.decision.waits]).items():
                 self.gates[gate] += seconds * lanes
-            here = self.slice_at(self._last.now)
+            self._ticked.seconds += seconds
             for pool in self._asked:
-                here.asked[pool] += seconds
+                self._ticked.asked[pool] += seconds
         self._last = tick
 
     def _see_start(self, run: VirtualRun) -> float:
@@ -157,7 +182,7 @@ class Observer:
         key, work, pool, begins = run.lane.key, run.work, run.hop.pool, run.started_at
         seconds = (begins - work.ready_at).total_seconds()
         into = (begins - self.start).total_seconds()
-        number = int(into // self._width)
+        number = min(int(into // self._width), LAST_SLICE)
         here = self.slices[number]
         self.starts += 1
         self.starts_by[run.by] += 1
@@ -165,9 +190,13 @@ class Observer:
         self.waits[key.client_id, key.queue, pool].add(seconds, step)
         here.waits[key.queue].add(seconds, step)
         here.units[pool, key.client_id] += (run.units if work.used is None else work.used) or 1
+        taken = self._ticked.taken
+        taken[pool] += run.units
+        if needs := work.head.needs:
+            taken.update(needs)
         if not key.local:
             self.busy += work.seconds
-            if into + work.seconds <= (number + 1) * self._width:
+            if number == LAST_SLICE or into + work.seconds <= (number + 1) * self._width:
                 here.busy += work.seconds
             else:
                 self._spread(work.seconds, into, number)
@@ -176,13 +205,16 @@ class Observer:
     def _spread(self, seconds: float, into: float, number: int) -> None:
         """Share a run that is longer than what is left of its slice out to the slices that it is in."""
         while seconds > 0:
-            part = min(seconds, (number + 1) * self._width - into)
+            part = seconds
+            if number < LAST_SLICE:
+                part = min(seconds, (number + 1) * self._width - into)
             self.slices[number].busy += part
             seconds, into, number = seconds - part, into + part, number + 1
 
     def see_end(self, run: VirtualRun, now: datetime, cost_nano: int) -> None:
         """Note an end and what it cost its client."""
         units = run.units if run.work.used is None else run.work.used
+        self._ticked.taken[run.hop.pool] -= run.units - units
         self.pool_units[run.hop.pool] += units
         self.slice_at(now).used[run.hop.pool] += units
         self.spend[run.lane.key.client_id, run.hop.pool] += cost_nano
@@ -191,11 +223,18 @@ class Observer:
         """Note how long an execution took from its submission."""
         self.turnaround[client_id].add(seconds, step_of(seconds))
 
-    def drained(self, pool: str, number: int) -> float:
-        """Return how many units of a pool's store a slice has used up; 0 if it holds more after it."""
-        before = self.slices[number].levels.get(pool)
-        after = self.slices[number + 1].levels.get(pool) if number + 1 in self.slices else None
-        return 0.0 if before is None or after is None else max(0.0, before - after)
+    def under_load(self, pool: str, refill_per_second: float) -> float | None:
+        """Return units taken ÷ units that there were, over the slices in which work always waited for a pool.
+
+        Both are of the same spans, from a tick to a tick, so no more is taken than there was. None: there was
+        no such slice.
+        """
+        taken = there = 0.0
+        for here in self.slices.values():
+            if here.drained is not None and 0 < _ALWAYS * here.seconds <= here.asked[pool]:
+                taken += here.taken[pool]
+                there += refill_per_second * here.seconds + max(0.0, here.drained[pool])
+        return taken / there if there else None
 
     # Fairness.
 
@@ -219,4 +258,5 @@ def _levels_before(tick: Tick, fleet: VirtualFleet) -> dict[str, float]:
     taken: Counter[str] = Counter()
     for run in tick.runs:
         taken[run.hop.pool] += run.units
-    return {name: pool.level_micro / MICRO + taken[name] for name, pool in fleet.pools.items()}
+        taken.update(run.work.head.needs)
+    return {name: pool.at(tick.now).level_micro / MICRO + taken[name] for name, pool in fleet.pools.items()}

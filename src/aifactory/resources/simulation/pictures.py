@@ -6,7 +6,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from aifactory.resources.simulation.ground import QUEUES, client_ids
-from aifactory.resources.simulation.observing import Slice, Waits
+from aifactory.resources.simulation.observing import LAST_SLICE, Slice, Waits
 from aifactory.resources.simulation.playing import Played
 from aifactory.resources.simulation.plots import Axes, Line, line_chart, share_chart
 
@@ -72,7 +72,9 @@ def _hours(play: Played, number: int) -> float:
 
 
 def _slices(play: Played) -> list[tuple[int, Slice]]:
-    return sorted((number, here) for number, here in play.observer.slices.items())
+    """Return the slices of time in their order, without the endless last one."""
+    slices = play.observer.slices.items()
+    return sorted((number, here) for number, here in slices if number < LAST_SLICE)
 
 
 def _waits_over_time(plays: Sequence[Played], said: str) -> str:

@@ -135,7 +135,7 @@ def _compared(lines: list[bytes]) -> Report:
     found = report_of(played)
     return Report(
         jobs=len(waits),
-        replayed_jobs=found.waits.jobs,
+        replayed_jobs=found.waits.count,
         spent_nano=spend_of(really),
         replayed_nano=sum(budget.total_nano for budget in played.budgets.values()),
         wait_p50=waits[len(waits) // 2],

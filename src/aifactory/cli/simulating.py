@@ -21,6 +21,7 @@ from aifactory.cli.shell import (
     tell_error,
     write_json,
 )
+from aifactory.resources.simulation.words import became, figure, percent, span
 
 if TYPE_CHECKING:
     from aifactory.resources.simulation.playing import Played
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from aifactory.settings import Settings
 
 _MOST_CLIENTS = 12
+_NAMED = 5
 _MEGABYTE = 2**20
 _WIDEST_SECONDS = 3600.0
 _LARGEST = 1024 * _MEGABYTE
@@ -79,7 +81,7 @@ def simulate_command(
         Print the figures as JSON.
     """
     from aifactory.resources.simulation.reading import BadWorkload, setting
-    from aifactory.resources.simulation.running import with_settings
+    from aifactory.resources.simulation.running import told_changes, with_settings
 
     try:
         window = _window(resolution)
@@ -88,12 +90,14 @@ def simulate_command(
         plays = [before]
         if change or settings:
             plays.append(with_settings(before, change or [], settings))
+        changes = told_changes(before, change or [], settings)
         played = [_play(one, seed, window) for one in plays]
     except (BadWorkload, OSError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         tell_error(f"{file}: {reason}" if file else str(reason))
         return USAGE
-    return _tell(played, out_dir, as_json=as_json)
+    name = file.stem if file else f"What was submitted from {since} to {until} ago"
+    return _tell(name, changes, played, out_dir, as_json=as_json)
 
 
 def _recorded(since: str, until: str, record_to: Path | None) -> "Workload":
@@ -180,20 +184,25 @@ def _play(workload: "Workload", seed: int | None, window: timedelta | None) -> "
         gc.unfreeze()
 
 
-def _tell(played: list["Played"], out_dir: Path | None, *, as_json: bool) -> int:
+def _tell(
+    name: str, changes: list[str], played: list["Played"], out_dir: Path | None, *, as_json: bool
+) -> int:
+    from aifactory.resources.simulation.page import as_page
     from aifactory.resources.simulation.pictures import pictures
     from aifactory.resources.simulation.report import compare, report_of
 
     reports = [report_of(one) for one in played]
     comparison = compare(*reports) if len(reports) == 2 else None
+    found = comparison or reports[0]
     if out_dir is not None:
+        drawn = pictures(played)
         try:
-            _write(out_dir, comparison or reports[0], pictures(played))
+            _write(out_dir, found, as_page(name, changes, found, list(drawn.values())), drawn)
         except OSError as error:
             tell_error(f"{out_dir} can't be written: {error.strerror or error}.")
             return USAGE
     if as_json:
-        write_json(comparison or reports[0])
+        write_json(found)
         return OK
     _show(reports[-1])
     if comparison is not None:
@@ -203,17 +212,15 @@ def _tell(played: list["Played"], out_dir: Path | None, *, as_json: bool) -> int
     return OK
 
 
-def _write(folder: Path, report: "Comparison | Report", drawn: dict[str, str]) -> None:
+def _write(folder: Path, report: "Comparison | Report", page: str, drawn: dict[str, str]) -> None:
     import msgspec
-
-    from aifactory.resources.simulation.plots import as_page
 
     folder.mkdir(parents=True, exist_ok=True)
     text = msgspec.json.Encoder(decimal_format="number").encode(report)
     (folder / "report.json").write_bytes(msgspec.json.format(text, indent=1) + b"\n")
     for name, picture in drawn.items():
         (folder / name).write_text(picture)
-    (folder / "report.html").write_text(as_page("A simulated workload", list(drawn.values())))
+    (folder / "report.html").write_text(page)
 
 
 # In words.
@@ -225,23 +232,22 @@ def _show(report: "Report") -> None:
     out.print(
         f"{report.executions:,} executions, {report.jobs:,} jobs in {hours:.2f} h; {report.refused:,} "
         f"refused for money, {given_up}{report.unfinished:,} unfinished; ${report.spent_usd:.2f} spent; "
-        f"slots {_percent(report.slot_utilisation)} busy.",
+        f"slots {percent(report.slot_utilisation)} busy.",
         soft_wrap=True,
     )
-    table = _table("waits", "jobs", "mean", "p50", "p95", "p99", "longest")
+    _show_left(report)
+    table = _table("waits", "starts", "mean", "p50", "p95", "p99", "longest")
     _row(table, "all", report.waits)
-    for group in (report.queues, report.tiers):
+    for kind, group in (("queue", report.queues), ("tier", report.tiers)):
         table.add_section()
         for name, waits in group.items():
-            _row(table, name, waits)
+            _row(table, f"{kind} {name}", waits)
     out.print(table)
     _show_pools(report)
     _show_clients(report)
     gates = [(name, seconds) for name, seconds in report.gate_lane_seconds.items() if seconds >= 1]
     if gates:
-        out.print(
-            "What kept lanes waiting: " + ", ".join(f"{n} {_span(s)}" for n, s in gates), soft_wrap=True
-        )
+        out.print("What kept lanes waiting: " + ", ".join(f"{n} {span(s)}" for n, s in gates), soft_wrap=True)
     out.print(
         "Starts by: " + ", ".join(f"{n} {count:,}" for n, count in report.starts_by.items()), soft_wrap=True
     )
@@ -254,16 +260,16 @@ def _show(report: "Report") -> None:
 
 
 def _show_pools(report: "Report") -> None:
-    table = _table("pool", "jobs", "wait p95", "units", "used", "under load", "fairness", "spent")
+    table = _table("pool", "starts", "wait p95", "units", "used", "under load", "fairness", "spent")
     for name, pool in report.pools.items():
         fairness = "" if pool.fairness is None else f"{pool.fairness:.3f}"
         table.add_row(
             escape(name),
-            f"{pool.waits.jobs:,}",
-            _span(pool.waits.p95),
+            f"{pool.waits.count:,}",
+            span(pool.waits.p95),
             f"{pool.units:,}",
-            _percent(pool.utilisation),
-            _percent(pool.under_load),
+            percent(pool.utilisation),
+            percent(pool.under_load),
             fairness,
             f"${pool.spent_usd:.2f}",
         )
@@ -271,16 +277,16 @@ def _show_pools(report: "Report") -> None:
 
 
 def _show_clients(report: "Report") -> None:
-    table = _table("client", "tier", "jobs", "wait mean", "wait p95", "execution p95", "spent", "refused")
+    table = _table("client", "tier", "starts", "wait mean", "wait p95", "execution p95", "spent", "refused")
     order = sorted(report.clients.items(), key=lambda one: -one[1].waits.p95)
     for name, client in order[:_MOST_CLIENTS]:
         table.add_row(
             escape(name),
             escape(client.tier),
-            f"{client.waits.jobs:,}",
-            _span(client.waits.mean),
-            _span(client.waits.p95),
-            _span(client.turnaround_p95),
+            f"{client.waits.count:,}",
+            span(client.waits.mean),
+            span(client.waits.p95),
+            span(client.turnaround_p95),
             f"${client.spent_usd:.2f}",
             f"{client.refused:,}",
         )
@@ -291,16 +297,26 @@ def _show_clients(report: "Report") -> None:
         )
 
 
-def _show_comparison(comparison: "Comparison") -> None:
-    from aifactory.resources.simulation.report import is_same
+def _show_left(report: "Report") -> None:
+    """Tell that nothing came, or what still waits and why."""
+    if not report.executions:
+        out.print("Nothing was played: nothing was submitted in this time.", style="bold")
+    for one in report.left:
+        more = f" and {len(one.clients) - _NAMED:,} more" if len(one.clients) > _NAMED else ""
+        out.print(
+            f"Still waiting: {one.jobs:,} {'job' if one.jobs == 1 else 'jobs'} in {', '.join(one.queues)} of "
+            f"{', '.join(one.clients[:_NAMED])}{more}. {one.why}",
+            style="bold",
+            markup=False,
+            soft_wrap=True,
+        )
 
+
+def _show_comparison(comparison: "Comparison") -> None:
     table = _table("", "before", "after", "change")
-    for name, (before, after) in comparison.rows.items():
-        if is_same(before, after):
-            change = "same"
-        else:
-            change = f"{100 * (after - before) / before:+.0f} %" if before else "new"
-        table.add_row(escape(name), f"{before:,.3f}", f"{after:,.3f}", change)
+    for name, row in comparison.rows.items():
+        figures = (figure(row.before, row.unit), figure(row.after, row.unit))
+        table.add_row(escape(name), *figures, became(row.before, row.after))
     out.print(table)
 
 
@@ -313,16 +329,4 @@ def _table(*columns: str) -> Table:
 
 def _row(table: Table, name: str, waits: "WaitFigures") -> None:
     spans = (waits.mean, waits.p50, waits.p95, waits.p99, waits.longest)
-    table.add_row(escape(name), f"{waits.jobs:,}", *map(_span, spans))
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.0f} %"
-
-
-def _span(seconds: float) -> str:
-    if seconds < 1:
-        return f"{1000 * seconds:.0f} ms"
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    table.add_row(escape(name), f"{waits.count:,}", *map(span, spans))

@@ -50,14 +50,32 @@ def test_a_change_is_told_beside_what_is_and_drawn(
     folder = tmp_path / "out"
     arguments = ["--change", "wider", "--set", "pools.gpt.capacity=80000", "--out", str(folder)]
     assert run_command(["simulate", str(file), *arguments]) == 0
-    assert "-5" in capsys.readouterr().out, "twice the slots, about half the waits"
+    told = capsys.readouterr().out
+    assert "-5" in told, "twice the slots, about half the waits"
+    (line,) = [line for line in told.splitlines() if line.startswith("wait, p95")]
+    assert " s " in line, "spans have their unit"
+    assert "queue normal: wait, p95" in told
     found = json.loads((folder / "report.json").read_text())
-    before, after = found["rows"]["wait, p95"]
-    assert after < 0.6 * before
+    row = found["rows"]["wait, p95"]
+    assert row["after"] < 0.6 * row["before"]
     assert found["before"]["spentUsd"] == found["after"]["spentUsd"]
     page = (folder / "report.html").read_text()
+    assert "<h1>day</h1>" in page
+    assert "<li>wider: run.slots = 4</li><li>pools.gpt.capacity = 80000</li>" in page
     assert page.count("<svg") == len(list(folder.glob("*.svg"))) == 5
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_what_never_starts_is_told_with_its_reason_and_so_is_that_nothing_came(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["simulate", str(file), "--set", "run.slots=0"]) == 0
+    told = capsys.readouterr().out
+    assert "Still waiting: 20 jobs in normal of [bold]one. There are no slots." in told
+    assert run_command(["simulate", str(file), "--set", "streams.0.arrivals.after_hours=1"]) == 0
+    assert "Nothing was played" not in capsys.readouterr().out, "a backlog comes whenever it is said to"
+    assert run_command(["simulate", str(file), "--set", "streams=[]"]) == 0
+    assert "Nothing was played" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -72,7 +90,8 @@ def test_a_change_is_told_beside_what_is_and_drawn(
         (["--set", "streams.0.arrivals={every_seconds=1e-7}"], "every_seconds"),
         (["--set", "streams.0.arrivals={poisson_per_hour=1e-9}"], "poisson_per_hour"),
         (["--set", "streams.0.phases.0.further_pools={gpt=99_999}"], "phases.0.further_pools: A job takes"),
-        (["--set", "pools.gpt.capacity=99999999999999999999999"], "capacity"),
+        (["--set", "pools.gpt.capacity=99999999999999999999999"], "pools.gpt.capacity: "),
+        (["--set", "streams.0.phases.0.jobs=1e9"], "streams.0: It comes to about 20,000,000,000 starts"),
         (["--resolution", "soon"], "10ms"),
         (["--resolution", "99999999999999s"], "up to an hour"),
         (["--recorded", "--from", "1h", "--to", "2h"], "before --to"),

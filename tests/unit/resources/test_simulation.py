@@ -12,11 +12,11 @@ import pytest
 
 from aifactory.resources.interface import Hop, Urgency
 from aifactory.resources.simulation.described import tasks_of
-from aifactory.resources.simulation.observing import Waits, jain, seconds_of, step_of
+from aifactory.resources.simulation.observing import LAST_SLICE, Waits, jain, seconds_of, step_of
+from aifactory.resources.simulation.page import as_page
 from aifactory.resources.simulation.pictures import pictures
 from aifactory.resources.simulation.playing import Played
-from aifactory.resources.simulation.plots import as_page
-from aifactory.resources.simulation.reading import BadWorkload, read_toml, setting, workload_of
+from aifactory.resources.simulation.reading import BadWorkload, ground_of, read_toml, setting, workload_of
 from aifactory.resources.simulation.recorded import (
     FORM,
     Header,
@@ -25,11 +25,20 @@ from aifactory.resources.simulation.recorded import (
     RecordedJob,
     RecordedRoute,
     spend_of,
+    tasks_recorded,
     turnaround_of,
     waits_of,
 )
-from aifactory.resources.simulation.report import compare, is_same, report_of
-from aifactory.resources.simulation.running import Workload, described, play, recorded, with_settings
+from aifactory.resources.simulation.report import Compared, compare, report_of
+from aifactory.resources.simulation.running import (
+    Workload,
+    described,
+    play,
+    recorded,
+    told_changes,
+    with_settings,
+)
+from aifactory.resources.simulation.words import became, figure, span
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "busy-day.toml"
 SMALL = """
@@ -89,6 +98,9 @@ pools.gpt.refill_per_second = 4_000
 """
 
 
+_TIER = {"points": 1, "weight": 1, "max_running": 5}
+
+
 @pytest.fixture(scope="module")
 def small() -> Workload:
     return described(SMALL)
@@ -121,7 +133,7 @@ def test_every_job_runs_once_every_hold_is_given_back_and_every_attempt_is_paid(
     assert all(budget.held_nano == 0 for budget in played.budgets.values())
     assert sum(seen.spend.values()) == sum(budget.total_nano for budget in played.budgets.values()) > 0
     report = report_of(played)
-    assert sum(one.waits.jobs for one in report.clients.values()) == report.waits.jobs == seen.starts
+    assert sum(one.waits.count for one in report.clients.values()) == report.waits.count == seen.starts
     assert sum(one.spent_usd for one in report.clients.values()) == report.spent_usd
     assert 0 < (report.slot_utilisation or 0) <= 1
 
@@ -136,9 +148,7 @@ def test_nothing_changes_without_a_change_and_more_of_everything_shortens_the_wa
     assert after.spent_usd == before.spent_usd
     assert after.waits.p95 < before.waits.p95 / 2
     rows = compare(before, after).rows
-    assert rows["wait, p95"] == (before.waits.p95, after.waits.p95)
-    assert is_same(100, 101.9)
-    assert not is_same(100, 103)
+    assert rows["wait, p95"] == Compared(before=before.waits.p95, after=after.waits.p95, unit="s")
 
 
 def test_a_finer_pace_shows_the_same_waits(small: Workload, played: Played) -> None:
@@ -183,6 +193,80 @@ def test_nothing_starts_at_a_provider_that_is_down(small: Workload) -> None:
     )
 
 
+def test_under_load_is_of_the_same_span_as_what_there_was_however_short_that_is(small: Workload) -> None:
+    crowd = {"run.slots": 200, "run.drain": False, "run.hours": 0.004, "streams.1.arrivals.backlog": 150}
+    for seconds in (0.2, 4, 30):
+        report = report_of(play(with_settings(small, [], crowd | {"streams.1.phases.0.seconds": seconds})))
+        assert report.pools["gpt"].under_load is not None
+        assert 0 < report.pools["gpt"].under_load <= 1.0
+
+
+def test_units_of_further_pools_are_used_under_load_too(small: Workload) -> None:
+    tables = with_settings(small, [], {"run.slots": 200, "streams.1.arrivals.backlog": 100}).tables
+    tables["pools"]["shared"] = {"capacity": 100, "refill_per_second": 10}
+    tables["streams"][1]["phases"][0] |= {"further_pools": {"shared": 20}, "seconds": 1}
+    report = report_of(play(Workload(tables=tables)))
+    assert 0.8 < (report.pools["shared"].under_load or 0) <= 1.0
+
+
+def test_jobs_that_outlast_the_run_by_far_fill_no_endless_row_of_slices(small: Workload) -> None:
+    long = {"streams.1.phases.0.seconds": 1e8, "streams.1.arrivals.backlog": 8}
+    found = play(with_settings(small, [], long))
+    assert max(found.observer.slices) == LAST_SLICE
+    assert sum(here.busy for here in found.observer.slices.values()) == pytest.approx(found.observer.busy)
+    assert all("nan" not in picture for picture in pictures([found]).values())
+    for_ever = {"streams.1.phases.0.seconds": 1e9, "streams.1.arrivals.backlog": 300, "run.slots": 1}
+    with pytest.raises(BadWorkload, match="beyond the year 9999"):
+        play(with_settings(small, [], for_ever))
+
+
+@pytest.mark.parametrize(
+    ("settings", "jobs", "why"),
+    [
+        ({"run.slots": 0}, 40, "There are no slots."),
+        ({"clients.large.max_running": 0}, 40, "0 jobs of this client run, and no more may at once."),
+        ({"clients.large.suspended": True}, 40, "The operator has suspended this client."),
+        ({"pools.gpt.paused": True}, 40, "the pool gpt is paused"),
+        ({"pools.gpt.refill_per_second": 0}, 1, "nothing refills it"),
+    ],
+)
+def test_work_that_can_never_start_is_told_with_the_gate_that_keeps_it(
+    small: Workload, settings: dict[str, Any], jobs: int, why: str
+) -> None:
+    report = report_of(play(with_settings(small, [], settings)))
+    assert report.unfinished >= jobs
+    told = [one for one in report.left if "large" in one.clients]
+    assert sum(one.jobs for one in told) >= jobs
+    assert any(why in one.why for one in told)
+
+
+def test_nothing_is_left_where_all_has_ended(played: Played) -> None:
+    assert report_of(played).left == []
+
+
+def test_a_group_that_only_one_play_has_is_new_or_gone_and_no_zero(small: Workload, played: Played) -> None:
+    tiered = Workload(tables=small.tables | {"tiers": {"gpt": _TIER}})
+    after = play(with_settings(tiered, [], {"clients.small.tier": "gpt"}))
+    rows = compare(report_of(played), report_of(after)).rows
+    gone, new = rows["tier basic: wait, p95"], rows["tier gpt: wait, p95"]
+    assert (gone.after, became(gone.before, gone.after)) == (None, "gone")
+    assert (new.before, became(new.before, new.after)) == (None, "new")
+    assert rows["pool gpt: wait, p95"] != new, "a tier and a pool of one name are two rows"
+    assert new.after == report_of(after).tiers["gpt"].p95
+
+
+def test_figures_are_told_in_their_units_and_by_how_much_they_changed() -> None:
+    told = [span(0.34), span(12.54), span(204), span(8280), figure(None, "s"), figure(61.2, "%")]
+    assert told == ["340 ms", "12.5 s", "3.4 min", "2.3 h", "–", "61 %"]
+    assert [figure(1234.5, "$"), figure(1234, ""), figure(0.98765, "index")] == [
+        "$1,234.50",
+        "1,234",
+        "0.988",
+    ]
+    changes = [became(100, 101.9), became(100, 103), became(100, 60), became(0, 0), became(0, 5)]
+    assert changes == ["same", "+3 %", "-40 %", "same", "from 0"]
+
+
 def test_slots_are_never_busy_beyond_the_end_of_a_run_that_stops(small: Workload) -> None:
     ends = {"run.drain": False, "run.hours": 0.01, "streams.1.phases.0.seconds": 3600}
     found = report_of(play(with_settings(small, [], ends)))
@@ -202,14 +286,27 @@ def test_a_change_keeps_the_hours_of_the_day_of_the_zone_that_the_start_is_in(sm
     ("old", "new", "told"),
     [
         ("slots = 4", 'slots = "many"', "run.slots"),
-        ("capacity = 20_000", "capacity = 0", "pools"),
+        ("capacity = 20_000", "capacity = 0", r"^pools\.gpt\.capacity: Expected"),
         ("capacity = 20_000", "capacity = 700", "streams.0.phases.0.output_limit"),
         ('hops = ["gpt"]\ninput = 200', 'hops = ["gtp"]\ninput = 200', "streams.1.phases.0.hops: 'gtp'"),
         ('clients = "large"', 'clients = "nobody"', "streams.1.clients"),
         ("{ backlog = 40 }", "{ backlog = 40, every_seconds = 1 }", "streams.1.arrivals"),
+        ("{ backlog = 40 }", "{ backlog = 0 }", r"^streams\.1\.arrivals\.backlog: Expected"),
+        (
+            "{ backlog = 40 }",
+            "{ backlog = 9_999_999_999 }",
+            "streams.1: It comes to about 9,999,999,999 starts",
+        ),
+        ("{ min = 1, max = 4 }", "1e9", r"streams\.0: It comes to about 54,000,000,\d+ starts"),
+        ("{ min = 1, max = 4 }", "{ median = 1, p95 = 1e9 }", "streams.0: It comes to about"),
+        ("{ poisson_per_hour = 60 }", "{ every_seconds = 0.001 }", "streams.0: It comes to about"),
         ("{ median = 2, p95 = 6 }", "{ median = 2 }", "streams.0.phases.0.seconds"),
         ("{ min = 1, max = 4 }", "{ min = 4, max = 1 }", "streams.0.phases.1.jobs"),
-        ('tier = "basic"', 'tier = "bronze"', "clients.0.tier"),
+        (
+            'tier = "basic"',
+            'tier = "bronze"',
+            "clients.0.tier: 'bronze' is no tier: basic, standard, premium, enterprise",
+        ),
         ("budget_usd = 2", "budget_usd = -2", "clients.0.budget_usd"),
         ("[pools.gpt]", "[pools.gpt]\ncolour = 1", "colour"),
         ("[run]", "[run", "TOML"),
@@ -217,7 +314,7 @@ def test_a_change_keeps_the_hours_of_the_day_of_the_zone_that_the_start_is_in(sm
 )
 def test_what_is_wrong_with_a_file_is_told_by_its_place(old: str, new: str, told: str) -> None:
     assert old in SMALL
-    with pytest.raises(BadWorkload, match=told.replace("[", "\\[")):
+    with pytest.raises(BadWorkload, match=told):
         described(SMALL.replace(old, new, 1))
 
 
@@ -258,8 +355,30 @@ def test_plots_are_well_formed_and_say_what_they_show(played: Played) -> None:
         assert tags["polyline"] + tags["polygon"] > 0
         assert "script" not in tags
         assert "nan" not in picture
-    assert as_page("<b>", list(drawn.values())).count("<svg") == len(drawn)
-    assert "<b>" not in as_page("<b>", [])
+
+
+def test_the_page_says_which_workload_what_was_changed_and_what_came_of_it(
+    small: Workload, played: Played
+) -> None:
+    changes = told_changes(small, ["more"], {"clients.small.tier": "<b>"})
+    assert changes == [
+        "more: run.slots = 8",
+        "more: pools.gpt.refill_per_second = 4000",
+        "clients.small.tier = <b>",
+    ]
+    before, after = report_of(played), report_of(play(with_settings(small, ["more"], {"run.slots": 0})))
+    both, alone = compare(before, before), before
+    page = as_page("a <i>day</i>", changes, both, list(pictures([played, played]).values()))
+    assert page.count("<svg") == 5
+    for told in ("a &lt;i&gt;day", "<li>more: run.slots = 8</li>", "tier = &lt;b&gt;", "before: "):
+        assert told in page
+    assert f"<td>wait, p95</td><td>{span(before.waits.p95)}</td>" in page
+    assert 'name="viewport"' in page
+    assert page.count("<td>same</td>") == len(both.rows)
+    single = as_page("day", [], alone, [])
+    assert "<th>before</th>" not in single
+    assert "What was changed" not in single
+    assert "There are no slots." in as_page("day", [], after, [])
 
 
 def test_quantiles_are_true_to_one_percent() -> None:
@@ -310,7 +429,7 @@ def record(*executions: RecordedExecution, slots: int = 1) -> bytes:
 
 def execution(arrives: float, *jobs: RecordedJob, **more: Any) -> RecordedExecution:
     return RecordedExecution(
-        client="client-1",
+        client=more.pop("client", "client-1"),
         urgency=Urgency.NORMAL,
         queue="normal",
         arrives=arrives,
@@ -346,7 +465,22 @@ def test_recorded_work_that_was_given_up_goes_at_its_time_and_what_runs_then_is_
     assert (found.jobs, found.observer.starts, found.unfinished) == (2, 1, 0)
     assert sum(budget.total_nano for budget in found.budgets.values()) == 1_050_000
     assert all(budget.held_nano == 0 for budget in found.budgets.values())
-    assert (found.given_up, report_of(found).turnaround.jobs) == (1, 0), "nobody waited for its end"
+    assert (found.given_up, report_of(found).turnaround.count) == (1, 0), "nobody waited for its end"
+
+
+def test_recorded_work_for_a_pool_that_is_no_more_is_told_as_such() -> None:
+    lines = record(execution(0.0, job(0.0, attempt(0.0)))).replace(b'"pool":"gpt"', b'"pool":"old"')
+    found = play(recorded(lines))
+    assert found.unfinished == 1
+    assert [(one.jobs, one.clients) for one in found.left] == [(1, ("client-1",))]
+    assert "the pool old is gone" in found.left[0].why
+
+
+def test_a_bad_line_is_told_before_anything_is_played() -> None:
+    lines = record(execution(0.0, job(0.0)), execution(1.0, job(1.0), client="nobody"))
+    tasks = tasks_recorded(ground_of(recorded(lines).tables), tuple(lines.splitlines()))
+    with pytest.raises(BadWorkload, match=r"^line 3: 'nobody'"):
+        next(tasks)
 
 
 def test_a_retry_is_not_made_once_its_execution_was_given_up() -> None:

@@ -19,6 +19,7 @@ from aifactory.resources.simulation.ground import (
     price_of_pool,
     quick_id,
 )
+from aifactory.resources.simulation.leftover import Left, left_over
 from aifactory.resources.simulation.observing import Observer
 from aifactory.resources.simulation.tasks import Attempt, Call, Step, Task
 from aifactory.resources.virtual.clock import Clock, Tick
@@ -50,7 +51,7 @@ class _Under(msgspec.Struct, kw_only=True):
 
 
 class Played(msgspec.Struct, frozen=True, kw_only=True):
-    """What a play has shown; ``windows`` are the paces at which it was played."""
+    """What a play has shown; ``windows``: the paces at which it was played."""
 
     ground: Ground
     observer: Observer
@@ -60,6 +61,7 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     refused: int
     given_up: int
     unfinished: int
+    left: list[Left]
     ended_at: datetime
     ticks: int
     windows: list[timedelta]
@@ -98,6 +100,7 @@ class Player:
         until = None if run.drain else run.start + timedelta(hours=run.hours)
         while tick := self.clock.step(until):
             self._see(tick)
+        ended_at = self.clock.now if until is None else until
         return Played(
             ground=self.ground,
             observer=self.observer,
@@ -107,7 +110,8 @@ class Player:
             refused=self.refused,
             given_up=self.given_up,
             unfinished=self.unfinished,
-            ended_at=self.clock.now if until is None else until,
+            left=left_over(self.ground, self.fleet, ended_at),
+            ended_at=ended_at,
             ticks=self.clock.ticks,
             windows=sorted(self._windows),
         )

@@ -166,15 +166,3 @@ def _short(value: float) -> str:
         if abs(value) >= size:
             return f"{value / (1e3 if letter == 'k' else size):g}{letter}"
     return f"{value:g}" if abs(value) < 1 else f"{round(value, 2):g}"
-
-
-def as_page(title: str, drawn: Sequence[str]) -> str:
-    """Return a page of plots that loads nothing."""
-    style = (
-        "body{margin:24px auto;max-width:900px;color-scheme:light dark;font:14px system-ui}svg{width:100%}"
-    )
-    plots = "".join(f"<figure>{one}</figure>" for one in drawn)
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{style}</style><h1>{escape(title)}</h1>{plots}</html>\n"
-    )

@@ -9,17 +9,18 @@ import msgspec
 
 from aifactory.kernel.money import NANO_PER_USD
 from aifactory.resources.simulation.ground import Ground, client_ids
+from aifactory.resources.simulation.leftover import Left
 from aifactory.resources.simulation.observing import SLICES, Observer, Waits, jain
 from aifactory.resources.simulation.playing import Played
+from aifactory.resources.simulation.words import Unit
 
-_UNDER_LOAD = 0.95
-SAME_WITHIN = 0.02  #: the pace of ticks may move a wait by so much
+_NONE = (None, None)
 
 
 class WaitFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Seconds that jobs waited; quantiles to one percent."""
+    """Seconds that so many starts, or executions, took to come; quantiles to one percent."""
 
-    jobs: int
+    count: int
     mean: float
     p50: float
     p95: float
@@ -41,7 +42,7 @@ class ClientFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class PoolFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One pool; utilisation is units used ÷ units refilled, which a pool that began full may exceed.
 
-    ``under_load``: units used ÷ units refilled or taken from what was stored, where work waited all the time.
+    ``under_load``: units taken ÷ units refilled or stored, where work waited all the time.
     ``fairness``: Jain's index of units ÷ weight over clients that waited all the time, mean and worst of the
     slices of time in which there were two or more.
     """
@@ -56,13 +57,17 @@ class PoolFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A play in figures; ``gate_lane_seconds``: how long each gate kept the heads of lanes waiting."""
+    """A play in figures; ``left``: what still waits, and why.
+
+    ``gate_lane_seconds``: how long each gate kept the heads of lanes waiting.
+    """
 
     executions: int
     jobs: int
     refused: int
     given_up: int
     unfinished: int
+    left: list[Left]
     started_at: datetime
     ended_at: datetime
     waits: WaitFigures
@@ -80,12 +85,20 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     window_ms_widest: float
 
 
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """A figure before and after; None: there is no such figure in that play."""
+
+    before: float | None
+    after: float | None
+    unit: Unit
+
+
 class Comparison(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Two plays of the same work; ``rows``: what people compare, by name."""
 
     before: Report
     after: Report
-    rows: dict[str, tuple[float, float]]
+    rows: dict[str, Compared]
 
 
 def report_of(played: Played) -> Report:
@@ -100,6 +113,7 @@ def report_of(played: Played) -> Report:
         refused=played.refused,
         given_up=played.given_up,
         unfinished=played.unfinished,
+        left=played.left,
         started_at=ground.run.start,
         ended_at=played.ended_at,
         waits=figures(seen.waits.values()),
@@ -124,7 +138,7 @@ def figures(waits: Iterable[Waits]) -> WaitFigures:
     for one in waits:
         together.merge(one)
     return WaitFigures(
-        jobs=together.count,
+        count=together.count,
         mean=together.mean,
         p50=together.quantile(0.5),
         p95=together.quantile(0.95),
@@ -142,16 +156,12 @@ def _by(seen: Observer, name_of: Callable[[tuple[UUID, str, str]], str]) -> dict
 
 def _pool(played: Played, name: str) -> PoolFigures:
     seen, spec = played.observer, played.ground.pools[name]
-    width = seen.width.total_seconds()
-    loaded = {n: here for n, here in seen.slices.items() if here.asked[name] >= _UNDER_LOAD * width}
-    refilled = spec.refill_per_second * width * len(loaded)
-    stored = sum(seen.drained(name, number) for number in loaded)
     indexes = [index for _, index in seen.fairness(name, weights_of(played.ground))]
     return PoolFigures(
         waits=figures(waits for key, waits in seen.waits.items() if key[2] == name),
         units=seen.pool_units[name],
         utilisation=_share(seen.pool_units[name], spec.refill_per_second * _seconds(played)),
-        under_load=_share(sum(here.used[name] for here in loaded.values()), refilled + stored),
+        under_load=seen.under_load(name, spec.refill_per_second),
         fairness=sum(indexes) / len(indexes) if indexes else None,
         worst_fairness=min(indexes, default=None),
         spent_usd=_usd(sum(nano for (_, pool), nano in seen.spend.items() if pool == name)),
@@ -206,32 +216,37 @@ def _usd(nano: int) -> Decimal:
 
 def compare(before: Report, after: Report) -> Comparison:
     """Return two reports with the rows that tell them apart."""
-    first, second = _rows(before), _rows(after)
-    rows = {name: (first.get(name, 0.0), second.get(name, 0.0)) for name in {**first, **second}}
+    first, second = rows_of(before), rows_of(after)
+    rows = {
+        name: Compared(before=first.get(name, _NONE)[0], after=second.get(name, _NONE)[0], unit=unit)
+        for name, (_, unit) in {**first, **second}.items()
+    }
     return Comparison(before=before, after=after, rows=rows)
 
 
-def _rows(report: Report) -> dict[str, float]:
-    rows = {
-        "wait, mean": report.waits.mean,
-        "wait, p95": report.waits.p95,
-        "execution, p95": report.turnaround.p95,
-        "refused": float(report.refused),
-        "spent, $": float(report.spent_usd),
-        "slots busy, %": 100 * (report.slot_utilisation or 0.0),
+def rows_of(report: Report) -> dict[str, tuple[float | None, Unit]]:
+    """Return the main figures of a play by name, each with its unit."""
+    rows: dict[str, tuple[float | None, Unit]] = {
+        "wait, mean": (report.waits.mean, "s"),
+        "wait, p95": (report.waits.p95, "s"),
+        "execution, p95": (report.turnaround.p95, "s"),
+        "refused": (float(report.refused), ""),
+        "unfinished": (float(report.unfinished), ""),
+        "spent": (float(report.spent_usd), "$"),
+        "slots busy": (_percent(report.slot_utilisation), "%"),
     }
-    groups: tuple[Mapping[str, WaitFigures], ...] = (report.queues, report.tiers)
-    for group in groups:
-        rows |= {f"{name}: wait, p95": found.p95 for name, found in group.items()}
+    groups: dict[str, Mapping[str, WaitFigures]] = {"queue": report.queues, "tier": report.tiers}
+    for kind, group in groups.items():
+        rows |= {f"{kind} {name}: wait, p95": (found.p95, "s") for name, found in group.items()}
     for name, pool in report.pools.items():
-        rows[f"{name}: wait, p95"] = pool.waits.p95
-        rows[f"{name}: units used, %"] = 100 * (pool.utilisation or 0.0)
-        if pool.fairness is not None:
-            rows[f"{name}: fairness"] = pool.fairness
-    spread = jain(one.waits.mean for one in report.clients.values() if one.waits.jobs)
-    return rows if spread is None else {**rows, "waits even among clients (Jain)": spread}
+        if pool.waits.count:
+            rows[f"pool {name}: wait, p95"] = pool.waits.p95, "s"
+        rows[f"pool {name}: units used"] = _percent(pool.utilisation), "%"
+        rows[f"pool {name}: fairness"] = pool.fairness, "index"
+    spread = jain(one.waits.mean for one in report.clients.values() if one.waits.count)
+    rows["waits even among clients (Jain)"] = spread, "index"
+    return {name: row for name, row in rows.items() if row[0] is not None}
 
 
-def is_same(before: float, after: float) -> bool:
-    """Whether two figures differ by no more than a play can tell."""
-    return abs(after - before) <= max(SAME_WITHIN * max(abs(before), abs(after)), 0.005)
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share

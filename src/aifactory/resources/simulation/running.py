@@ -64,10 +64,21 @@ def with_settings(workload: Workload, names: list[str], settings: Mapping[str, A
     return Workload(tables=changed(tables, settings), recorded=workload.recorded)
 
 
+def told_changes(workload: Workload, names: list[str], settings: Mapping[str, Any]) -> list[str]:
+    """Return the values that changes set, a line each."""
+    named = [(f"{name}: ", settings_of(workload.changes[name])) for name in names]
+    return [
+        f"{by}{path} = {value}" for by, values in (*named, ("", settings)) for path, value in values.items()
+    ]
+
+
 def play(workload: Workload, *, seed: int | None = None, window: timedelta | None = None) -> Played:
     """Play a workload to its end. Raises BadWorkload."""
     ground, tasks = _opened(workload, seed)
-    return Player(ground, tasks, window=window).play()
+    try:
+        return Player(ground, tasks, window=window).play()
+    except OverflowError as error:
+        raise BadWorkload("It would go on beyond the year 9999: jobs are too long, or too many.") from error
 
 
 def _opened(workload: Workload, seed: int | None) -> tuple[Ground, Iterator[Task]]:

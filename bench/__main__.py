@@ -1,6 +1,7 @@
 """``python -m bench [names] [--quick]``: the measures, beside the peers where there are any.
 
-``python -m bench report [FILE]`` writes a run's result into docs/benchmarks.md, and keeps it beside as JSON.
+``python -m bench report [FILE …]`` writes a run's result into docs/benchmarks.md, and keeps it beside as JSON;
+of several runs of the same machine, the newest last, the newest figures of each measure.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -48,7 +50,7 @@ def main() -> int:
     parser = _parser()
     asked = parser.parse_args()
     if asked.measures[:1] == ["report"]:
-        return _report(Path(asked.measures[1]) if asked.measures[1:] else PLACE / "latest.json")
+        return _report([Path(path) for path in asked.measures[1:]] or [PLACE / "latest.json"])
     if unknown := [name for name in asked.measures if name not in MEASURES]:
         parser.error(f"no such measure: {', '.join(unknown)}; there are {', '.join(MEASURES)}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing of the server stays
@@ -104,12 +106,12 @@ def _measure(bench: Bench, names: list[str]) -> report.Result:
         print(report.as_text(done[-1]), f"{done[-1].seconds:.0f} s", sep="\n", flush=True)
 
 
-def _report(path: Path) -> int:
-    """Write a run's result into the document, and keep it beside that."""
+def _report(paths: Sequence[Path]) -> int:
+    """Write the results of runs, the newest last, into the document, and keep them beside that."""
     try:
-        result = report.read_result(path.read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
-        print(f"{path} is no result of a run: {error}", file=sys.stderr)
+        result = report.joined([report.read_result(path.read_bytes()) for path in paths])
+    except (OSError, msgspec.DecodeError, ValueError) as error:
+        print(f"{', '.join(map(str, paths))}: no results to write down: {error}", file=sys.stderr)
         return 1
     DOCUMENT.write_text(report.placed(DOCUMENT.read_text(), report.as_markdown(result)))
     KEPT.write_bytes(report.write_result(result) + b"\n")

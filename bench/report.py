@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from bench.figures import (
     OURS,
@@ -40,6 +41,40 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     failed: dict[str, str] = {}
     left_out: tuple[str, ...] = ()
     to_come: tuple[str, ...] = ()
+    runs: int = 1
+
+
+ALIKE = ("processor", "memory", "system", "PostgreSQL", "peers")  #: what runs have in common that are joined
+
+
+def joined(runs: Sequence[Result]) -> Result:
+    """Return runs, the newest last, as one: of each measure the newest figures, told of which run they are.
+
+    Raises ValueError where they are not of the same size, or not of the same machine and systems.
+    """
+    *older, newest = runs
+    measured = {one.measure: one for one in newest.measured}
+    for run in reversed(older):
+        if _apart(run) != _apart(newest):
+            raise ValueError(f"The run of {run.at} is of another size, machine or system than the newest.")
+        note = f"Taken in the run of {run.at}, source {run.machine['source']}."
+        for one in run.measured:
+            measured.setdefault(one.measure, replace(one, notes=(*one.notes, note)))
+    missing = {name for run in runs for name in (*run.left_out, *run.to_come, *run.failed)} - measured.keys()
+    return replace(
+        newest,
+        runs=len(runs),
+        seconds=sum(run.seconds for run in runs),
+        measured=tuple(measured.values()),
+        best=tuple(dict.fromkeys(words for run in runs for words in run.best)),
+        left_out=tuple(name for name in newest.left_out if name in missing),
+        to_come=tuple(name for name in newest.to_come if name in missing),
+        failed={name: why for name, why in newest.failed.items() if name in missing},
+    )
+
+
+def _apart(run: Result) -> tuple[object, ...]:
+    return (run.quick, *(run.machine.get(name) for name in ALIKE))
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,7 +220,7 @@ def _kind(result: Result) -> str:
         return "A quick run: its figures are rough."
     if result.failed or result.to_come or result.left_out:
         return "A run of full size, but not of every measure."
-    return "A full run."
+    return "A full run." if result.runs == 1 else f"{result.runs} runs of full size, the newest:"
 
 
 def generated_in(document: str) -> str:

@@ -38,11 +38,11 @@ def test_a_report_writes_the_page_and_keeps_the_run(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(command, "REPOSITORY", tmp_path)
     monkeypatch.setattr(command, "DOCUMENT", page)
     monkeypatch.setattr(command, "KEPT", kept)
-    assert command._report(source) == 0
+    assert command._report([source]) == 0
     assert generated_in(page.read_text()) == as_markdown(read_result(kept.read_bytes()))
     assert "2026-01-02" in page.read_text()
     source.write_text("{}")
-    assert command._report(source) == 1
+    assert command._report([source]) == 1
     assert "2026-01-02" in page.read_text()
 
 

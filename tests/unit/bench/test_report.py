@@ -15,6 +15,7 @@ from bench.report import (
     first_table,
     generated_in,
     goals_of,
+    joined,
     placed,
     read_result,
     table,
@@ -152,3 +153,42 @@ def test_a_figure_that_misses_its_limit_is_not_rounded_to_it() -> None:
     assert table([late], ["PgQueuer"])[1] == ["p99", "ms", "", "10.04", "10.0", ""]
     missed = msgspec.structs.replace(late, goals=(Goal(bound="at most", value=10),), limit=None)
     assert "10.04" in as_first_table(result(missed))
+
+
+def test_of_several_runs_each_measure_has_its_newest_figures_and_says_of_which_run_they_are() -> None:
+    older = msgspec.structs.replace(
+        result(DRAIN),
+        machine={"processor": "a fast one", "source": "abc"},
+        measured=(
+            Measured(measure="drain", seconds=2, rows=(DRAIN,)),
+            Measured(measure="idle", seconds=2, rows=(WAIT,)),
+        ),
+        to_come=("hot", "plan"),
+    )
+    faster = msgspec.structs.replace(WAIT, systems={OURS: spread([3.0])})
+    newest = msgspec.structs.replace(
+        result(),
+        at="2026-02-02 12:00 UTC",
+        measured=(Measured(measure="idle", seconds=1, rows=(faster,)),),
+        best=(),
+        left_out=("drain", "hot"),
+    )
+    both = joined([older, newest])
+    assert [(one.measure, one.rows) for one in both.measured] == [("idle", (faster,)), ("drain", (DRAIN,))]
+    assert [one.notes for one in both.measured] == [
+        (),
+        ("Taken in the run of 2026-01-01 12:00 UTC, source abc.",),
+    ]
+    assert (both.at, both.seconds, both.best, both.left_out) == (
+        newest.at,
+        180,
+        ("PgQueuer: batch 500",),
+        ("hot",),
+    )
+    assert joined([older]) == older
+    for other in (
+        {"quick": True},
+        {"machine": {"processor": "a slow one", "source": "abc"}},
+    ):
+        with pytest.raises(ValueError, match="another size, machine"):
+            joined([msgspec.structs.replace(older, **other), newest])

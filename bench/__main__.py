@@ -1,6 +1,6 @@
 """``python -m bench [names] [--quick]``: the measures, beside the peers where there are any.
 
-``python -m bench report [FILE …]`` writes a run's result into docs/benchmarks.md, and keeps it beside as JSON;
+``python -m bench report [FILE …]`` writes a run's result into docs/benchmarks.md, beside it as JSON;
 of several runs of the same machine, the newest last, the newest figures of each measure.
 """
 

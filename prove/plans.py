@@ -127,6 +127,13 @@ class _Seeds(msgspec.Struct, frozen=True, kw_only=True):
     ended: ExecutionId
 
 
+# The seeds themselves may have been started by now; some jobs in, so that others are before it.
+_NEAR_FRONT = """
+    SELECT j.execution_id FROM resource_queue q JOIN jobs j ON j.id = q.job_id
+    WHERE q.lane_id = (SELECT lane_id FROM resource_queue LIMIT 1)
+    ORDER BY q.aged_from, q.seq OFFSET 8 LIMIT 1"""
+
+
 @contextlib.asynccontextmanager
 async def _ground(database: Database) -> AsyncIterator[tuple[Turns, Watched]]:
     async with open_watched(database) as watched, open_turns(watched, slots=SLOTS) as turns:
@@ -159,10 +166,11 @@ async def _common_work(turns: Turns, watched: Watched, seeds: _Seeds) -> list[Ex
     """Do what happens all the time; what upkeep does once a minute, it is not due for."""
     engine, client = turns.engine, seeds.clients[0]
     await engine.lease.round()
+    near_front = ExecutionId((await turns.fetch(_NEAR_FRONT))[0][0])
     with watched.watch("submit"):
         submitted = await turns.submit(client, jobs=3)
     with watched.watch("explain"):
-        await _explain(watched, seeds.queued[0])
+        await _explain(watched, near_front)
     with watched.watch("tick and start"):
         await engine.tick()
     with watched.watch("settle"):

@@ -28,6 +28,19 @@ class FoundSubject(msgspec.Struct, frozen=True, kw_only=True):
 Place = tuple[ExecutionId, int]  #: an execution and the last event that was read of it
 
 _EVENT = "execution_id, seq, at, type, data"
+_TELL = """
+    WITH changed AS (
+        UPDATE executions e SET state = n.state, event_seq = n.event_seq,
+            started_at = coalesce(e.started_at, n.started_at)
+        FROM json_to_recordset($1) AS n (id uuid, state text, event_seq bigint, started_at timestamptz)
+        WHERE e.id = ANY(ARRAY[n.id])
+    ), ending AS (
+        INSERT INTO event_outbox (execution_id, seq, at) SELECT execution_id, seq, $3
+        FROM json_to_recordset($2) AS n (execution_id uuid, seq bigint, final boolean) WHERE final
+    )
+    INSERT INTO execution_events (execution_id, seq, at, type, data) SELECT execution_id, seq, $3, type, data
+    FROM json_to_recordset($2) AS n (execution_id uuid, seq bigint, type text, data jsonb)
+    """
 
 
 async def lock_running(tx: Tx, execution_ids: Collection[ExecutionId]) -> list[LockedExecution]:
@@ -44,21 +57,16 @@ async def lock_running(tx: Tx, execution_ids: Collection[ExecutionId]) -> list[L
 
 async def tell(tx: Tx, executions: Collection[LockedExecution], events: Collection[Event]) -> None:
     """Write events of locked executions that are in no books, with their states and sequences."""
+    if not events:
+        return
     told = {event.execution_id for event in events}
-    await tx.execute_set(
-        """
-        UPDATE executions e SET state = n.state, event_seq = n.event_seq,
-            started_at = coalesce(e.started_at, n.started_at)
-        FROM json_to_recordset($1) AS n (id uuid, state text, event_seq bigint, started_at timestamptz)
-        WHERE e.id = ANY(ARRAY[n.id])
-        """,
-        [
-            {"id": one.id, "state": one.state, "event_seq": one.event_seq, "started_at": tx.now}
-            for one in executions
-            if one.id in told
-        ],
-    )
-    await insert_events(tx, events)
+    states = [
+        {"id": one.id, "state": one.state, "event_seq": one.event_seq, "started_at": tx.now}
+        for one in executions
+        if one.id in told
+    ]
+    await tx.raw.execute(_TELL, encode_json(states), encode_json(events), tx.now)
+    tell_of(tx, events)
 
 
 async def insert_events(tx: Tx, events: Collection[Event]) -> None:

@@ -66,7 +66,7 @@ def joined(runs: Sequence[Result]) -> Result:
         runs=len(runs),
         seconds=sum(run.seconds for run in runs),
         measured=tuple(measured.values()),
-        best=tuple(dict.fromkeys(words for run in runs for words in run.best)),
+        best=next((run.best for run in reversed(runs) if run.best), ()),
         left_out=tuple(name for name in newest.left_out if name in missing),
         to_come=tuple(name for name in newest.to_come if name in missing),
         failed={name: why for name, why in newest.failed.items() if name in missing},

@@ -9,7 +9,7 @@ import msgspec
 
 from aifactory.granulation.item_texts import answer_texts, item_text
 from aifactory.granulation.sizes import Counts
-from aifactory.granulation.specs import FieldSpec, FieldType, LevelSpec, StructureSpec, Use
+from aifactory.granulation.specs import ANY_NODE, FieldSpec, FieldType, LevelSpec, StructureSpec, Use
 from aifactory.granulation.tree import MAX_NODES, Concept, Item, Node, Objective, Tree
 from aifactory.granulation.violations import Severity, Violation
 from aifactory.granulation.words import content_stems, primary_language, sentences, stems_of, words
@@ -205,6 +205,8 @@ class TreeIndex:
             self._check_place(owner, entry)
             if level is not None and node.kind == level.kind:
                 self._declare(level.kind, node.id, owner, f"{entry.pointer}/id")
+                # Two nodes with one id are told where the kinds are checked.
+                self.declared.setdefault(ANY_NODE, {}).setdefault(node.id, f"{entry.pointer}/id")
                 self._read_fields(owner, entry.pointer, level.fields, node.fields, entry.body)
                 self._read_nodes(owner, f"{entry.path}.", f"{entry.pointer}/children", node.children)
 
@@ -266,7 +268,7 @@ class TreeIndex:
                 self._read_value(owner, f"{pointer}/{position}", name, field.of, inner, body)
         elif kind is FieldType.OBJECT:
             if isinstance(value, dict):
-                self._read_fields(owner, pointer, field.fields, value, body, folder="")
+                self._read_object(owner, pointer, field, value, body)
             else:
                 self._wrong_type(owner, pointer, name, "an object")
         elif kind in _STRUCTS:
@@ -280,6 +282,20 @@ class TreeIndex:
             self._wrong_type(owner, pointer, name, f"of type {kind}")
         elif kind is not FieldType.BOOLEAN:
             self._check_bounds(owner, pointer, name, field, value, "")
+
+    def _read_object(
+        self, owner: int, pointer: str, field: FieldSpec, value: dict[str, Any], body: list[str]
+    ) -> None:
+        """Read an object's fields; where it defines a space, its id is declared there and is no text."""
+        if not field.defines:
+            self._read_fields(owner, pointer, field.fields, value, body, folder="")
+            return
+        if isinstance(value.get("id"), str):
+            self._declare(field.defines, value["id"], owner, f"{pointer}/id")
+        self._read_fields(owner, pointer, {"id": field.fields["id"]}, {"id": value.get("id")}, [], folder="")
+        rest = {name: own for name, own in field.fields.items() if name != "id"}
+        values = {name: own for name, own in value.items() if name != "id"}
+        self._read_fields(owner, pointer, rest, values, body, folder="")
 
     def _read_text(
         self, owner: int, pointer: str, name: str, field: FieldSpec, value: str, body: list[str]

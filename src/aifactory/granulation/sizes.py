@@ -56,7 +56,7 @@ def resolve_counts(
         count = asked[index] if index < len(asked) else 0
         if count == 0 and depth is None:
             break
-        counts.append(count or (preset[index] if index < len(preset) else 0) or level.min)
+        counts.append(count or (preset[index] if index < len(preset) else 0) or max(1, level.min))
     if max_modules is not None:
         if max_modules < 1:
             raise SizeError(f"constraints.maxModules: {max_modules} is below 1")
@@ -76,7 +76,7 @@ def _preset(spec: StructureSpec, granularity_level: int) -> tuple[int, ...]:
         raise SizeError(f"granularityLevel: {granularity_level} is not between 1 and 5")
     preset = spec.presets.get(str(granularity_level))
     # A type without presets of its own gets the levels' minima, so data alone is enough for a new type.
-    return preset if preset is not None else tuple(level.min for level in spec.levels)
+    return preset if preset is not None else tuple(max(1, level.min) for level in spec.levels)
 
 
 def _checked_size(spec: StructureSpec, size: Sequence[int]) -> tuple[int, ...]:

@@ -4,8 +4,10 @@ import msgspec
 import pytest
 
 from aifactory.granulation.scoring.total import _SUB_SCORES
+from aifactory.granulation.sizes import resolve_counts
 from aifactory.granulation.specs import SUB_SCORES, SpecError, builtin_specs, load_spec
-from aifactory.granulation.validation import _BY_NAME
+from aifactory.granulation.tree import Tree
+from aifactory.granulation.validation import _BY_NAME, validate
 
 
 def plain(name: str = "course") -> dict[str, Any]:
@@ -18,7 +20,19 @@ def problems(spec: dict[str, Any]) -> str:
     return "\n".join(refusal.value.problems)
 
 
-@pytest.mark.parametrize("name", ["course", "quiz", "flashcards", "document"])
+NAMES = (
+    "course",
+    "quiz",
+    "flashcards",
+    "document",
+    "learning_path",
+    "knowledge_map",
+    "workflow",
+    "novel",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_builtin_type_survives_a_round_trip(name):
     assert load_spec(msgspec.json.encode(plain(name))) == builtin_specs()[name]
 
@@ -34,6 +48,28 @@ def test_the_course_has_the_weights_of_the_design():
         "itemQuality": 0.08,
         "readability": 0.06,
     }
+
+
+def test_the_builtin_types_are_the_eight_of_the_design():
+    assert tuple(builtin_specs()) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_presets_lie_within_the_bounds_of_the_levels_and_rise(name):
+    spec = builtin_specs()[name]
+    sizes = [resolve_counts(spec, granularity_level=level) for level in range(1, 6)]
+    for counts in sizes:
+        for count, level in zip(counts.per_level, spec.levels, strict=False):
+            assert level.min <= count <= level.max
+    assert [counts.nodes for counts in sizes] == sorted({counts.nodes for counts in sizes})
+    assert sizes[2].nodes <= 120
+
+
+def test_a_level_that_a_parent_may_do_without_is_made_where_its_depth_is_asked_for():
+    spec = builtin_specs()["knowledge_map"]
+    assert resolve_counts(spec, granularity_level=1).per_level == (3, 2)
+    assert resolve_counts(spec, granularity_level=1, depth=3).per_level == (3, 2, 1)
+    assert resolve_counts(msgspec.structs.replace(spec, presets={})).per_level == (3, 2, 1)
 
 
 def test_every_name_that_a_type_may_use_has_code_behind_it():
@@ -67,6 +103,10 @@ def _set(spec: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     return spec
 
 
+TEXT = {"type": "text", "required": True}
+TOOL = {"type": "object", "defines": "tool", "fields": {"id": TEXT}}
+
+
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
@@ -77,6 +117,16 @@ def _set(spec: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("levels/0/min", 20, "levels[0]: min 20 is above max 12"),
         ("levels/0/rules", ["nonsense"], "levels[0].rules: 'nonsense' is unknown"),
         ("levels/0/unknown", 1, "unknown"),
+        ("levels/0/min", 0, "levels[0]: min 0"),
+        ("levels/1/kind", "node", "no kind can be 'node'"),
+        ("rootFields/x", TOOL | {"fields": {"name": TEXT}}, "rootFields.x: an object that defines 'tool'"),
+        ("rootFields/x", TOOL | {"fields": {"id": {"type": "text"}}}, "needs a required text field 'id'"),
+        ("rootFields/x", TOOL | {"defines": "module"}, "rootFields.x: defines 'module', which is the ids of"),
+        (
+            "rootFields/x",
+            {"type": "list", "of": TOOL | {"defines": "node"}},
+            "rootFields.x.of: defines 'node'",
+        ),
         ("rules", ["nonsense"], "rules: 'nonsense' is unknown"),
         ("weights/coverage", 0.5, "weights: they add up to 1.28"),
         ("weights/coverage", -1, "weights: each must lie between 0 and 1"),
@@ -117,3 +167,60 @@ def test_deep_fields_are_refused():
     for _ in range(9):
         field = {"type": "list", "of": field}
     assert "nested deeper" in problems(_set(plain(), "rootFields/x", field))
+
+
+def _kit(tools: Any, uses: list[str], **fields: Any) -> list[tuple[str, str]]:
+    """The rules and places that a tree of a type with tools at its root breaks, but for its texts."""
+    tool = {
+        "type": "object",
+        "defines": "tool",
+        "fields": {"id": {"type": "text", "required": True, "max": 9}, "name": {"type": "text"}},
+    }
+    task = {
+        "tool": {"type": "reference", "refersTo": "tool"},
+        "after": {"type": "reference", "refersTo": "node"},
+    }
+    plan = {
+        "type": "kit",
+        "title": "Kit",
+        "weights": {"form": 1},
+        "rootFields": {"tools": {"type": "list", "of": tool}},
+        "levels": [
+            {"kind": "task", "title": "Task", "min": 1, "max": 9, "fields": task},
+            {"kind": "part", "title": "Part", "min": 0, "max": 9},
+        ],
+    }
+    nodes = [
+        {
+            "id": f"n{place}",
+            "kind": "task",
+            "level": 1,
+            "ordinal": place,
+            "title": f"Task {place}",
+            "fields": own,
+        }
+        for place, own in enumerate([{"tool": name} for name in uses] + ([fields] if fields else []), 1)
+    ]
+    nodes[0]["children"] = [{"id": "p1", "kind": "part", "level": 2, "ordinal": 1, "title": "The only part"}]
+    tree = {
+        "structureType": "kit",
+        "title": "A kit",
+        "summary": "Tools.",
+        "language": "en",
+        "origin": "human",
+    }
+    tree |= {"depth": 2, "fields": {"tools": tools}, "nodes": nodes}
+    found = validate(msgspec.convert(tree, Tree), load_spec(msgspec.json.encode(plan)))
+    return [(one.rule, one.pointer) for one in found if not one.rule.startswith("text.")]
+
+
+def test_an_object_declares_its_id_and_a_reference_may_point_at_any_node():
+    saw, axe = {"id": "saw", "name": "Saw"}, {"id": "axe"}
+    assert _kit([saw, axe], ["saw", "axe"], after="p1") == []
+    assert _kit([saw], ["axe"]) == [("ids.closed", "/nodes/0/fields/tool")]
+    assert _kit([saw], ["saw"], after="saw") == [("ids.closed", "/nodes/1/fields/after")]
+    assert _kit([saw, saw], ["saw"]) == [("ids.unique", "/fields/tools/1/id")]
+    assert _kit([{"name": "Saw"}, saw], ["saw"]) == [("schema.required", "/fields/tools/0/id")]
+    assert _kit([{"id": 7}, saw], ["saw"]) == [("schema.type", "/fields/tools/0/id")]
+    assert _kit([{"id": ""}, saw], ["saw"]) == [("ids.blank", "/fields/tools/0/id")]
+    assert _kit([saw, {"id": "chainsaws.."}], ["saw"]) == [("bounds.field", "/fields/tools/1/id")]

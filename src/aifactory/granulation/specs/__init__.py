@@ -1,6 +1,6 @@
 """Structure types as data: levels, fields, rules, presets and weights, read and checked from JSON. Pure."""
 
-from aifactory.granulation.specs.loading import SpecError, builtin_specs, load_spec
+from aifactory.granulation.specs.loading import ANY_NODE, SpecError, builtin_specs, load_spec
 from aifactory.granulation.specs.model import (
     LEVEL_RULES,
     SUB_SCORES,
@@ -14,6 +14,7 @@ from aifactory.granulation.specs.model import (
 )
 
 __all__ = [
+    "ANY_NODE",
     "LEVEL_RULES",
     "SUB_SCORES",
     "TREE_RULES",

@@ -18,9 +18,20 @@ from aifactory.granulation.specs.model import (
 )
 
 SCHEMA_VERSION = 1
-BUILTIN = ("course", "quiz", "flashcards", "document")
+BUILTIN = (
+    "course",
+    "quiz",
+    "flashcards",
+    "document",
+    "learning_path",
+    "knowledge_map",
+    "workflow",
+    "novel",
+)
 # Spaces that exist without a level or a `defines`: concepts are words, terms come from glossaries.
 OPEN_SPACES = frozenset({"concept", "term"})
+# The space of every node's id, whatever its kind.
+ANY_NODE = "node"
 MAX_FIELD_DEPTH = 6
 
 
@@ -57,6 +68,10 @@ def _problems(spec: StructureSpec) -> Iterator[str]:
     kinds = [level.kind for level in spec.levels]
     if len(set(kinds)) != len(kinds):
         yield "levels: two levels have the same kind"
+    if ANY_NODE in kinds:
+        yield f"levels: no kind can be {ANY_NODE!r}, which means a node of any kind"
+    if spec.levels[0].min < 1:
+        yield "levels[0]: min 0, but a tree needs at least one node"
     for index, level in enumerate(spec.levels):
         where = f"levels[{index}]"
         if level.min > level.max:
@@ -68,10 +83,25 @@ def _problems(spec: StructureSpec) -> Iterator[str]:
                     yield f"{where}.rules: {rule!r} needs the field {name!r}"
     yield from _unknown("rules", spec.rules, TREE_RULES)
     yield from _number_problems(spec)
-    spaces = frozenset(kinds) | OPEN_SPACES | frozenset(_defined(spec))
+    spaces = frozenset(kinds) | OPEN_SPACES | frozenset(_defined(spec)) | {ANY_NODE}
     for where, fields in _field_groups(spec):
         for name, field in fields.items():
             yield from _field_problems(f"{where}.{name}", field, spaces, 1)
+            yield from _declaring_problems(f"{where}.{name}", field, {ANY_NODE, *kinds})
+
+
+def _declaring_problems(where: str, field: FieldSpec, taken: Collection[str]) -> Iterator[str]:
+    """An object that declares an id has one, in a space of its own."""
+    if field.type is FieldType.OBJECT and field.defines:
+        name = field.fields.get("id")
+        if name is None or name.type is not FieldType.TEXT or not name.required:
+            yield f"{where}: an object that defines {field.defines!r} needs a required text field 'id'"
+        if field.defines in taken:
+            yield f"{where}: defines {field.defines!r}, which is the ids of nodes already"
+    if field.of:
+        yield from _declaring_problems(f"{where}.of", field.of, taken)
+    for key, inner in field.fields.items():
+        yield from _declaring_problems(f"{where}.{key}", inner, taken)
 
 
 def _number_problems(spec: StructureSpec) -> Iterator[str]:

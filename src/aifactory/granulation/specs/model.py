@@ -79,9 +79,10 @@ class SpecPart(
 class FieldSpec(SpecPart, frozen=True, kw_only=True):
     """One field: ``min`` and ``max`` bound a text's characters, a number's value or a list's length.
 
-    ``defines`` names the space that the value's id (or the text itself) is declared in; ``refers_to`` the
-    space it points into: a level's kind, ``objective``, ``outcome``, ``term`` or ``concept``. A reference
-    to nothing fails a gate; a text that refers to nothing is only an order error.
+    ``defines`` names the space that the value's id (an object's field ``id``, or the text itself) is declared
+    in; ``refers_to`` the space it points into: a level's kind, ``node`` (of any kind), ``objective``,
+    ``outcome``, ``term``, ``concept`` or what an object defines. A reference to nothing fails a gate; a text
+    that refers to nothing is only an order error.
     """
 
     type: FieldType
@@ -97,11 +98,11 @@ class FieldSpec(SpecPart, frozen=True, kw_only=True):
 
 
 class LevelSpec(SpecPart, frozen=True, kw_only=True):
-    """One level of a tree, ``min`` to ``max`` nodes per parent."""
+    """One level of a tree, ``min`` to ``max`` nodes per parent; 0 where a parent may do without."""
 
     kind: Name
     title: Annotated[str, Meta(min_length=1, max_length=60)]
-    min: Annotated[int, Meta(ge=1, le=100)]
+    min: Annotated[int, Meta(ge=0, le=100)]
     max: Annotated[int, Meta(ge=1, le=1500)]
     summary: Presence = Presence.OPTIONAL
     fields: dict[Name, FieldSpec] = {}

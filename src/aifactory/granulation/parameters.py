@@ -129,6 +129,7 @@ def brief_of(
         target_audience=parameters.target_audience,
         level=parameters.level,
         language=parameters.language or "",
+        estimated_hours=parameters.constraints.estimated_hours,
         focus_areas=parameters.constraints.focus_areas,
         objects=tuple(wanted.name for wanted in parameters.objects),
         objectives=objectives,

@@ -78,9 +78,9 @@ def test_what_a_card_s_row_leaves_out_is_declared() -> None:
 
 
 def test_a_card_with_further_fields_is_shown_whole() -> None:
-    tree = changed("flashcards", fields={"tone": "friendly"})
+    tree = changed("flashcards", fields={"mood": "friendly"})
     text = markdown(tree)
-    assert "**Tone:** friendly" in text
+    assert "**Mood:** friendly" in text
     assert f"**Front:** {tree.nodes[0].children[0].fields['front']}" in text
 
 

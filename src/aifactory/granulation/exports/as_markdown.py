@@ -16,6 +16,7 @@ from aifactory.granulation.exports.markdown_leaves import (
 )
 from aifactory.granulation.exports.markdown_text import duration, escape, paragraphs, words_of
 from aifactory.granulation.exports.model import EVERY_NODE, Loss
+from aifactory.granulation.index import HANDOVER_FIELDS
 from aifactory.granulation.tree import (
     SIMULATED_NOTICE,
     Concept,
@@ -59,6 +60,9 @@ def losses(tree: Tree) -> list[Loss]:
         if nodes
     ]
     dropped += card_losses(nodes)
+    held = {name for node in nodes for name in node.fields.keys() & HANDOVER_FIELDS}
+    reason = "Targets for a later writer are no reader's business"
+    dropped += [Loss(node=EVERY_NODE, field=name, reason=reason) for name in sorted(held)]
     if any(node.items for node in nodes):
         reason = (
             "Questions are numbered; ids, accepted spellings in order and shuffled parts stay readable only"
@@ -232,8 +236,8 @@ class _Writer:
         self._add("")
 
     def _other_fields(self, fields: dict[str, Any]) -> None:
-        """Fields of types that this writer does not know: shown by name, nothing is dropped."""
-        for name in sorted(fields.keys() - _SHOWN):
+        """Fields of types that this writer does not know: shown by name; targets are for a later writer."""
+        for name in sorted(fields.keys() - _SHOWN - HANDOVER_FIELDS):
             value = fields[name]
             if isinstance(value, (str, int, float)):
                 self._add(f"**{words_of(name)}:** {escape(str(value))}", "")

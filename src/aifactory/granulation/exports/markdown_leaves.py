@@ -5,6 +5,7 @@ from typing import Any
 
 from aifactory.granulation.exports.markdown_text import duration, escape
 from aifactory.granulation.exports.model import EVERY_NODE, Loss
+from aifactory.granulation.index import HANDOVER_FIELDS
 from aifactory.granulation.tree import Node
 
 EITHER_SIDE = "⇄"
@@ -16,12 +17,14 @@ _CLAIM = frozenset({"claim"})
 def is_card(node: Node) -> bool:
     """Whether a node can be shown by its front and back alone."""
     fields = node.fields
-    return not node.children and fields.keys() <= _CARD and _texts(fields, "front", "back")
+    return not node.children and fields.keys() <= _CARD | HANDOVER_FIELDS and _texts(fields, "front", "back")
 
 
 def is_claim(node: Node) -> bool:
     """Whether a node can be shown as a bullet."""
-    return not node.children and node.fields.keys() <= _CLAIM and _texts(node.fields, "claim")
+    return (
+        not node.children and node.fields.keys() <= _CLAIM | HANDOVER_FIELDS and _texts(node.fields, "claim")
+    )
 
 
 def _texts(fields: dict[str, Any], *names: str) -> bool:

@@ -24,7 +24,8 @@ class GivenObjective(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class Brief(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The wish for one tree. ``counts`` are upper limits; ``objects`` are names that should appear.
 
-    With ``objectives``, a type that has them at its root uses these and no others.
+    With ``objectives``, a type that has them at its root uses these and no others. ``estimated_hours`` is
+    what all minutes should add up to, as far as the lengths that a type allows its leaves permit.
     """
 
     structure_type: str
@@ -34,6 +35,7 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     target_audience: str = ""
     level: str = ""
     language: str = "en"
+    estimated_hours: float | None = None
     focus_areas: tuple[str, ...] = ()
     objects: tuple[str, ...] = ()
     objectives: tuple[GivenObjective, ...] = ()

@@ -1,5 +1,6 @@
 """What the offline generator writes in place of an answer that never came. Pure."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -8,7 +9,8 @@ from aifactory.granulation.generation.plan import PlannedPart
 from aifactory.granulation.generation.recipe import Recipe
 from aifactory.granulation.offline.brief import Brief
 from aifactory.granulation.offline.digest import Digest
-from aifactory.granulation.offline.generate import STRUCTURE_TYPES, generate
+from aifactory.granulation.offline.generate import generate
+from aifactory.granulation.specs import FieldSpec, FieldType
 from aifactory.granulation.tree import Node, NodeState, Origin, Tree
 
 
@@ -33,14 +35,18 @@ class OfflineFill:
         chosen = max(free, key=lambda node: _overlap(node, wanted))
         free.remove(chosen)
         named = set(chosen.fields.get(self._recipe.part_objective_refs or "", ()))
-        roots = self._tree.fields.get(self._recipe.root_objectives or "", [])
-        return self._adopted(chosen), [one for one in roots if one["id"] in named]
+        roots = [
+            one for one in self._tree.fields.get(self._recipe.root_objectives or "", []) if one["id"] in named
+        ]
+        adopted = self._adopted(chosen)
+        severed = self._severed(adopted, _ids_in(adopted) | {one["id"] for one in roots})
+        return (severed, roots) if severed is not None else None
 
     def _nodes(self) -> list[Node]:
         if self._free is None:
             self._free = []
-            if self._digest is not None and self._recipe.spec.type in STRUCTURE_TYPES:
-                self._tree = generate(self._digest, self._text, self._brief)
+            if self._digest is not None:
+                self._tree = generate(self._digest, self._text, self._brief, self._recipe.spec)
                 self._free = list(self._tree.nodes)
         return self._free
 
@@ -53,6 +59,49 @@ class OfflineFill:
                 {name: value for name, value in one.items() if name != "outcomeIds"} for one in own
             ]
         return _marked(msgspec.structs.replace(node, fields=fields))
+
+    def _severed(self, node: Node, known: frozenset[str]) -> Node | None:
+        """A node without references to what is not known; None where it can't do without one of them."""
+        level = next((one for one in self._recipe.spec.levels if one.kind == node.kind), None)
+        fields = _without_strangers(node.fields, level.fields if level else {}, known)
+        children = [self._severed(child, known) for child in node.children]
+        whole = [child for child in children if child is not None]
+        if fields is None or len(whole) < len(children):
+            return None
+        return msgspec.structs.replace(node, fields=fields, children=tuple(whole))
+
+
+def _without_strangers(
+    values: Mapping[str, Any], specs: Mapping[str, FieldSpec], known: frozenset[str]
+) -> dict[str, Any] | None:
+    """Fields without references to ids that are not known; None if a required one has to go."""
+    kept: dict[str, Any] = {}
+    for name, value in values.items():
+        field = specs.get(name)
+        own = _own(field, value, known) if field is not None else value
+        if own is not None:
+            kept[name] = own
+        elif field is not None and field.required:
+            return None
+    return kept
+
+
+def _own(field: FieldSpec, value: Any, known: frozenset[str]) -> Any:
+    """A value without references to ids that are not known; None if nothing that is allowed is left."""
+    if field.type is FieldType.REFERENCE:
+        return value if value in known else None
+    if field.type is FieldType.OBJECT:
+        return _without_strangers(value, field.fields, known)
+    if field.type is FieldType.LIST and field.of is not None:
+        own = [one for one in (_own(field.of, entry, known) for entry in value) if one is not None]
+        return own if len(own) == len(value) or len(own) >= (field.min or 0) else None
+    return value
+
+
+def _ids_in(node: Node) -> frozenset[str]:
+    """The ids of a node, of its objectives, and of all below it."""
+    own = {node.id, *(one.id for one in node.objectives)}
+    return frozenset(own.union(*map(_ids_in, node.children)))
 
 
 def _marked(node: Node) -> Node:

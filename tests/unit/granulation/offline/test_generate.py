@@ -248,8 +248,8 @@ def test_another_text_or_type_is_refused() -> None:
     digest = read_source(text, format="text", name="tides.txt")
     with pytest.raises(ValueError, match="characters"):
         generate(digest, text + "more", brief("course", 3, 2))
-    with pytest.raises(ValueError, match="novel"):
-        generate(digest, text, brief("novel", 3, 3, 2))
+    with pytest.raises(ValueError, match="ballad"):
+        generate(digest, text, brief("ballad", 3, 3, 2))
 
 
 def test_ten_thousand_words_take_little_time() -> None:

@@ -19,7 +19,7 @@ from aifactory.accounts.seeds import FirstSecrets, seed_first_start
 from aifactory.accounts.webhook_delivery import Deliveries
 from aifactory.app import create_app
 from aifactory.factory import CannotListen, Factory, build_factory, open_database, register_providers
-from aifactory.granulation import granulate_routes, progress_routes
+from aifactory.granulation import granulate_routes, progress_routes, type_routes
 from aifactory.granulation import routes as granulation_routes
 from aifactory.granulation import template_routes as worker_template_routes
 from aifactory.granulation.outlines import Outlines
@@ -70,6 +70,7 @@ _ROUTES = [
     *metrics_routes.ROUTES,
     *granulation_routes.ROUTES,
     *worker_template_routes.ROUTES,
+    *type_routes.ROUTES,
     *granulate_routes.ROUTES,
     *progress_routes.ROUTES,
 ]

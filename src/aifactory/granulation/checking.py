@@ -19,7 +19,7 @@ from aifactory.granulation.sizes import Counts
 from aifactory.granulation.specs import StructureSpec, builtin_specs
 from aifactory.granulation.tree import MAX_NODES, Tree, walk
 from aifactory.kernel.errors import FieldError, Invalid, Unavailable, invalid
-from aifactory.kernel.problems import Busy, check_text, escape, refuse_value
+from aifactory.kernel.problems import Busy, check_text, escape, has_bad_text, refuse_value
 
 CHECK_SECONDS = 20.0
 WAIT_SECONDS = 20.0
@@ -32,10 +32,14 @@ _LARGEST = 2**53
 
 
 class Examination(msgspec.Struct, frozen=True, kw_only=True):
-    """A tree as it came, and what to hold it against; ``structure_type`` None: what the tree says it is."""
+    """A tree as it came, and what to hold it against; ``structure_type`` None: what the tree says it is.
+
+    ``spec`` is that type where it does not come with the package.
+    """
 
     tree: bytes
     structure_type: str | None = None
+    spec: StructureSpec | None = None
     source: bytes | None = None
     source_format: SourceFormat = "markdown"
     source_name: str = "source"
@@ -115,7 +119,7 @@ def examine(wanted: Examination) -> Examined | Faults:
     """Read, validate and score a tree. Pure."""
     try:
         tree = read_tree(wanted.tree)
-        spec = _spec_of(tree, wanted.structure_type)
+        spec = _spec_of(tree, wanted)
         counts, threshold, level, objects = _asked(wanted, spec)
         text, keyphrases = _read_source(wanted)
     except Invalid as refusal:
@@ -171,12 +175,26 @@ def _check_shape(tree: Any) -> None:
             raise invalid("/tree", "too_many_parts", f"A tree has at most {MAX_PARTS:,} objects in all.")
 
 
-def _spec_of(tree: Tree, asked: str | None) -> StructureSpec:
+def said_type(tree: bytes) -> str | None:
+    """Return the structure type that a tree says it is of; None where it can't be read."""
+    try:
+        said = msgspec.json.decode(tree, type=_Said).structure_type
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return None if has_bad_text(said) else said
+
+
+class _Said(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    structure_type: str
+
+
+def _spec_of(tree: Tree, wanted: Examination) -> StructureSpec:
+    asked = wanted.structure_type
     pointer = "/tree/structureType" if asked is None else "/structureType"
-    spec = builtin_specs().get(tree.structure_type if asked is None else asked)
+    spec = wanted.spec or builtin_specs().get(tree.structure_type if asked is None else asked)
     if spec is None:
         known = ", ".join(sorted(builtin_specs()))
-        raise invalid(pointer, "unknown_type", f"One of {known}.")
+        raise invalid(pointer, "unknown_type", f"One of {known}, or one of GET /api/structure-types.")
     if tree.structure_type != spec.type:
         message = f"The tree says that it is a {tree.structure_type[:80]}, not a {spec.type}."
         raise invalid(pointer, "wrong_type", message)

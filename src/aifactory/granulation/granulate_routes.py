@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from litestar import Request, Response, post
@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from aifactory.granulation import queries
-from aifactory.granulation.checking import Examination
+from aifactory.granulation.checking import Examination, said_type
 from aifactory.granulation.granulate_schemas import (
     PARAMETER_NAMES,
     Checked,
@@ -19,9 +19,12 @@ from aifactory.granulation.granulate_schemas import (
     ValidateInput,
     checked_of,
 )
+from aifactory.granulation.offline.digest import SourceFormat
 from aifactory.granulation.routes import find_visible_tree
 from aifactory.granulation.service import Granulation
+from aifactory.granulation.specs import StructureSpec
 from aifactory.granulation.templates import match_template
+from aifactory.granulation.types import is_built_in, specs_named
 from aifactory.kernel.db import Database, Tx
 from aifactory.kernel.errors import Invalid, NotFound, invalid
 from aifactory.kernel.http import MAX_SOURCE_BODY
@@ -151,11 +154,13 @@ async def validate_tree(
     if (data.tree is msgspec.UNSET) == (data.tree_id is None):
         raise invalid("/tree", "one_of", "Give tree or treeId, one of them.")
     async with db.begin() as tx:
+        tree = await _tree(tx, data, principal)
         wanted = Examination(
-            tree=await _tree(tx, data, principal),
+            tree=tree,
             structure_type=data.structure_type,
+            spec=await _own_type(tx, data.structure_type or said_type(tree)),
             source=await _source(tx, resources, data.source, principal),
-            source_format="text" if data.source and data.source.format == "text" else "markdown",
+            source_format=cast(SourceFormat, data.source.format.value) if data.source else "markdown",
             source_name=data.source.name if data.source else "",
             parameters=data.parameters,
             objects=data.objects,
@@ -168,6 +173,13 @@ async def _tree(tx: Tx, data: ValidateInput, caller: Principal) -> bytes:
         return bytes(data.tree)
     stored = await find_visible_tree(tx, data.tree_id or "", caller)
     return msgspec.json.encode(await queries.load_tree(tx, stored))
+
+
+async def _own_type(tx: Tx, name: str | None) -> StructureSpec | None:
+    """Return the newest version of a type that an operator made, in use or not; the package's are known."""
+    if name is None or is_built_in(name):
+        return None
+    return (await specs_named(tx, [name])).get(name)
 
 
 async def _source(

@@ -32,7 +32,7 @@ def step_of(job: Job, wish: Wish, generator: Generator | None) -> Step:
     if job.kind == "write":
         return Step(
             function=steps.write,
-            arguments=(job.data["source"], job.data["digest"], wish.brief),
+            arguments=(job.data["source"], job.data["digest"], wish.brief, wish.spec),
         )
     if job.kind == "score" and "tree" in job.data:
         counts = counts_of(wish.parameters, wish.spec)

@@ -19,7 +19,7 @@ from aifactory.granulation.generation.recipe import Recipe
 from aifactory.granulation.model.calls import Portion
 from aifactory.granulation.model.steps import Wish
 from aifactory.granulation.parameters import read_parameters
-from aifactory.granulation.specs import builtin_specs
+from aifactory.granulation.types import type_of
 from aifactory.kernel.ids import DataId
 from aifactory.resources.interface import JobState, ResolvedStage, StageJob, StageWork
 
@@ -92,7 +92,7 @@ def _expansions(work: StageWork) -> list[StageJob]:
 
 
 def _recipe(resolved: ResolvedStage) -> Recipe:
-    spec = builtin_specs()[resolved.settings["structureType"]]
+    spec = type_of(resolved)
     return Wish(spec=spec, parameters=read_parameters(resolved.parameters, spec)).recipe
 
 

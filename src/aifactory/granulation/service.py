@@ -16,6 +16,7 @@ from aifactory.granulation import (
     steps,
     template_queries,
     templates,
+    types,
 )
 from aifactory.granulation.generation.repairs import Repair
 from aifactory.granulation.late_calls import LateCalls
@@ -23,14 +24,13 @@ from aifactory.granulation.local_steps import Step, step_of
 from aifactory.granulation.model import lines as model_lines
 from aifactory.granulation.model import path as model_path
 from aifactory.granulation.model.calls import MODEL_KINDS, run_call
-from aifactory.granulation.model.choice import Generator, choose_generator, why_offline
+from aifactory.granulation.model.choice import Generator, choose_generator, why_not_by_models, why_offline
 from aifactory.granulation.model.follow_ups import follow_ups
 from aifactory.granulation.model.lines import ModelPath
 from aifactory.granulation.model.steps import Wish
 from aifactory.granulation.offline.source import LEAST_WORDS
 from aifactory.granulation.parameters import Mode, Parameters, read_parameters
 from aifactory.granulation.scoring import Assessment
-from aifactory.granulation.specs import StructureSpec, builtin_specs
 from aifactory.granulation.tree import SIMULATED_NOTICE, Origin, Tree
 from aifactory.granulation.verdicts import (
     end_of,
@@ -96,8 +96,9 @@ class Granulation:
             message = f"Granulation has no action {stage.action!r}; it has {', '.join(ACTIONS)}."
             raise invalid("/action", "unknown_action", message)
         template = await templates.match_template(tx, stage.template_ref, tier)
-        merged = templates.effective_parameters(template, dict(parameters), stage.params_override)
-        read = read_parameters(merged, _spec(template.structure_type))
+        spec = await types.get_type(tx, template.structure_type)
+        merged = templates.effective_parameters(template, spec, dict(parameters), stage.params_override)
+        read = read_parameters(merged, spec)
         generator = choose_generator(
             choice.models,
             allowed=template.models,
@@ -107,6 +108,9 @@ class Granulation:
             best_first=choice.best_first,
             max_input_tokens=template.max_input_tokens,
         )
+        why = None if generator else why_offline(choice.models, template.models, read.mode)
+        if generator is not None and (why := why_not_by_models(spec)) is not None:
+            generator = None
         return ResolvedStage(
             template=template.name,
             template_version=template.version,
@@ -115,17 +119,17 @@ class Granulation:
             memory_mb=template.memory_mb,
             parameters=merged,
             settings={
-                "structureType": template.structure_type,
+                **types.kept_with(spec),
                 "generator": msgspec.to_builtins(generator),
                 "given": sorted(stage.input_mapping),
                 "maxInputTokens": template.max_input_tokens,
-                "whyOffline": None if generator else why_offline(choice.models, template.models, read.mode),
+                "whyOffline": why,
             },
         )
 
     def ports(self, resolved: ResolvedStage) -> Ports | None:
         """See ``Worker.ports``."""
-        return given.ports_of(_spec(resolved.settings["structureType"]))
+        return given.ports_of(types.type_of(resolved))
 
     def estimate(self, resolved: ResolvedStage, inputs: StageInputs | None) -> list[Line]:
         """See ``Worker.estimate``. Local units are words, a model's are tokens."""
@@ -276,12 +280,8 @@ class Granulation:
         return StageResult(state=state, outputs=outputs, reasons=reasons)
 
 
-def _spec(structure_type: str) -> StructureSpec:
-    return builtin_specs()[structure_type]
-
-
 def _wish(resolved: ResolvedStage) -> Wish:
-    spec = _spec(resolved.settings["structureType"])
+    spec = types.type_of(resolved)
     return Wish(spec=spec, parameters=read_parameters(resolved.parameters, spec))
 
 

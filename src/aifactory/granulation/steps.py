@@ -23,6 +23,10 @@ from aifactory.granulation.specs import StructureSpec
 from aifactory.granulation.tree import Tree, walk
 
 NODE_WORDS_LIMIT = 400
+_TOO_THIN = (
+    "The source holds too little connected prose to build on. Use a longer text, or one with fewer tables "
+    "and lists."
+)
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,9 +65,9 @@ def read(source: bytes, source_format: SourceFormat, name: str, language: str | 
     )
 
 
-def write(source: bytes, digest: bytes, brief: Brief) -> Made | Refused:
-    """Write the tree with the offline generator."""
-    tree = generate(msgspec.json.decode(digest, type=Digest), decode_source(source), brief)
+def write(source: bytes, digest: bytes, brief: Brief, spec: StructureSpec | None = None) -> Made | Refused:
+    """Write the tree with the offline generator; ``spec`` is the brief's type."""
+    tree = generate(msgspec.json.decode(digest, type=Digest), decode_source(source), brief, spec)
     if not tree.nodes and brief.objectives:
         return Refused(
             code="objectives_not_in_source",
@@ -71,11 +75,7 @@ def write(source: bytes, digest: bytes, brief: Brief) -> Made | Refused:
             "that they were made from.",
         )
     if not tree.nodes:
-        return Refused(
-            code="source_too_thin",
-            message="The source holds too little connected prose to build on. Use a longer text, or one with "
-            "fewer tables and lists.",
-        )
+        return Refused(code="source_too_thin", message=str(tree.fields.get("reason") or _TOO_THIN))
     encoded = msgspec.json.encode(tree)
     return Made(artifacts={"tree": encoded}, words_read=0, words_written=len(encoded.split()))
 

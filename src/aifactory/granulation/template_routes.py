@@ -1,24 +1,20 @@
-"""HTTP of worker templates and structure types."""
+"""HTTP of worker templates."""
 
 from typing import Annotated, Any
 
-import msgspec
 from litestar import Request, Response, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from aifactory.granulation import template_queries, templates
-from aifactory.granulation.specs import StructureSpec, builtin_specs
+from aifactory.granulation import template_queries, templates, types
 from aifactory.granulation.template_queries import WorkerTemplate
 from aifactory.granulation.template_schemas import (
     NewTemplateInput,
     PricedWorkerTemplateView,
-    StructureTypeSummary,
     TemplateInput,
     WorkerTemplateView,
     priced_template_view,
     template_view,
-    type_summary,
 )
 from aifactory.granulation.templates import TemplateContent
 from aifactory.kernel.db import Database, Tx
@@ -51,7 +47,11 @@ async def list_worker_templates(
         callers = await tier_of(tx, resources, principal)
         found = await template_queries.list_templates(tx, structure_type=structure_type, tier=tier, page=page)
         shown = found[: page.limit]
-        views = [priced_template_view(one, callers, await _quote(tx, resources, one)) for one in shown]
+        specs = await types.specs_named(tx, {one.structure_type for one in shown})
+        views = [
+            priced_template_view(one, specs[one.structure_type], callers, await _quote(tx, resources, one))
+            for one in shown
+        ]
     return page_as(page_of(found, [one.id for one in found], page), views)
 
 
@@ -77,11 +77,16 @@ async def create_worker_template(
             made = await templates.create_template(
                 tx, name=data.name, content=_content(data), actor=principal
             )
-            body = encode(template_view(made))
+            body = encode(await _view(tx, made))
             return Answer(status=201, body=body, location=f"/api/templates/{made.name}")
 
         answer = await once(tx, call, work)
     return created_response(answer)
+
+
+async def _view(tx: Tx, template: WorkerTemplate) -> WorkerTemplateView:
+    specs = await types.specs_named(tx, {template.structure_type})
+    return template_view(template, specs[template.structure_type])
 
 
 def _content(data: TemplateContent) -> TemplateContent:
@@ -100,7 +105,9 @@ async def get_worker_template(
     async with db.begin() as tx:
         callers = await tier_of(tx, resources, principal)
         found = await templates.match_template(tx, name, callers)
-        view = priced_template_view(found, callers, await _quote(tx, resources, found))
+        specs = await types.specs_named(tx, {found.structure_type})
+        quote = await _quote(tx, resources, found)
+    view = priced_template_view(found, specs[found.structure_type], callers, quote)
     headers = {"ETag": version_etag(found.version), "Content-Location": f"/api/templates/{found.name}"}
     return JsonResponse(view, headers=headers)
 
@@ -121,7 +128,9 @@ async def list_worker_template_versions(
             callers = await tier_of(tx, resources, principal)
             name = (await templates.match_template(tx, name, callers)).name
         found = await template_queries.list_template_versions(tx, name, page)
-    return page_of([template_view(one) for one in found], [one.id for one in found], page)
+        specs = await types.specs_named(tx, {one.structure_type for one in found})
+    views = [template_view(one, specs[one.structure_type]) for one in found]
+    return page_of(views, [one.id for one in found], page)
 
 
 @put("/api/templates/{name:str}", roles=OPERATORS, tags=["Worker templates"], refusals=[412])
@@ -142,20 +151,8 @@ async def replace_worker_template(
             if_match=request.headers.get("if-match"),
             actor=principal,
         )
-    return JsonResponse(template_view(stored), headers={"ETag": version_etag(stored.version)})
-
-
-@get("/api/structure-types", roles=READERS, tags=["Granulation"])
-async def list_structure_types() -> Page[StructureTypeSummary]:
-    """List the structure types: what trees there are, and their levels."""
-    specs = [type_summary(spec) for _, spec in sorted(builtin_specs().items())]
-    return Page(data=specs, has_more=False, next_cursor=None)
-
-
-@get("/api/structure-types/{structure_type:str}", roles=READERS, tags=["Granulation"])
-async def get_structure_type(structure_type: FromPath[str]) -> Response[StructureSpec]:
-    """Show a structure type as data: levels, fields, rules, presets, weights of the score."""
-    return JsonResponse(msgspec.to_builtins(templates.get_type(structure_type)))
+        view = await _view(tx, stored)
+    return JsonResponse(view, headers={"ETag": version_etag(stored.version)})
 
 
 ROUTES = [
@@ -164,6 +161,4 @@ ROUTES = [
     get_worker_template,
     list_worker_template_versions,
     replace_worker_template,
-    list_structure_types,
-    get_structure_type,
 ]

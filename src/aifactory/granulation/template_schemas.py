@@ -1,4 +1,4 @@
-"""What the routes of worker templates and structure types take and give."""
+"""What the routes of worker templates take and give."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -7,7 +7,7 @@ from typing import Any
 from aifactory.granulation.schemas import View
 from aifactory.granulation.specs import StructureSpec
 from aifactory.granulation.template_queries import WorkerTemplate
-from aifactory.granulation.templates import TemplateContent, get_type
+from aifactory.granulation.templates import TemplateContent
 from aifactory.kernel.ids import text_id
 from aifactory.kernel.money import usd
 from aifactory.resources.interface import Quote, Tier
@@ -64,36 +64,18 @@ class PricedWorkerTemplateView(WorkerTemplateView, frozen=True, kw_only=True):
     worst_cost_usd: Decimal | None
 
 
-class LevelView(View, frozen=True, kw_only=True):
-    """A level of a structure type: ``min`` to ``max`` nodes of this kind per parent."""
-
-    kind: str
-    title: str
-    min: int
-    max: int
-
-
-class StructureTypeSummary(View, frozen=True, kw_only=True):
-    """A structure type in a list."""
-
-    type: str
-    title: str
-    description: str
-    levels: list[LevelView]
-
-
-def template_view(template: WorkerTemplate) -> WorkerTemplateView:
-    """Show a version of a template."""
-    return WorkerTemplateView(**_fields(template))
+def template_view(template: WorkerTemplate, spec: StructureSpec) -> WorkerTemplateView:
+    """Show a version of a template, with the rules of its structure type."""
+    return WorkerTemplateView(**_fields(template, spec))
 
 
 def priced_template_view(
-    template: WorkerTemplate, tier: Tier, quote: Quote | None
+    template: WorkerTemplate, spec: StructureSpec, tier: Tier, quote: Quote | None
 ) -> PricedWorkerTemplateView:
     """Show a template to a caller of a tier."""
     allowed = template.minimum_tier.rank <= tier.rank
     return PricedWorkerTemplateView(
-        **_fields(template),
+        **_fields(template, spec),
         allowed=allowed,
         required_tier=None if allowed else template.minimum_tier,
         estimated_cost_usd=None if quote is None else usd(quote.estimated_nano),
@@ -101,20 +83,6 @@ def priced_template_view(
     )
 
 
-def _fields(template: WorkerTemplate) -> dict[str, Any]:
+def _fields(template: WorkerTemplate, spec: StructureSpec) -> dict[str, Any]:
     fields = {name: getattr(template, name) for name in template.__struct_fields__}
-    rules = get_type(template.structure_type).rules
-    return fields | {"id": text_id("tpl", template.id), "validation_rules": rules}
-
-
-def type_summary(spec: StructureSpec) -> StructureTypeSummary:
-    """Show a structure type in a list."""
-    return StructureTypeSummary(
-        type=spec.type,
-        title=spec.title,
-        description=spec.description,
-        levels=[
-            LevelView(kind=level.kind, title=level.title, min=level.min, max=level.max)
-            for level in spec.levels
-        ],
-    )
+    return fields | {"id": text_id("tpl", template.id), "validation_rules": spec.rules}

@@ -15,8 +15,9 @@ from aifactory.granulation.parameter_schema import (
     schema_of_type,
 )
 from aifactory.granulation.parameters import Validation, read_parameters
-from aifactory.granulation.specs import StructureSpec, builtin_specs
+from aifactory.granulation.specs import StructureSpec
 from aifactory.granulation.template_queries import WorkerTemplate
+from aifactory.granulation.types import find_type, known_types
 from aifactory.kernel import audit
 from aifactory.kernel.db import Tx
 from aifactory.kernel.errors import Conflict, Invalid, NotFound, invalid
@@ -42,12 +43,6 @@ class WorkerTemplateExists(Conflict):
     """The name is taken; PUT makes a new version."""
 
     code, title = "worker_template_exists", "This worker template exists already"
-
-
-class StructureTypeNotFound(NotFound):
-    """No structure type has this name; ``nearNames`` lists similar ones."""
-
-    code, title = "structure_type_not_found", "There is no such structure type"
 
 
 class TemplateContent(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -91,7 +86,7 @@ async def match_template(tx: Tx, name: str, tier: Tier) -> WorkerTemplate:
 
 
 def effective_parameters(
-    template: WorkerTemplate, parameters: dict[str, Any], override: dict[str, Any]
+    template: WorkerTemplate, spec: StructureSpec, parameters: dict[str, Any], override: dict[str, Any]
 ) -> dict[str, Any]:
     """Merge the template's defaults, the client's parameters and the stage's, and check the outcome. Pure.
 
@@ -99,20 +94,9 @@ def effective_parameters(
     """
     defaults = {**template.default_parameters, "validation": template.validation}
     merged = merge_parameters(defaults, parameters, override)
-    read_parameters(merged, get_type(template.structure_type))
+    read_parameters(merged, spec)
     check_against_schema(merged, template.parameter_schema)
     return merged
-
-
-def get_type(name: str) -> StructureSpec:
-    """Return a structure type. Raises StructureTypeNotFound."""
-    known = builtin_specs()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=5, cutoff=0.4) or sorted(known)
-        raise StructureTypeNotFound(
-            f"There is no structure type with this name. Near ones: {', '.join(near)}.", near_names=near
-        )
-    return known[name]
 
 
 async def create_template(tx: Tx, *, name: str, content: TemplateContent, actor: Principal) -> WorkerTemplate:
@@ -148,12 +132,8 @@ async def replace_template(
     return await _store(tx, name, content, before=newest, active=active, actor=actor)
 
 
-def check_content(content: TemplateContent) -> StructureSpec:
-    """Check a template by itself; return its structure type. Pure. Raises Invalid with pointers."""
-    spec = builtin_specs().get(content.structure_type)
-    if spec is None:
-        known = ", ".join(sorted(builtin_specs()))
-        raise invalid("/structureType", "unknown_type", f"/structureType: one of {known}.")
+def check_content(content: TemplateContent, spec: StructureSpec) -> None:
+    """Check a template of a structure type by itself. Pure. Raises Invalid with pointers."""
     if not content.tokens_min <= content.tokens_avg <= content.tokens_max:
         raise invalid(
             "/tokensAvg", "out_of_order", "tokensMin, tokensAvg and tokensMax must not fall in this order."
@@ -170,7 +150,6 @@ def check_content(content: TemplateContent) -> StructureSpec:
             )
     check_schema(content.parameter_schema)
     _check_defaults(content, spec)
-    return spec
 
 
 def _check_defaults(content: TemplateContent, spec: StructureSpec) -> None:
@@ -201,7 +180,11 @@ async def _store(
     active: bool,
     actor: Principal,
 ) -> WorkerTemplate:
-    spec = check_content(content)
+    spec = await find_type(tx, content.structure_type)
+    if spec is None:
+        known = ", ".join(await known_types(tx))
+        raise invalid("/structureType", "unknown_type", f"/structureType: one of {known}.")
+    check_content(content, spec)
     fields = {one: getattr(content, one) for one in content.__struct_fields__}
     fields |= {
         "validation": {"enabled": True, "level": 1, "threshold": 60.0}

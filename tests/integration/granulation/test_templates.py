@@ -1,8 +1,7 @@
-"""Worker templates: what is seeded, how a name is matched, versions, checks, prices; structure types."""
+"""Worker templates: what is seeded, how a name is matched, versions, checks, prices."""
 
 from typing import Any
 
-import msgspec
 import pytest
 from tests.factories import World, assert_problem
 from tests.integration.http.test_access import WORKER_TEMPLATE
@@ -57,7 +56,7 @@ async def test_every_seeded_template_is_complete_and_its_schema_is_the_types_own
         assert one.tokens_min <= one.tokens_avg <= one.tokens_max
         # When Parameters change, a migration gives the stored schemas what is new.
         assert one.parameter_schema == schema_of_type(spec), one.name
-        read_parameters(templates.effective_parameters(one, {}, {}), spec)
+        read_parameters(templates.effective_parameters(one, spec, {}, {}), spec)
 
 
 async def test_a_larger_template_is_larger_and_stricter_than_its_sibling(world: World) -> None:
@@ -295,23 +294,10 @@ async def test_a_templates_own_schema_restricts_what_a_client_may_ask(world: Wor
     )
     async with world.database.begin() as tx:
         found = await templates.match_template(tx, "my_quiz", Tier.BASIC)
-    merged = templates.effective_parameters(found, {"validation": {"level": 2}}, {"topic": "x"})
+    quiz = builtin_specs()["quiz"]
+    merged = templates.effective_parameters(found, quiz, {"validation": {"level": 2}}, {"topic": "x"})
     assert merged["validation"] == {"enabled": True, "level": 2, "threshold": 80}
     assert (merged["depth"], merged["topic"]) == (1, "x")
     with pytest.raises(Invalid) as caught:
-        templates.effective_parameters(found, {"depth": 2}, {})
+        templates.effective_parameters(found, quiz, {"depth": 2}, {})
     assert [one.pointer for one in caught.value.errors] == ["/parameters/depth"]
-
-
-# Structure types.
-
-
-async def test_structure_types_are_shown_as_data(world: World) -> None:
-    listed = (await world.ask("GET", "/api/structure-types", world.ours.key)).json()
-    assert [one["type"] for one in listed["data"]] == sorted(builtin_specs())
-    quiz = next(one for one in listed["data"] if one["type"] == "quiz")
-    assert [level["kind"] for level in quiz["levels"]] == ["section", "item"]
-    shown = (await world.ask("GET", "/api/structure-types/quiz", world.ours.key)).content
-    assert msgspec.json.decode(shown, type=type(builtin_specs()["quiz"])) == builtin_specs()["quiz"]
-    missing = await world.ask("GET", "/api/structure-types/quizz", world.ours.key)
-    assert "quiz" in assert_problem(missing, 404, "structure_type_not_found")["nearNames"]

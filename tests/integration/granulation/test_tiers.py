@@ -57,15 +57,15 @@ OFFERED = {"large_course": "course_structure_v2", "large_quiz": "quiz_generator_
 
 
 @contextlib.asynccontextmanager
-async def real_world(database: Database) -> AsyncIterator[World]:
-    """A world with the real worker, whose engine is not started."""
+async def real_world(database: Database, *, admin: str = "root") -> AsyncIterator[World]:
+    """A world with the real worker, whose engine is not started, and an admin of its own."""
     factory = build_factory(Settings(scheduler=False, local_workers=1), database)
     with lent_app(lambda: build_app(factory)) as app:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
             world = World(database, app, factory.engine, http)
             world.resources = factory.resources
-            world.admin = await make_user(database, "root", Role.ADMIN)
+            world.admin = await make_user(database, admin, Role.ADMIN)
             yield world
 
 

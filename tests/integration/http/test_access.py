@@ -28,6 +28,38 @@ WORKER_TEMPLATE = {
     "expectedSeconds": 1,
     "memoryMb": 1,
 }
+STRUCTURE_TYPE: dict[str, Any] = {
+    "type": "checklist",
+    "title": "Checklist",
+    "description": "Areas, and what is checked in each.",
+    "levels": [
+        {
+            "kind": "area",
+            "title": "Area",
+            "min": 1,
+            "max": 6,
+            "summary": "required",
+            "fields": {"purpose": {"type": "text", "min": 10, "max": 400}},
+        },
+        {
+            "kind": "check",
+            "title": "Check",
+            "min": 1,
+            "max": 8,
+            "fields": {
+                "question": {"type": "text", "required": True, "min": 3, "max": 400},
+                "frequency": {"type": "choice", "required": True, "choices": ["daily", "weekly"]},
+                "after": {
+                    "type": "list",
+                    "of": {"type": "reference", "refersTo": "check", "use": "order"},
+                },
+            },
+        },
+    ],
+    "rules": ["redundancy"],
+    "presets": {"1": [2, 2], "3": [3, 4]},
+    "weights": {"coverage": 0.5, "nonRedundancy": 0.25, "balance": 0.15, "form": 0.1},
+}
 SMALL_TREE = {
     "structureType": "quiz",
     "title": "T",
@@ -220,7 +252,15 @@ TABLE = [
     case("PUT", "/api/templates/{name}", "403 403 403 403 403 200", WORKER_TEMPLATE),
     case("GET", "/api/templates/{name}/versions", "200 200 200 200 200 200"),
     case("GET", "/api/structure-types", "200 200 200 200 200 200"),
+    case("POST", "/api/structure-types", "403 403 403 403 403 201", STRUCTURE_TYPE),
     case("GET", "/api/structure-types/{structure_type}", "200 200 200 200 200 200"),
+    case(
+        "PUT",
+        "/api/structure-types/{structure_type}",
+        "403 403 403 403 403 200",
+        {**STRUCTURE_TYPE, "type": "kept"},
+    ),
+    case("GET", "/api/structure-types/{structure_type}/versions", "200 200 200 200 200 200"),
     case("POST", "/api/granulate", "202 403 403 202 202 422", {"type": "quiz", "topic": "x"}),
     case("POST", "/api/validate", "200 200 200 200 200 200", {"tree": SMALL_TREE}),
     case("GET", "/api/jobs/{tree_id}", "404 200 200 200 200 200"),
@@ -262,10 +302,13 @@ async def fill_path(world: World, path: str) -> str:
         "client_id": world.ours.id,
         "key_id": world.ours.key_id,
         "name": "quiz_basic_v1" if path.startswith("/api/templates") else QUIZ,
-        "structure_type": "quiz",
         "digest": "0",
         "tier": "standard",
     }
+    if "{structure_type}" in path:
+        kept = {**STRUCTURE_TYPE, "type": "kept"}
+        await make_object(world, "/api/structure-types", world.admin, json=kept)
+        values["structure_type"] = "kept"
     if path.startswith("/admin/pools"):
         values["name"] = "default"
     if path.startswith("/admin/queues"):

@@ -15,6 +15,7 @@ from tests.integration.http.test_access import (
     POOL,
     PROVIDER,
     QUEUE,
+    STRUCTURE_TYPE,
     TIER,
     WEBHOOK,
     WORKER_TEMPLATE,
@@ -88,6 +89,8 @@ CHANGES = [
     Change("PUT", "/api/master-templates/{t}", "master_template", "t1", {"title": "New", "flow": FLOW}),
     Change("POST", "/api/templates", "worker_template", "t1", {"name": "t1", **WORKER_TEMPLATE}),
     Change("PUT", "/api/templates/{t}", "worker_template", "t1", WORKER_TEMPLATE),
+    Change("POST", "/api/structure-types", "structure_type", "checklist", STRUCTURE_TYPE),
+    Change("PUT", "/api/structure-types/{type}", "structure_type", "checklist", STRUCTURE_TYPE),
     Change("PUT", "/admin/providers/{p}", "provider", "{p}", PROVIDER),
     Change("POST", "/admin/providers/{p}/reset", "provider", "{p}"),
     Change("PUT", "/admin/pools/{p}", "pool", "{p}", POOL),
@@ -133,7 +136,7 @@ async def test_every_route_that_changes_a_setting_leaves_a_line_with_before_and_
     log_in = {"login": "ada", "password": PASSWORD}
     session = (await world.ask("POST", "/auth/login", json=log_in)).json()["token"]
     ada, names = {"x-bitware-session-token": session}, {"me": made.json()["id"], "client_id": world.ours.id}
-    names |= {"t": "t1", "p": "somewhere", "queue": "batch", "tier": "standard"}
+    names |= {"t": "t1", "type": "checklist", "p": "somewhere", "queue": "batch", "tier": "standard"}
     secrets = [PASSWORD, NEW_PASSWORD, session, "t0ps3c"]
     for change in CHANGES:
         if change.path.endswith("/reset"):

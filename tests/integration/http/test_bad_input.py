@@ -8,7 +8,13 @@ import pytest
 from litestar.routes import HTTPRoute
 from tests.factories import FLOW, QUIZ, World, assert_problem, make_key
 from tests.hostile import to_be_sent
-from tests.integration.http.test_access import SMALL_TREE, TABLE, WORKER_TEMPLATE, fill_path, name_of
+from tests.integration.http.test_access import (
+    SMALL_TREE,
+    TABLE,
+    WORKER_TEMPLATE,
+    fill_path,
+    name_of,
+)
 
 from aifactory.kernel.clock import utc_now
 
@@ -56,6 +62,27 @@ FULL_WORKER_TEMPLATE = {
     "validation": {"enabled": True, "level": 1, "threshold": 5},
     "models": ["a/b"],
     "offlineFallback": False,
+}
+FULL_STRUCTURE_TYPE = {
+    "schemaVersion": 1,
+    "type": "t_new",
+    "title": "T",
+    "description": "d",
+    "levels": [
+        {
+            "kind": "part",
+            "title": "P",
+            "min": 1,
+            "max": 2,
+            "fields": {"why": {"type": "list", "min": 1, "of": {"type": "text"}}},
+        }
+    ],
+    "rules": ["redundancy"],
+    "presets": {"1": [2]},
+    "weights": {"coverage": 0.5, "form": 0.5},
+    "optionalSubScores": {"coverage": "form"},
+    "readability": {"general": [7, 10]},
+    "bands": {"accept": 75, "review": 60},
 }
 WITH_BODY = [row for row in TABLE if row.method in ("POST", "PUT", "PATCH") and row.body is not None]
 FULL_BODIES: dict[str, Any] = {
@@ -252,6 +279,8 @@ FULL_BODIES: dict[str, Any] = {
     "POST /api/process": {"executionId": "unknown"},
     "POST /api/templates": {"name": "t_new", **FULL_WORKER_TEMPLATE},
     "PUT /api/templates/{name}": {**FULL_WORKER_TEMPLATE, "active": True},
+    "POST /api/structure-types": FULL_STRUCTURE_TYPE,
+    "PUT /api/structure-types/{structure_type}": {**FULL_STRUCTURE_TYPE, "type": "kept"},
     "POST /api/granulate": {
         "type": "quiz",
         "template": None,

@@ -11,12 +11,14 @@ import msgspec
 
 from aifactory.accounts import clients
 from aifactory.accounts import queries as account_queries
+from aifactory.client.sources import kind_of
 from aifactory.factory import Factory, build_factory, open_database, register_providers
 from aifactory.granulation import queries as tree_queries
 from aifactory.granulation.exports import EXPORTS
 from aifactory.granulation.offline.source import LEAST_WORDS, SourceError, decode_source
 from aifactory.granulation.queries import StoredTree
 from aifactory.granulation.tree import Tree
+from aifactory.granulation.types import known_types
 from aifactory.kernel.db import Tx
 from aifactory.kernel.ids import ClientId, ExecutionId, TreeId, parse_id, text_id
 from aifactory.resources.interface import ExecutionState, ExecutionView, NewRequest, Tier
@@ -24,13 +26,8 @@ from aifactory.resources.queries import views
 from aifactory.settings import Settings
 
 DEMO, GRANULATE = "make demo", "aifactory granulate"  # the clients that this is done for
-TEMPLATES = {
-    "course": "content_granulation_course",
-    "quiz": "content_granulation_quiz",
-    "flashcards": "content_granulation_flashcards",
-    "document": "content_granulation_document",
-}
-MARKDOWN_SUFFIXES = (".md", ".markdown", ".mdown")
+# Its tier may use every template; it has to have a budget of its own, 1,000 USD.
+MONTHLY_BUDGET_NANO = 1_000_000_000_000
 LONGEST_WAIT_SECONDS = 120.0
 LONGEST_WAIT_FOR_MODELS_SECONDS = 3600.0
 LARGEST_SOURCE_BYTES = 5 * 1024 * 1024
@@ -89,11 +86,11 @@ async def run_demo(
 
     Raises DemoRefused for a file or type that can't be used, AppError when the request is refused.
     """
-    template, parameters = _read_order(path, structure_type)
+    parameters = _read_order(path)
     tell("opening the database")
     async with _running(settings, with_models=False) as factory:
         tell("submitting the request")
-        execution_id = await _submit(factory, DEMO, template, parameters)
+        execution_id = await _submit(factory, DEMO, structure_type, parameters)
         execution = await _wait(factory, execution_id, tell, seconds=LONGEST_WAIT_SECONDS)
         return await _collect(factory, execution, settings.data_dir / "demo")
 
@@ -112,11 +109,10 @@ async def granulate_file(
     Leaving early ends the work: nobody would come back for what it costs. Raises what ``run_demo`` raises,
     and SettingsError for providers that can't be used.
     """
-    template, asked = _read_order(path, structure_type)
-    asked |= parameters | ({"mode": "offline"} if offline else {})
+    asked = _read_order(path) | parameters | ({"mode": "offline"} if offline else {})
     tell("opening the database")
     async with _running(settings, with_models=not offline) as factory:
-        execution_id = await _submit(factory, GRANULATE, template, asked)
+        execution_id = await _submit(factory, GRANULATE, structure_type, asked)
         try:
             execution = await _wait(factory, execution_id, tell, seconds=LONGEST_WAIT_FOR_MODELS_SECONDS)
         except BaseException:
@@ -127,12 +123,17 @@ async def granulate_file(
         return await _collect(factory, execution, None)
 
 
-def _read_order(path: Path, structure_type: str) -> tuple[str, dict[str, Any]]:
-    if structure_type not in TEMPLATES:
-        raise DemoRefused(f"TYPE is one of {', '.join(sorted(TEMPLATES))}, not {structure_type!r}.")
-    source_format = "markdown" if path.suffix.lower() in MARKDOWN_SUFFIXES else "text"
-    source = {"text": read_file(path), "format": source_format, "name": path.name}
-    return TEMPLATES[structure_type], {"source": source}
+def _read_order(path: Path) -> dict[str, Any]:
+    source_format, _ = kind_of(path)
+    return {"source": {"text": read_file(path), "format": source_format, "name": path.name}}
+
+
+async def _template_of(tx: Tx, structure_type: str) -> str:
+    """Return the master template that makes a type, also one that was added to this database."""
+    known = await known_types(tx)
+    if structure_type not in known:
+        raise DemoRefused(f"TYPE is one of {', '.join(known)}, not {structure_type!r}.")
+    return f"content_granulation_{structure_type}"
 
 
 @contextlib.asynccontextmanager
@@ -146,9 +147,10 @@ async def _running(settings: Settings, *, with_models: bool) -> AsyncIterator[Fa
 
 
 async def _submit(
-    factory: Factory, client_name: str, template: str, parameters: dict[str, Any]
+    factory: Factory, client_name: str, structure_type: str, parameters: dict[str, Any]
 ) -> ExecutionId:
     async with factory.database.begin() as tx:
+        template = await _template_of(tx, structure_type)
         client_id = await _client(tx, factory, client_name)
         new = await factory.book.open_request(
             tx, NewRequest(client_id=client_id, key_id=None, template=template, parameters=parameters)
@@ -161,7 +163,9 @@ async def _client(tx: Tx, factory: Factory, name: str) -> ClientId:
     found = await account_queries.find_client_by_name(tx, name)
     if found is not None:
         return ClientId(found.id)
-    new = clients.NewClient(name=name, contact="", tier=Tier.PREMIUM)
+    new = clients.NewClient(
+        name=name, contact="", tier=Tier.ENTERPRISE, monthly_budget_nano=MONTHLY_BUDGET_NANO
+    )
     row, _ = await clients.create_client(tx, resources=factory.resources, new=new, actor="demo")
     return ClientId(row.id)
 

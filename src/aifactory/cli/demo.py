@@ -7,14 +7,15 @@ from aifactory.cli.shell import FAILED, OK, Json, call, err, out, read_environme
 
 
 def demo_command(file: Path | None = None, *, type: str = "course", as_json: Json = False) -> int:
-    """Turn a document into a course, quiz, cards or outline, offline, and show everything that happened.
+    """Turn a document into a course, a quiz or another type, offline, and show everything that happened.
 
     Parameters
     ----------
     file
-        A Markdown or plain text file; by default an example about drinking water.
+        A Markdown, HTML, reStructuredText or plain text file; by default an example about drinking water.
     type
-        course, quiz, flashcards or document.
+        course, quiz, flashcards, document, learning_path, knowledge_map, workflow, novel, or a type that was
+        added to this database.
     as_json
         Print the result as JSON.
     """

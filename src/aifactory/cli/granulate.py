@@ -43,9 +43,10 @@ def granulate_command(
     Parameters
     ----------
     file
-        A Markdown or plain text file.
+        A Markdown, HTML, reStructuredText or plain text file.
     type
-        course, quiz, flashcards or document.
+        course, quiz, flashcards, document, learning_path, knowledge_map, workflow, novel, or a type that was
+        added to this database.
     topic
         What it is about; by default the document says.
     export

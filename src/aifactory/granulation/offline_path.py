@@ -27,7 +27,16 @@ from aifactory.resources.interface import (
 
 STEP_SECONDS = 600
 # Words of a node with all that it holds, of the examples.
-NODE_WORDS = {"course": 190, "quiz": 140, "flashcards": 35, "document": 50}
+NODE_WORDS = {
+    "course": 190,
+    "quiz": 140,
+    "flashcards": 35,
+    "document": 50,
+    "learning_path": 95,
+    "knowledge_map": 35,
+    "workflow": 50,
+    "novel": 55,
+}
 TYPICAL_NODE_WORDS = 170
 
 

@@ -152,6 +152,8 @@ async def test_the_list_shows_what_the_caller_may_use_and_what_it_costs(world: W
     assert {one["name"]: one["allowed"] for one in operators} == {
         "premium_quiz": True,
         "course_structure_v2": True,
+        "knowledge_map_v1": True,
+        "novel_structure_v1": True,
     }
 
 

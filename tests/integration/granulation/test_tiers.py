@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -29,6 +30,8 @@ pytestmark = pytest.mark.anyio
 TEXT = "The tide rises and falls twice a day because the moon pulls at the water of the sea. " * 30
 PARAMETERS = {"topic": "Tides", "source": {"text": TEXT, "format": "text"}}
 SOURCE = TIDES[:4000].rpartition(".")[0] + "."
+# A text that tells how to do something: a workflow is made of nothing else.
+PROCEDURE = (Path(__file__).parents[3] / "examples" / "sourdough.md").read_text()
 CAPS = {Tier.BASIC: 2, Tier.STANDARD: 3, Tier.PREMIUM: 4, Tier.ENTERPRISE: 5}
 # What each seeded template needs: a pipeline as much as the stage that needs most.
 NEEDED = {
@@ -39,12 +42,20 @@ NEEDED = {
         "quiz_generator_v1": Tier.ENTERPRISE,
         "flashcards_basic_v1": Tier.BASIC,
         "document_basic_v1": Tier.BASIC,
+        "workflow_standard_v1": Tier.STANDARD,
+        "novel_structure_v1": Tier.PREMIUM,
+        "knowledge_map_v1": Tier.PREMIUM,
+        "learning_path_v1": Tier.ENTERPRISE,
     },
     "/api/master-templates": {
         "content_granulation_course": Tier.STANDARD,
         "content_granulation_quiz": Tier.BASIC,
         "content_granulation_flashcards": Tier.BASIC,
         "content_granulation_document": Tier.BASIC,
+        "content_granulation_workflow": Tier.STANDARD,
+        "content_granulation_novel": Tier.PREMIUM,
+        "content_granulation_knowledge_map": Tier.PREMIUM,
+        "content_granulation_learning_path": Tier.ENTERPRISE,
         "course_with_quiz": Tier.STANDARD,
         "complete_education_pipeline": Tier.STANDARD,
         "document_with_extras": Tier.BASIC,
@@ -112,7 +123,8 @@ async def send_all(world: World, tier: Tier) -> ClientId:
         for one in listed:
             needed = NEEDED[listing][one["name"]]
             assert 0 < one["estimatedCostUsd"] <= one["worstCostUsd"], one["name"]
-            parameters = {"source": {"text": SOURCE, "format": "text"}, "granularityLevel": 1}
+            text = PROCEDURE if "workflow" in one["name"] else SOURCE
+            parameters = {"source": {"text": text, "format": "text"}, "granularityLevel": 1}
             body = parameters if path == "/api/granulate" else {"parameters": parameters}
             answer = await world.ask("POST", path, tenant.key, json={name: one["name"], **body})
             if needed.rank <= tier.rank:
@@ -167,7 +179,7 @@ async def test_every_seeded_template_is_refused_below_its_tier_else_runs_to_its_
         for tier in Tier
     }
     assert ended == {(clients[tier], "succeeded"): allowed[tier] for tier in Tier}
-    assert [*allowed.values()] == [7, 11, 13, 15]
+    assert [*allowed.values()] == [7, 13, 19, 23]
     assert (await audit(real.database)).differences == []
 
 

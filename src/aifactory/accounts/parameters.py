@@ -20,6 +20,8 @@ class SourceFormat(StrEnum):
 
     MARKDOWN = "markdown"
     TEXT = "text"
+    HTML = "html"
+    RST = "rst"
 
     @property
     def media_type(self) -> str:
@@ -27,7 +29,12 @@ class SourceFormat(StrEnum):
         return next(kind for kind, one in FORMATS.items() if one is self)
 
 
-FORMATS = {"text/markdown": SourceFormat.MARKDOWN, "text/plain": SourceFormat.TEXT}
+FORMATS = {
+    "text/markdown": SourceFormat.MARKDOWN,
+    "text/plain": SourceFormat.TEXT,
+    "text/html": SourceFormat.HTML,
+    "text/x-rst": SourceFormat.RST,
+}
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -93,7 +100,7 @@ def format_of(media_type: str) -> SourceFormat:
     found, pointer = FORMATS.get(media_type), "/parameters/source/dataRef"
     if found is None:
         message = (
-            f"{pointer}: {media_type} is not read as a source yet. Upload it as {' or '.join(FORMATS)}, or "
+            f"{pointer}: {media_type} is not read as a source. Upload it as {' or '.join(FORMATS)}, or "
             "say format: text to take it as it is."
         )
         raise invalid(pointer, "unsupported_format", message)

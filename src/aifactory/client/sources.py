@@ -24,7 +24,6 @@ _KINDS = {
     ".json": ("text", "application/json"),
 }
 _PLAIN = ("text", "text/plain")
-_READ = (_MARKDOWN[0], _PLAIN[0])
 
 
 def prepare(session: Session, parameters: dict[str, Any], source: Source | None) -> Plan[dict[str, Any]]:
@@ -34,11 +33,6 @@ def prepare(session: Session, parameters: dict[str, Any], source: Source | None)
     if isinstance(source, Path):
         content = yield ReadFile(source)
         format_, media_type = kind_of(source)
-        if format_ not in _READ:
-            raise Invalid(
-                f"{source} is {media_type}, which is not read as a source yet; save it as Markdown or text.",
-                code="unsupported_format",
-            )
         if len(content) > LARGEST_INLINE_BYTES:
             stored = yield from upload(session, content, name=source.name, media_type=media_type)
             return parameters | {"source": {"dataRef": stored.id}}

@@ -160,7 +160,7 @@ async def validate_tree(
             structure_type=data.structure_type,
             spec=await _own_type(tx, data.structure_type or said_type(tree)),
             source=await _source(tx, resources, data.source, principal),
-            source_format=cast(SourceFormat, data.source.format.value) if data.source else "markdown",
+            source_format=data.source.format.value if data.source else "markdown",
             source_name=data.source.name if data.source else "",
             parameters=data.parameters,
             objects=data.objects,

@@ -22,6 +22,8 @@ class SourceFormat(StrEnum):
 
     MARKDOWN = "markdown"
     TEXT = "text"
+    HTML = "html"
+    RST = "rst"
 
 
 class Mode(StrEnum):

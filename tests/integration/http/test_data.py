@@ -201,9 +201,13 @@ async def test_a_reference_brings_its_own_format(world: World) -> None:
     detail = (await world.ask("GET", f"/requests/{answer.json()['id']}", world.ours.key)).json()
     assert detail["parameters"]["source"] == {"dataRef": plain, "format": "text", "name": "data"}
     page = await uploaded(world, "<p>Some words</p>", headers={"Content-Type": "text/html"})
-    refused = assert_problem(await submit(world, page), 422)
+    told = await submit(world, page, execute=False)
+    kept = (await world.ask("GET", f"/requests/{told.json()['id']}", world.ours.key)).json()
+    assert kept["parameters"]["source"]["format"] == "html"
+    other = await uploaded(world, "{}", headers={"Content-Type": "application/json"})
+    refused = assert_problem(await submit(world, other), 422)
     assert refused["errors"][0]["pointer"] == "/parameters/source/dataRef"
-    parameters = {"source": {"dataRef": page, "format": "text"}}
+    parameters = {"source": {"dataRef": other, "format": "text"}}
     body = {"template": QUIZ, "parameters": parameters, "execute": False}
     assert (await world.ask("POST", "/requests", world.ours.key, json=body)).status_code == 201
 

@@ -132,11 +132,15 @@ def test_a_submission_says_what_was_given_and_nothing_else() -> None:
     }
 
 
-def test_a_file_that_is_not_read_as_a_source_is_refused_before_it_is_sent() -> None:
-    play = Play(b"<p>Tides</p>")
-    with pytest.raises(Invalid, match="text/html, which is not read"):
-        play.run(submit(play.session, "t", source=Path("t.html")))
-    assert play.calls == []
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("t.html", "html"), ("t.HTM", "html"), ("t.rst", "rst"), ("t.md", "markdown"), ("t.log", "text")],
+)
+def test_a_file_is_sent_with_the_format_that_its_name_tells(name: str, written: str) -> None:
+    play = Play(b"Tides", answer(202, {"id": "req_1"}))
+    play.run(submit(play.session, "t", source=Path(name)))
+    source = {"text": "Tides", "format": written, "name": name}
+    assert body_of(play) == {"template": "t", "parameters": {"source": source}}
 
 
 def test_a_span_of_time_counts_from_now() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from aifactory.granulation.offline.headings import heading_at, levels_of
+from aifactory.granulation.offline.layout import Layout, read_layout
 
 _FENCE = re.compile(r"^\s{0,3}(`{3,}|~{3,})")
 _RULE = re.compile(r"^\s*([-*_=~+#.^\"'])(?:\s*\1){2,}\s*$")
@@ -15,8 +16,16 @@ _NOISE = re.compile(
     r"^\s*(?:\d{1,4}|page \d+(?: of \d+)?|.*\.{4,}\s*\d+|.*(?:\. ){4,}\d+|\[[^\]]{1,80}\]:\s*\S.*"
     r"|https?://\S+"
     r"|(?:\[?!\[[^\]]*\](?:\([^)]*\)|\[[^\]]*\])\]?(?:\([^)]*\))?\s*)+|(?:<[^<>]{1,300}>\s*)+"
+    r"|(?:[-*+•]\s+)?(?:\[[^\]\[]{1,120}\]\([^)\s]{1,300}\)[\s,|•·/&]{0,8})+"
+    r"|(?:[-*+•]\s+)?(?:[\w'’-]+[ :]+){0,4}<?https?://\S+>?|(?:[-*+•]\s+)?`[^`<]{1,80}<[^`>]+>`_{1,2}"
     r"|copyright\b.{0,120}|©.{0,120}|all rights reserved\.?|:[\w-]+:.{0,100})\s*$",
     re.IGNORECASE,
+)
+_HASH = r"(?=[0-9a-f]*[a-f])(?=[a-f]*\d)[0-9a-f]{7,40}"
+# Commits and merged requests in a list: what was done is cut too short to learn from.
+_LOG = re.compile(
+    rf"^\s*(?:[-*+•]\s+)?\[?`?{_HASH}\b.{{0,300}}$|^\s*[-*+•]\s.{{0,300}}\(\[?`?{_HASH}`?\]?(?:\([^()]*\))?\)$"
+    r"|^\s*[-*+•]\s[^.]{0,300}\(?\[?#\d+\]?(?:\([^()]*\))?\)$"
 )
 _SYMBOLS = re.compile(r"[{}()<>;=\\|$&@~^`\[\]]")
 _NOISE_CHARACTERS = 400
@@ -34,13 +43,16 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
     number: int = 0
 
 
-class _Reader:
+class BlockReader:
     """Reads blocks line by line; the state is the place and the indent of the open list."""
 
-    def __init__(self, text: str, *, markdown: bool) -> None:
+    def __init__(self, text: str, *, markdown: bool, plain: bool) -> None:
         self.text = text
         self.markdown = markdown
         self.lines = [line.rstrip("\r") for line in text.split("\n")]
+        self.layout = read_layout(self.lines) if plain else Layout({}, frozenset())
+        for dropped in self.layout.dropped - self.layout.titles.keys():
+            self.lines[dropped] = ""
         self.starts = [0]
         for line in text.split("\n"):
             self.starts.append(self.starts[-1] + len(line) + 1)
@@ -50,6 +62,7 @@ class _Reader:
         self.styles: list[str] = []
 
     def read(self) -> list[Block]:
+        """The blocks of the text in order."""
         self._skip_front_matter()
         while self.at < len(self.lines):
             self._step()
@@ -69,7 +82,7 @@ class _Reader:
             pass
         elif self._starts_table():
             self._take_while("table", lambda text: "|" in text or text.lstrip()[:1] == "+")
-        elif self._is_noise(line) or _RULE.match(line):
+        elif is_noise(line) or _RULE.match(line):
             self.at += 1
         elif self._starts_code(line):
             self._take_while("code", lambda text: text[:1] in " \t" and bool(text.strip()))
@@ -106,16 +119,26 @@ class _Reader:
             self.at += 1
 
     def _take_heading(self) -> bool:
-        found = heading_at(self.lines, self.at, markdown=self.markdown)
+        found = self._heading_here()
         if not found:
             return False
         style, title, height = found
-        start = self.starts[self.at] + max(0, self.lines[self.at].find(title))
+        line = self.lines[self.at]
+        start = self.starts[self.at] + max(0, line.find(title))
         self.blocks.append(Block(kind="heading", start=start, end=start + len(title), title=title))
         self.styles.append(style)
         self.list_indent = -1
-        self.at += height
+        after = line[line.find(title) + len(title) :].lstrip(" \t.") if style.startswith("number") else ""
+        if after and self.at in self.layout.titles:
+            self._take_paragraph(len(line) - len(after))
+        else:
+            self.at += height
         return True
+
+    def _heading_here(self) -> tuple[str, str, int] | None:
+        if told := self.layout.titles.get(self.at):
+            return *told, 1
+        return heading_at(self.lines, self.at, markdown=self.markdown)
 
     def _starts_table(self) -> bool:
         line = self.lines[self.at]
@@ -125,9 +148,6 @@ class _Reader:
             return True
         after = self.lines[self.at + 1] if self.at + 1 < len(self.lines) else ""
         return "|" in line and "|" in after and bool(_TABLE_RULE.match(after))
-
-    def _is_noise(self, line: str) -> bool:
-        return len(line) <= _NOISE_CHARACTERS and bool(_NOISE.match(line))
 
     def _starts_code(self, line: str) -> bool:
         if not line.startswith(("    ", "\t")) or self.list_indent >= 0 or _LIST_ITEM.match(line):
@@ -163,12 +183,13 @@ class _Reader:
         )
 
     def _ends_item(self, line: str) -> bool:
-        return not line.strip() or bool(_LIST_ITEM.match(line) or _FENCE.match(line)) or self._heading_here()
+        return (
+            not line.strip()
+            or bool(_LIST_ITEM.match(line) or _FENCE.match(line))
+            or bool(self._heading_here())
+        )
 
-    def _heading_here(self) -> bool:
-        return heading_at(self.lines, self.at, markdown=self.markdown) is not None
-
-    def _take_paragraph(self) -> None:
+    def _take_paragraph(self, column: int = 0) -> None:
         first = self.at
         indent = self._indent(first)
         if self.list_indent < 0 or indent <= self.list_indent:
@@ -177,11 +198,17 @@ class _Reader:
         while self.at < len(self.lines) and not self._ends_paragraph(first):
             self.at += 1
         body = "\n".join(self.lines[first : self.at])
-        self._add("code" if not self.markdown and _is_code(body) else "paragraph", first, self.at - 1, indent)
+        self._add(
+            "code" if not self.markdown and _is_code(body) else "paragraph",
+            first,
+            self.at - 1,
+            indent,
+            column,
+        )
 
     def _ends_paragraph(self, first: int) -> bool:
         line = self.lines[self.at]
-        if not line.strip() or _FENCE.match(line) or _RULE.match(line) or self._heading_here():
+        if not line.strip() or _FENCE.match(line) or _RULE.match(line) or self._heading_here() is not None:
             return True
         item = _LIST_ITEM.match(line)
         if item and (not item[2].strip("()")[0].isalnum() or item[2].strip("().") == "1"):
@@ -196,9 +223,9 @@ class _Reader:
         line = self.lines[at].expandtabs(4)
         return len(line) - len(line.lstrip())
 
-    def _add(self, kind: str, first: int, last: int, indent: int = 0) -> None:
+    def _add(self, kind: str, first: int, last: int, indent: int = 0, column: int = 0) -> None:
         line = self.lines[first]
-        start = self.starts[first] + len(line) - len(line.lstrip())
+        start = self.starts[first] + (column or len(line) - len(line.lstrip()))
         end = self.starts[last] + len(self.lines[last])
         self.blocks.append(Block(kind=kind, start=start, end=self._trim(start, end), indent=indent))
 
@@ -213,6 +240,11 @@ class _Reader:
         ]
 
 
+def is_noise(line: str) -> bool:
+    """Whether a line is boilerplate: a page number, a link or a badge, a commit, who holds the rights."""
+    return len(line) <= _NOISE_CHARACTERS and bool(_NOISE.match(line) or _LOG.match(line))
+
+
 def _is_code(text: str) -> bool:
     """Whether a block has too many symbols, or too few letters, to be prose."""
     dense = text.replace(" ", "").replace("\n", "")
@@ -224,4 +256,4 @@ def _is_code(text: str) -> bool:
 
 def read_blocks(text: str, *, markdown: bool) -> list[Block]:
     """The blocks of a text in order; boilerplate lines, rules and comments are left out."""
-    return _Reader(text, markdown=markdown).read()
+    return BlockReader(text, markdown=markdown, plain=not markdown).read()

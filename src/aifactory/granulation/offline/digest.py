@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-SourceFormat = Literal["markdown", "text"]
+SourceFormat = Literal["markdown", "text", "html", "rst"]
 
 
 class SourceError(ValueError):

@@ -6,7 +6,10 @@ from itertools import pairwise
 _ATX = re.compile(r"^ {0,3}(#{1,6})[ \t]+(\S.*?)[ \t]*#*[ \t]*$")
 _UNDERLINE = re.compile(r"^([=\-~^\"'`*+#.:_])\1{2,}[ \t]*$")
 _NUMBERED = re.compile(r"^(?:§ ?)?(\d{1,3}(?:\.\d{1,3}){0,4})[.)]?[ \t]+(\S.*)$")
-_PART = re.compile(r"^(?:chapter|part|section|appendix|kapitel|capítulo|chapitre)[ \t]+\w{1,8}\b[.:]?", re.I)
+_PART = re.compile(
+    r"^(chapter|part|section|article|appendix|kapitel|artikel|capítulo|artículo|chapitre)[ \t]+\w{1,8}\b",
+    re.IGNORECASE,
+)
 _BOLD = re.compile(r"^(\*\*|__)([^*_]+)\1:?$")
 _LIST_MARK = re.compile(r"^\s*(?:[-*+•‣]|\(?\d{1,3}[.)]|\(?[a-z][.)])\s+\S")
 _SENTENCE_END = (".", ",", ";", ":", "!", "…")
@@ -51,7 +54,9 @@ def _underlined(
         return None
     if 2 * len(lines[at + 1].strip()) < len(bare) and not markdown:
         return None
-    return f"rule{mark}", bare, 2
+    # A line above as well makes another style: most texts give it to their title only.
+    over = "^" if before and before[0] == mark else ""
+    return f"rule{mark}{over}", bare, 2
 
 
 def _stands_free(lines: list[str], at: int) -> bool:
@@ -70,8 +75,8 @@ def _free_style(lines: list[str], at: int, bare: str, *, markdown: bool) -> Head
         if number[2][0].isupper() and ("." in number[1] or not opens_list):
             return f"number{number[1].count('.') + 1}"
         return None
-    if _PART.match(bare) and len(words) <= 12:
-        return "part"
+    if (part := _PART.match(bare)) and len(words) <= 12:
+        return f"part {part[1].lower()}"
     if markdown:
         return "bold" if _BOLD.match(bare) and len(words) <= 10 else None
     if indented or _LIST_MARK.match(bare):
@@ -92,9 +97,12 @@ def _has_letters(text: str) -> bool:
 
 
 def levels_of(styles: list[HeadingStyle]) -> list[int]:
-    """Heading levels from 1: Markdown's own, otherwise styles ranked by first appearance."""
+    """Heading levels from 1: Markdown's own, else styles ranked by first appearance; a title is above."""
     if not styles:
         return []
+    if "title" in styles:
+        below = iter(levels_of([style for style in styles if style != "title"]))
+        return [1 if style == "title" else next(below) + 1 for style in styles]
     rank: dict[HeadingStyle, int] = {}
     for style in styles:
         if style.startswith("atx"):

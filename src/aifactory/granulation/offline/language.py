@@ -6,6 +6,10 @@ from aifactory.granulation.offline.words import words_of
 UNKNOWN = "und"
 _SAMPLE_CHARACTERS = 40_000
 _LEAST_SHARE = 0.12
+# Texts full of names and code have fewer stop words; then several kinds of them have to agree.
+_LEAST_KINDS = 5
+_LEAST_CLEAR_SHARE = 0.04
+_FAR_AHEAD = 2
 _NAMES = {
     "english": "en", "spanish": "es", "español": "es", "german": "de", "deutsch": "de",
     "french": "fr", "français": "fr", "czech": "cs", "čeština": "cs",
@@ -24,6 +28,9 @@ def detect_language(text: str) -> str:
     words = [word.lower() for word in words_of(text[:_SAMPLE_CHARACTERS]) if len(word) > 1]
     if not words:
         return UNKNOWN
-    shares = {code: sum(word in stop for word in words) / len(words) for code, stop in STOP_WORDS.items()}
-    best = max(sorted(shares), key=lambda code: shares[code])
-    return best if shares[best] >= _LEAST_SHARE else UNKNOWN
+    found = {code: [word for word in words if word in stop] for code, stop in STOP_WORDS.items()}
+    best, second = sorted(sorted(found), key=lambda code: -len(found[code]))[:2]
+    if len(found[best]) >= _LEAST_SHARE * len(words):
+        return best
+    clear = len(found[best]) >= max(_FAR_AHEAD * len(found[second]), _LEAST_CLEAR_SHARE * len(words))
+    return best if clear and len(set(found[best])) >= _LEAST_KINDS else UNKNOWN

@@ -4,7 +4,8 @@ from collections import Counter
 
 import msgspec
 
-from aifactory.granulation.offline.digest import Digest, Procedure, Section, Sentence
+from aifactory.granulation.offline import html, rst
+from aifactory.granulation.offline.digest import Digest, Procedure, Section, Sentence, SourceFormat
 from aifactory.granulation.offline.sentences import clean, is_prose, stands_alone, without_connective
 from aifactory.granulation.offline.words import stems_of, words_of
 from aifactory.granulation.tree import Span
@@ -66,12 +67,21 @@ class Reading(msgspec.Struct, frozen=True):
         return sum(line.words for line in self.lines[first:last])
 
 
-def read_lines(text: str, sentences: tuple[Sentence, ...], language: str) -> tuple[Line, ...]:
+def shown_of(text: str, start: int, end: int, format: SourceFormat) -> str:
+    """A passage of a text as its reader sees it."""
+    if format == "html":
+        return html.shown(text[start:end])
+    return rst.shown(text, start, end) if format == "rst" else clean(text[start:end])
+
+
+def read_lines(
+    text: str, sentences: tuple[Sentence, ...], language: str, format: SourceFormat
+) -> tuple[Line, ...]:
     """The sentences of a digest as lines."""
     lines = []
     block_before = -1
     for index, sentence in enumerate(sentences):
-        shown = clean(text[sentence.start : sentence.end])
+        shown = shown_of(text, sentence.start, sentence.end, format)
         told = without_connective(shown)
         lines.append(
             Line(
@@ -95,7 +105,7 @@ def read_lines(text: str, sentences: tuple[Sentence, ...], language: str) -> tup
 
 def open_reading(digest: Digest, text: str) -> Reading:
     """Open a digest over the text it was made from."""
-    lines = read_lines(text, digest.sentences, digest.language)
+    lines = read_lines(text, digest.sentences, digest.language, digest.format)
     return Reading(
         text=text,
         language=digest.language,

@@ -6,7 +6,11 @@ counts, plus ``prior`` × log of the text's length. Dynamic programming finds th
 
 from collections import Counter
 from collections.abc import Sequence
-from math import log
+from math import ceil, log
+
+# Units in the longest segment that is tried, and how much longer than the average one may be.
+_LONGEST = 40
+_SLACK = 3
 
 
 def cut(
@@ -27,10 +31,28 @@ def cut(
     sizes = sizes or [1] * total
     if total < 2 or sum(sizes) < 2 * fewest:
         return []
-    costs = _segment_costs(units, sizes, fewest)
-    free = _cheapest(costs, total, prior * log(max(2, sum(len(unit) for unit in units))))
     ceiling = min(most or total, max(1, sum(sizes) // fewest), total)
-    wanted = max(min(least, ceiling), min(len(free) + 1, ceiling))
+    # The cost of trying grows with the longest segment tried; where segments are few they have to be longer.
+    reach = min(total, max(_LONGEST, ceil(_SLACK * total / ceiling)))
+    found = _cut_within(units, sizes, prior, min(least, ceiling), ceiling, fewest, reach)
+    if found or reach == total:
+        return found
+    return _cut_within(units, sizes, prior, min(least, ceiling), ceiling, fewest, total)
+
+
+def _cut_within(
+    units: Sequence[Sequence[str]],
+    sizes: Sequence[int],
+    prior: float,
+    least: int,
+    most: int,
+    fewest: int,
+    reach: int,
+) -> list[int]:
+    total = len(units)
+    costs = _segment_costs(units, sizes, fewest, reach)
+    free = _cheapest(costs, total, prior * log(max(2, sum(len(unit) for unit in units))))
+    wanted = max(least, min(len(free) + 1, most))
     if wanted == len(free) + 1:
         return free
     for pieces in range(wanted, 1, -1):
@@ -40,29 +62,35 @@ def cut(
 
 
 def _segment_costs(
-    units: Sequence[Sequence[str]], sizes: Sequence[int], fewest: int
+    units: Sequence[Sequence[str]], sizes: Sequence[int], fewest: int, reach: int
 ) -> list[list[tuple[int, float]]]:
-    """For each start the possible ends with their cost."""
+    """For each start the first ``reach`` possible ends with their cost."""
     total = len(units)
     frequency = Counter(word for unit in units for word in unit)
     vocabulary = len(frequency)
     # What one more occurrence of a word seen n times saves.
     gains = [(n + 1) * log(n + 2) - n * log(n + 1) for n in range(max(frequency.values(), default=0) + 1)]
+    # A word that never comes again saves the same wherever it stands: only the others need counting.
+    places = {word: at for at, word in enumerate(word for word, count in frequency.items() if count > 1)}
+    again = [[places[word] for word in unit if word in places] for unit in units]
+    alone = [gains[0] * (len(unit) - len(known)) for unit, known in zip(units, again, strict=True)]
     costs: list[list[tuple[int, float]]] = []
     for start in range(total):
-        counts: dict[str, int] = {}
+        counts = [0] * len(places)
         saved, length, size = 0.0, 0, 0
         ends: list[tuple[int, float]] = []
-        for end in range(start + 1, total + 1):
-            unit = units[end - 1]
-            for word in unit:
-                seen = counts.get(word, 0)
+        for at in range(start, total):
+            saved += alone[at]
+            for word in again[at]:
+                seen = counts[word]
                 saved += gains[seen]
                 counts[word] = seen + 1
-            length += len(unit)
-            size += sizes[end - 1]
+            length += len(units[at])
+            size += sizes[at]
             if size >= fewest:
-                ends.append((end, length * log(length + vocabulary + 1) - saved))
+                ends.append((at + 1, length * log(length + vocabulary + 1) - saved))
+                if len(ends) >= reach:
+                    break
         costs.append(ends)
     return costs
 

@@ -28,9 +28,10 @@ _MARKUP: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\[([^\[\]]{1,300})\]\([^)\s]{0,800}(?:\s+\"[^\"]{0,200}\")?\)"), r"\1"),
     (re.compile(r"\[([^\[\]]{1,300})\]\[[^\]]{0,100}\]"), r"\1"),
     (re.compile(r"\[\^?\d{0,3}[\w-]{0,20}\](?=[\s.,;:]|$)"), ""),
+    (re.compile(r"`([^`<]{1,200}?)\s*<[^`<>]{1,500}>`_{1,2}"), r"\1"),
     (re.compile(r"<(https?://[^<>\s]{1,500})>"), r"\1"),
     (re.compile(r"</?[a-zA-Z][^<>]{0,300}>"), ""),
-    (re.compile(r":[\w-]{1,20}:`([^`<]{1,200}?)(?:\s*<[^`>]{0,200}>)?`"), r"\1"),
+    (re.compile(r"(?::[\w+-]{1,20}){1,2}:`[~!]?([^`<]{1,200}?)(?:\s*<[^`>]{0,200}>)?`"), r"\1"),
     (re.compile(r"`{1,2}([^`]{1,300}?)`{1,2}_{0,2}"), r"\1"),
     (
         re.compile(
@@ -44,7 +45,9 @@ _MARKUP: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?<=[a-z])-\n\s*(?=[a-z])"), ""),
     (re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b\u200e\u200f\ufeff\u00ad]"), ""),
 )
-_MAYBE_MARKUP = re.compile(r"[\[\]<>`*_\n\x00-\x1f\x7f\u200b\u200e\u200f\ufeff\u00ad]|:\w+:")
+_MAYBE_MARKUP = re.compile(
+    r"-\n|[\[\]<>`*_\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u200e\u200f\ufeff\u00ad]|:\w+:"
+)
 _ENTITIES = {
     "&amp;": "&",
     "&lt;": "<",

@@ -3,6 +3,7 @@
 import hashlib
 import re
 
+from aifactory.granulation.offline import html, rst
 from aifactory.granulation.offline.blocks import Block, read_blocks
 from aifactory.granulation.offline.concepts import find_definitions, term_key
 from aifactory.granulation.offline.digest import (
@@ -17,7 +18,7 @@ from aifactory.granulation.offline.digest import (
 from aifactory.granulation.offline.language import detect_language
 from aifactory.granulation.offline.lexicon import build_lexicon
 from aifactory.granulation.offline.phrases import PhraseBook
-from aifactory.granulation.offline.reading import Line, read_lines
+from aifactory.granulation.offline.reading import Line, read_lines, shown_of
 from aifactory.granulation.offline.sentences import clean, split_sentences
 from aifactory.granulation.offline.words import count_words
 
@@ -29,6 +30,10 @@ _KEYPHRASES = 30
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufffd]")
 _CONTROL_SHARE = 0.002
 _EMPHASIS = re.compile(r"(?:\*\*|__)([^*_\n]{3,50})(?:\*\*|__)")
+_SAMPLE_CHARACTERS = 40_000
+# What page makers hang at a heading to link to it.
+_AFTER_TITLE = ": ¶"
+_COUNTED = re.compile(r"^\d+(?:\.\d+)*[.)]?\s")
 _UNTOLD = re.compile(
     r"^(?:table of )?contents$|^(?:references|bibliography|see also|further reading|external links|index"
     r"|acknowledge?ments?|footnotes)$",
@@ -66,14 +71,14 @@ def read_source(text: str, *, format: SourceFormat, name: str) -> Digest:
             "source_empty", "The source is empty. Send the text that the content should be made from."
         )
     _refuse_control_characters(text)
-    blocks = read_blocks(text, markdown=format == "markdown")
-    sections, sentences, procedures = _arrange(text, blocks)
-    language = detect_language(text)
-    lines = read_lines(text, sentences, language)
+    surface = html.surface_of(text) if format == "html" else text
+    sections, sentences, procedures = _arrange(text, surface, _blocks(text, surface, format), format)
+    language = detect_language(_sample(surface, sentences))
+    lines = read_lines(text, sentences, language, format)
     words = sum(count_words(line.shown) for line in lines)
     _refuse_short(words, len(lines))
     lexicon = build_lexicon(lines, language)
-    title, is_heading = _title(sections, name)
+    title, is_heading = _title(sections, name, html.page_title(text) if format == "html" else "")
     return Digest(
         name=name,
         format=format,
@@ -119,8 +124,25 @@ def _refuse_short(words: int, sentences: int) -> None:
         )
 
 
+def _blocks(text: str, surface: str, format: SourceFormat) -> list[Block]:
+    if format == "html":
+        return html.read_html(text, surface)
+    return rst.read_rst(text) if format == "rst" else read_blocks(text, markdown=format == "markdown")
+
+
+def _sample(surface: str, sentences: tuple[Sentence, ...]) -> str:
+    """Prose enough to tell its language."""
+    taken, room = [], _SAMPLE_CHARACTERS
+    for sentence in sentences:
+        taken.append(surface[sentence.start : min(sentence.end, sentence.start + room)])
+        room -= len(taken[-1]) + 1
+        if room <= 0:
+            break
+    return " ".join(taken)
+
+
 def _arrange(
-    text: str, blocks: list[Block]
+    text: str, surface: str, blocks: list[Block], format: SourceFormat
 ) -> tuple[tuple[Section, ...], tuple[Sentence, ...], tuple[Procedure, ...]]:
     """Sections, sentences and procedures out of blocks."""
     sections: list[Section] = []
@@ -128,28 +150,28 @@ def _arrange(
     items: list[tuple[Block, int, int, int]] = []
     heads = [block for block in blocks if block.kind == "heading"]
     if not heads or blocks[0].kind != "heading":
-        sections.append(_section(None, 0, heads[0].start if heads else len(text)))
+        sections.append(_section(text, None, 0, heads[0].start if heads else len(text), format))
     ends = [head.start for head in heads[1:]] + [len(text)]
     following = iter(zip(heads, ends, strict=False))
     for index, block in enumerate(blocks):
         if block.kind == "heading":
             head, end = next(following)
-            sections.append(_section(head, head.end, end))
+            sections.append(_section(text, head, head.end, end, format))
             items.append((block, len(sections) - 1, 0, 0))
         elif block.kind in ("paragraph", "bullet", "step"):
             if _UNTOLD.match(sections[-1].title) and len(heads) > 2:
                 continue
             first = len(sentences)
-            sentences.extend(_sentences(text, block, index, len(sections) - 1))
+            sentences.extend(_sentences(surface, block, index, len(sections) - 1, format))
             items.append((block, len(sections) - 1, first, len(sentences)))
     return tuple(sections), tuple(sentences), _procedures(items, sentences)
 
 
-def _section(head: Block | None, start: int, end: int) -> Section:
+def _section(text: str, head: Block | None, start: int, end: int, format: SourceFormat) -> Section:
     if head is None:
         return Section(title="", level=0, start=start, end=end, heading_start=start, heading_end=start)
     return Section(
-        title=clean(head.title).rstrip(":"),
+        title=shown_of(text, head.start, head.end, format).rstrip(_AFTER_TITLE),
         level=head.level,
         start=start,
         end=end,
@@ -158,12 +180,12 @@ def _section(head: Block | None, start: int, end: int) -> Section:
     )
 
 
-def _sentences(text: str, block: Block, index: int, section: int) -> list[Sentence]:
+def _sentences(surface: str, block: Block, index: int, section: int, format: SourceFormat) -> list[Sentence]:
     mark = {"paragraph": "s", "bullet": "b", "step": "n"}[block.kind]
     return [
-        Sentence(start, end, index, section, "l" if text[end - 1] == ":" and mark == "s" else mark)
-        for start, end in split_sentences(text, block.start, block.end)
-        if _says_something(text[start:end])
+        Sentence(start, end, index, section, "l" if surface[end - 1] == ":" and mark == "s" else mark)
+        for start, end in split_sentences(surface, block.start, block.end)
+        if _says_something(surface[start:end])
     ]
 
 
@@ -195,7 +217,7 @@ def _procedures(items: list[tuple[Block, int, int, int]], sentences: list[Senten
     for item in items:
         block = item[0]
         if block.kind == "step" and run and block.indent == run[0][0].indent:
-            last = [before for before in run if before[0].indent == block.indent][-1]
+            last = next(before for before in reversed(run) if before[0].indent == block.indent)
             if block.number not in (last[0].number + 1, 1) or (block.number == 1 and last[0].number != 1):
                 close()
             run.append(item)
@@ -209,12 +231,18 @@ def _procedures(items: list[tuple[Block, int, int, int]], sentences: list[Senten
     return tuple(found)
 
 
-def _title(sections: tuple[Section, ...], name: str) -> tuple[str, bool]:
-    """The one heading above all others, else the file's name made readable."""
+def _title(sections: tuple[Section, ...], name: str, told: str) -> tuple[str, bool]:
+    """The one heading above all others, else what the page is ``told`` to be, or its file's name readable."""
     heads = [section for section in sections if section.level]
-    if heads and (len(heads) == 1 or all(other.level > heads[0].level for other in heads[1:])):
+    if (
+        heads
+        and all(other.level > heads[0].level for other in heads[1:])
+        and not _COUNTED.match(heads[0].title)
+    ):
         return heads[0].title, True
-    stem = re.sub(r"\.[a-z0-9]{1,5}$", "", name.rsplit("/", 1)[-1], flags=re.IGNORECASE)
+    if told:
+        return told[:120], False
+    stem = re.sub(r"(?:\.[a-z][a-z0-9]{0,4})+$", "", name.rsplit("/", 1)[-1], flags=re.IGNORECASE)
     words = re.sub(r"[\W_]+", " ", stem).strip()
     return (words[:1].upper() + words[1:])[:120] or "Untitled", False
 

@@ -20,7 +20,7 @@ def _topics(sizes: list[int], seed: int) -> list[list[str]]:
     return units
 
 
-def _pk(found: list[int], true: list[int], total: int) -> float:
+def pk(found: list[int], true: list[int], total: int) -> float:
     """Beeferman's Pk: how often a window is judged to lie in one segment when it does not, or the reverse."""
     window = max(1, round(total / (len(true) + 1) / 2))
 
@@ -40,7 +40,7 @@ def test_the_cut_finds_where_the_vocabulary_changes() -> None:
     for seed in range(10):
         sizes = [Random(seed * 100 + part).randint(6, 12) for part in range(8)]
         true = [sum(sizes[: part + 1]) for part in range(7)]
-        errors.append(_pk(cut(_topics(sizes, seed), prior=0.7), true, sum(sizes)))
+        errors.append(pk(cut(_topics(sizes, seed), prior=0.7), true, sum(sizes)))
     assert sum(errors) / len(errors) < 0.12
 
 

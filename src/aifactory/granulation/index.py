@@ -108,6 +108,20 @@ class PlacedConcept(msgspec.Struct, frozen=True, kw_only=True):
     pointer: str
 
 
+class PlacedObject(msgspec.Struct, frozen=True, kw_only=True):
+    """An object that declares an id (``name``) in a space of its own: a role, a character.
+
+    ``label`` is what it is called, empty where it has no name; ``texts`` are all its texts but the id.
+    """
+
+    space: str
+    name: str
+    label: str
+    texts: tuple[str, ...]
+    owner: int
+    pointer: str
+
+
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
     """Something an entry points at (``target``) or names (for words: the text itself)."""
 
@@ -132,6 +146,7 @@ class TreeIndex:
         self.objectives: list[PlacedObjective] = []
         self.items: list[PlacedItem] = []
         self.concepts: list[PlacedConcept] = []
+        self.objects: list[PlacedObject] = []
         self.references: list[Reference] = []
         self.introduced: list[Reference] = []
         self.needed: list[Reference] = []
@@ -290,9 +305,22 @@ class TreeIndex:
         if not field.defines:
             self._read_fields(owner, pointer, field.fields, value, body, folder="")
             return
-        if isinstance(value.get("id"), str):
-            self._declare(field.defines, value["id"], owner, f"{pointer}/id")
-        self._read_fields(owner, pointer, {"id": field.fields["id"]}, {"id": value.get("id")}, [], folder="")
+        name = value.get("id")
+        if isinstance(name, str):
+            self._declare(field.defines, name, owner, f"{pointer}/id")
+            texts = tuple(one for key, one in value.items() if key != "id" and isinstance(one, str))
+            label = value.get("name")
+            self.objects.append(
+                PlacedObject(
+                    space=field.defines,
+                    name=name,
+                    label=label if isinstance(label, str) else "",
+                    texts=texts,
+                    owner=owner,
+                    pointer=pointer,
+                )
+            )
+        self._read_fields(owner, pointer, {"id": field.fields["id"]}, {"id": name}, [], folder="")
         rest = {name: own for name, own in field.fields.items() if name != "id"}
         values = {name: own for name, own in value.items() if name != "id"}
         self._read_fields(owner, pointer, rest, values, body, folder="")
@@ -373,6 +401,12 @@ _STRUCTS: dict[FieldType, type[Objective] | type[Concept] | type[Item]] = {
     FieldType.CONCEPT: Concept,
     FieldType.ITEM: Item,
 }
+
+
+def texts_of(value: Any) -> list[str]:
+    """The texts of a field that is one or a list of them; another shape is told where fields are read."""
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return [one for one in values if isinstance(one, str)]
 
 
 def _is_plain(kind: FieldType, value: Any) -> bool:

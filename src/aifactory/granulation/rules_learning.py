@@ -137,7 +137,7 @@ def check_order(index: TreeIndex) -> Iterator[Violation]:
 
 
 def check_load(index: TreeIndex) -> Iterator[Violation]:
-    """Mayer's limits: few new concepts per lesson, leaves of a few minutes."""
+    """Mayer's limits: few new concepts per lesson, minutes within bounds, few of them for a leaf."""
     introduced = Counter(reference.owner for reference in index.introduced)
     low, high = index.spec.leaf_minutes
     for owner, entry in enumerate(index.entries):
@@ -146,10 +146,11 @@ def check_load(index: TreeIndex) -> Iterator[Violation]:
             message = f"{introduced[owner]} new concepts; {index.spec.concept_load} are enough at once"
             pointer = f"{entry.pointer}/fields"
             yield index.violation("load.concepts", Severity.WARNING, message, owner, pointer)
-        if "leafMinutes" in rules and not index.children[owner]:
+        if "leafMinutes" in rules:
             minutes = entry.node.minutes
             if minutes is None or not low <= minutes <= high:
-                message = f"{minutes if minutes is not None else 'No'} minutes; a leaf takes {low} to {high}"
+                known = minutes if minutes is not None else "No"
+                message = f"{known} minutes; each {entry.node.kind} takes {low} to {high}"
                 pointer = f"{entry.pointer}/minutes"
                 yield index.violation("load.minutes", Severity.WARNING, message, owner, pointer)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from aifactory.granulation.index import ROOT, TreeIndex
+from aifactory.granulation.index import ROOT, PlacedObject, TreeIndex
 from aifactory.granulation.specs import Presence, Use
 from aifactory.granulation.tree import MAX_NODES
 from aifactory.granulation.violations import Severity, Violation
@@ -58,6 +58,19 @@ def check_references(index: TreeIndex) -> Iterator[Violation]:
             yield index.violation("ids.unique", Severity.GATE, message, owner, f"{entry.pointer}/id")
 
 
+def unused_objects(index: TreeIndex) -> list[PlacedObject]:
+    """What the tree declares, such as a role or a character, and nothing refers to."""
+    used = {(reference.space, reference.target) for reference in index.references}
+    return [one for one in index.objects if (one.space, one.name) not in used]
+
+
+def check_unused(index: TreeIndex) -> Iterator[Violation]:
+    """Everything that is declared has a part to play."""
+    for one in unused_objects(index):
+        message = f"Nothing refers to the {one.space} {one.name!r}"
+        yield index.violation("ids.unused", Severity.WARNING, message, one.owner, one.pointer)
+
+
 def check_graph(index: TreeIndex) -> Iterator[Violation]:
     """What nodes require has no cycle and no chain longer than LONGEST_CHAIN."""
     owners = {entry.node.id: owner for owner, entry in enumerate(index.entries)}
@@ -67,7 +80,7 @@ def check_graph(index: TreeIndex) -> Iterator[Violation]:
             edges.setdefault(reference.owner, []).append(owners[reference.target])
     lengths: dict[int, int] = {}
     for start in sorted(edges):
-        cycle = _longest_chain(start, edges, lengths)
+        cycle = longest_chain(start, edges, lengths)
         if cycle:
             names = " → ".join(index.entries[owner].path for owner in cycle)
             pointer = f"{index.entries[cycle[0]].pointer}/fields/requires"
@@ -82,8 +95,8 @@ def check_graph(index: TreeIndex) -> Iterator[Violation]:
             return
 
 
-def _longest_chain(start: int, edges: dict[int, list[int]], lengths: dict[int, int]) -> list[int]:
-    """Fill ``lengths`` with the longest chain from each node; return a cycle when there is one.
+def longest_chain(start: int, edges: dict[int, list[int]], lengths: dict[int, int]) -> list[int]:
+    """Fill ``lengths`` with the longest chain from each node; return a cycle, its start again at its end.
 
     Depth first without recursion, so that a long chain cannot exhaust the stack.
     """

@@ -156,22 +156,37 @@ def check_topic(index: TreeIndex, text: str | None) -> Iterator[Violation]:
 
 
 def check_objects(index: TreeIndex, objects: tuple[MandatoryObject, ...]) -> Iterator[Violation]:
-    """Every mandatory object is named where it was asked for."""
+    """Every mandatory object is named where it was asked for.
+
+    A node also names what it refers to by id, such as its cast; what the root declares counts anywhere, and
+    where its space or its field is asked for.
+    """
+    said = _said(index) if objects else []
     for wanted in objects:
-        name = normalized(wanted.name)
-        places = [
-            entry
-            for entry in index.entries
-            if not wanted.where
-            or entry.node.kind == wanted.where
-            or entry.path == wanted.where
-            or entry.path.startswith(f"{wanted.where}.")
-        ]
-        said = [
-            normalized(f"{entry.node.title}\n{entry.node.summary}\n" + "\n".join(entry.body))
-            for entry in places
-        ]
-        if not any(f" {name} " in f" {one} " for one in said):
+        name = f" {normalized(wanted.name)} "
+        if not any(
+            name in f" {text} " for places, text in said if not wanted.where or wanted.where in places
+        ):
             where = f" in {wanted.where}" if wanted.where else ""
             message = f"The {wanted.kind or 'object'} {wanted.name!r} does not appear{where}"
             yield index.violation("object.missing", Severity.ERROR, message, ROOT, "")
+
+
+def _said(index: TreeIndex) -> list[tuple[frozenset[str], str]]:
+    """What each node and each declared object says, with the places that it stands for."""
+    names = {(one.space, one.name): one.label for one in index.objects}
+    found = [
+        (frozenset((one.space, *one.pointer.split("/")[2:3])), normalized("\n".join(one.texts)))
+        for one in index.objects
+        if one.owner == ROOT
+    ]
+    referred: dict[int, list[str]] = {}
+    for one in index.references:
+        if (one.space, one.target) in names:
+            referred.setdefault(one.owner, []).append(names[one.space, one.target])
+    for owner, entry in enumerate(index.entries):
+        steps = entry.path.split(".")
+        places = {".".join(steps[: depth + 1]) for depth in range(len(steps))} | {entry.node.kind}
+        parts = [entry.node.title, entry.node.summary, *entry.body, *referred.get(owner, [])]
+        found.append((frozenset(places), normalized("\n".join(parts))))
+    return found

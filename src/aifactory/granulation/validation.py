@@ -12,6 +12,9 @@ from aifactory.granulation.rules_claims import (
     check_headings,
     check_source_order,
 )
+from aifactory.granulation.rules_edges import check_edges
+from aifactory.granulation.rules_flow import check_flow
+from aifactory.granulation.rules_handover import check_handover
 from aifactory.granulation.rules_learning import (
     check_alignment,
     check_blueprint,
@@ -20,6 +23,7 @@ from aifactory.granulation.rules_learning import (
     check_objectives,
     check_order,
 )
+from aifactory.granulation.rules_path import check_skills, check_workload
 from aifactory.granulation.rules_shape import (
     check_graph,
     check_language,
@@ -27,8 +31,10 @@ from aifactory.granulation.rules_shape import (
     check_references,
     check_siblings,
     check_texts,
+    check_unused,
 )
 from aifactory.granulation.rules_source import MandatoryObject, check_objects, check_spans, check_topic
+from aifactory.granulation.rules_story import check_story
 from aifactory.granulation.sizes import Counts
 from aifactory.granulation.specs import StructureSpec
 from aifactory.granulation.tree import Tree
@@ -40,6 +46,7 @@ __all__ = ["MandatoryObject", "Report", "Severity", "Violation", "inspect", "val
 _ALWAYS: tuple[tuple[str, Callable[[TreeIndex], Iterable[Violation]]], ...] = (
     ("levels", check_levels),
     ("references", check_references),
+    ("unused", check_unused),
     ("graph", check_graph),
     ("texts", check_texts),
     ("siblings", check_siblings),
@@ -48,6 +55,7 @@ _ALWAYS: tuple[tuple[str, Callable[[TreeIndex], Iterable[Violation]]], ...] = (
     ("load", check_load),
     ("cards", check_cards),
     ("claims", check_claims),
+    ("handover", check_handover),
 )
 # Rules that a type switches on by name.
 _BY_NAME: tuple[tuple[str, Callable[[TreeIndex], Iterable[Violation]]], ...] = (
@@ -58,6 +66,14 @@ _BY_NAME: tuple[tuple[str, Callable[[TreeIndex], Iterable[Violation]]], ...] = (
     ("blueprint", check_blueprint),
     ("headings", check_headings),
     ("sourceOrder", check_source_order),
+    ("edges", check_edges),
+)
+# Rules that one of the levels switches on, for its nodes.
+_BY_LEVEL: tuple[tuple[str, Callable[[TreeIndex], Iterable[Violation]]], ...] = (
+    ("flow", check_flow),
+    ("story", check_story),
+    ("skillRise", check_skills),
+    ("workload", check_workload),
 )
 
 
@@ -82,8 +98,8 @@ def inspect(index: TreeIndex, *, text: str | None = None, objects: Sequence[Mand
     for name, check in _ALWAYS:
         found += check(index)
         run.append(name)
-    for name, check in _BY_NAME:
-        if name in index.spec.rules:
+    for name, check in (*_BY_NAME, *_BY_LEVEL):
+        if index.spec.has_rule(name):
             found += check(index)
             run.append(name)
     if index.language in STOP_WORDS:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from aifactory.granulation.index import ROOT, TreeIndex
 from aifactory.granulation.rules_claims import read_headings, read_source_order
+from aifactory.granulation.rules_edges import read_edges
 from aifactory.granulation.rules_learning import (
     Needs,
     bloom_gap,
@@ -12,11 +13,13 @@ from aifactory.granulation.rules_learning import (
     own_objectives,
     practice_use,
 )
+from aifactory.granulation.scoring.closures import orders, own_closure
 from aifactory.granulation.scoring.evidence import Material
 from aifactory.granulation.specs import Use
 from aifactory.granulation.violations import Severity
 
 FORM_RULES = ("text.", "bounds.", "load.", "language.node", "glossary.missing", "objective.", "claim.")
+FORM_RULES += ("edges.", "flow.", "story.", "skill.", "workload.", "handover.", "ids.unused")
 WARNING_COST, MOST_WARNING_COST = 0.25, 0.5
 OUTCOME_SHARE, BLUEPRINT_SHARE = 0.1, 0.5
 
@@ -26,9 +29,13 @@ def alignment(material: Material) -> tuple[float, str]:
 
     A tenth of the value depends on the outcomes that are served, or half of it on the share of the blueprint
     that was made, where the type has one of them. An item on the wrong Bloom level counts as half stray. A
-    type without objectives may have headings instead: what they announce is taken up, and by every leaf.
+    type without objectives may have headings instead: what they announce is taken up, and by every leaf. Or
+    it is closed in another way: skills, edges, steps or threads.
     """
     index = material.index
+    closed = own_closure(index) if not own_objectives(index) else None
+    if closed is not None:
+        return closed
     if "headings" in index.spec.rules and not own_objectives(index):
         return _headings(index)
     objectives = {placed.objective.id: placed.objective for placed in own_objectives(index)}
@@ -91,6 +98,8 @@ def order(material: Material) -> tuple[float, str]:
             met, total = met + found.pairs - len(found.late), total + found.pairs
             follow = f"{found.pairs - len(found.late)} of {found.pairs} neighbours in the source's order"
             detail = f"{detail}, {follow}" if detail else follow
+    for kept, of, words in orders(material.index):
+        met, total, detail = met + kept, total + of, f"{detail}, {words}" if detail else words
     if total:
         return met / total, detail
     if material.index.introduced:
@@ -122,12 +131,30 @@ def balance(material: Material) -> tuple[float, str]:
     spreads: list[float] = []
     for depth in range(index.asked_depth - 1):
         parents = [owner for owner, entry in enumerate(index.entries) if entry.depth == depth]
+        if index.minimum(depth + 1) == 0:  # what a parent may do without, it may do without
+            parents = [owner for owner in parents if index.children[owner]]
         spreads.append(variation([len(index.children[owner]) for owner in parents]))
     spreads.append(_minutes_variation(index))
     mean = math.fsum(spreads) / len(spreads)
-    depths = [min(index.entries[owner].depth + 1, index.asked_depth) for owner in index.leaves]
+    depths = _depths(index)
     reached = sum(depths) / len(depths) / index.asked_depth
     return max(0.0, 1 - mean) * reached, f"mean variation {mean:.2f}, {reached:.0%} of the depth reached"
+
+
+def _depths(index: TreeIndex) -> list[int]:
+    """The levels that each leaf stands for; one that may do without children, those of its whole branch."""
+    branches: list[int] = []
+    deepest: dict[int, int] = {}
+    for owner, entry in enumerate(index.entries):
+        branches.append(owner if entry.parent == ROOT else branches[entry.parent])
+        deepest[branches[owner]] = max(deepest.get(branches[owner], 0), entry.depth + 1)
+    depths = []
+    for owner in index.leaves:
+        depth = index.entries[owner].depth + 1
+        if depth < index.asked_depth and index.minimum(depth) == 0:
+            depth = deepest[branches[owner]]
+        depths.append(min(depth, index.asked_depth))
+    return depths
 
 
 def variation(amounts: Sequence[float]) -> float:
@@ -163,6 +190,10 @@ def form(material: Material) -> tuple[float, str]:
     for entry in index.entries:
         groups.setdefault(entry.level.title if entry.level else "other", []).append(entry.pointer)
     groups["Objective"] = [placed.pointer for placed in index.objectives]
+    for placed in index.objects:
+        groups.setdefault(placed.space.capitalize(), []).append(placed.pointer)
+    if index.spec.has_rule("edges"):
+        groups["Edge"] = [edge.pointer for edge in read_edges(index)]
     pointers = [pointer for group in groups.values() for pointer in group]
     costs = _costs(material, pointers)
     shares = {

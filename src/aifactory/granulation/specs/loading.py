@@ -10,6 +10,7 @@ import msgspec
 from aifactory.granulation.specs.model import (
     FIELDS_OF_RULES,
     LEVEL_RULES,
+    ROOT_FIELDS_OF_RULES,
     SUB_SCORES,
     TREE_RULES,
     FieldSpec,
@@ -78,10 +79,11 @@ def _problems(spec: StructureSpec) -> Iterator[str]:
             yield f"{where}: min {level.min} is above max {level.max}"
         yield from _unknown(f"{where}.rules", level.rules, LEVEL_RULES)
         for rule in level.rules:
-            for name in FIELDS_OF_RULES.get(rule, ()):
-                if name not in level.fields:
-                    yield f"{where}.rules: {rule!r} needs the field {name!r}"
+            yield from _lacking(f"{where}.rules", rule, FIELDS_OF_RULES.get(rule, {}), level.fields, "")
     yield from _unknown("rules", spec.rules, TREE_RULES)
+    for rule, wanted in ROOT_FIELDS_OF_RULES.items():
+        if spec.has_rule(rule):
+            yield from _lacking("rules", rule, wanted, spec.root_fields, " at the root")
     yield from _number_problems(spec)
     spaces = frozenset(kinds) | OPEN_SPACES | frozenset(_defined(spec)) | {ANY_NODE}
     for where, fields in _field_groups(spec):
@@ -102,6 +104,27 @@ def _declaring_problems(where: str, field: FieldSpec, taken: Collection[str]) ->
         yield from _declaring_problems(f"{where}.of", field.of, taken)
     for key, inner in field.fields.items():
         yield from _declaring_problems(f"{where}.{key}", inner, taken)
+
+
+def _lacking(
+    where: str, rule: str, wanted: dict[str, FieldType], fields: dict[str, FieldSpec], place: str
+) -> Iterator[str]:
+    """The fields that a rule reads and a type doesn't declare, or not with the type that it reads."""
+    for path, kind in wanted.items():
+        found = _field_at(fields, path)
+        if found is None:
+            yield f"{where}: {rule!r} needs the field {path!r}{place}"
+        elif found.type is not kind and (found.type, kind) != (FieldType.INTEGER, FieldType.NUMBER):
+            yield f"{where}: {rule!r} reads {path!r}{place} as {kind}, not as {found.type}"
+
+
+def _field_at(fields: dict[str, FieldSpec], path: str) -> FieldSpec | None:
+    """The field at a dotted path; of a list its entries."""
+    name, _, rest = path.partition(".")
+    field = fields.get(name)
+    if field is not None and field.of is not None:
+        field = field.of
+    return _field_at(field.fields, rest) if field is not None and rest else field
 
 
 def _number_problems(spec: StructureSpec) -> Iterator[str]:

@@ -17,11 +17,12 @@ TREE_RULES = frozenset(
         "blueprint",
         "headings",
         "sourceOrder",
+        "edges",
     }
 )
-LEVEL_RULES = frozenset({"leafMinutes", "conceptLoad", "card", "claim"})
-# Level rules that read fields, which a level that switches one on has to declare.
-FIELDS_OF_RULES = {"card": ("front", "back", "cardKind"), "claim": ("claim",)}
+LEVEL_RULES = frozenset(
+    {"leafMinutes", "conceptLoad", "card", "claim", "flow", "story", "skillRise", "workload"}
+)
 SUB_SCORES = (
     "coverage",
     "alignment",
@@ -50,6 +51,42 @@ class FieldType(StrEnum):
     CONCEPT = "concept"
     ITEM = "item"
     REFERENCE = "reference"
+
+
+# Fields that a rule reads, with the type of the value or of a list's entries: a level that switches the rule
+# on has to declare them. A dot leads into an object, or into the objects of a list.
+FIELDS_OF_RULES: dict[str, dict[str, FieldType]] = {
+    "card": {"front": FieldType.TEXT, "back": FieldType.TEXT, "cardKind": FieldType.CHOICE},
+    "claim": {"claim": FieldType.TEXT},
+    "flow": {
+        "requires": FieldType.REFERENCE,
+        "decision.branches.to": FieldType.REFERENCE,
+        "decision.branches.rework": FieldType.BOOLEAN,
+    },
+    "story": {
+        "place": FieldType.REFERENCE,
+        "cast": FieldType.REFERENCE,
+        "opens": FieldType.REFERENCE,
+        "closes": FieldType.REFERENCE,
+        "words": FieldType.INTEGER,
+    },
+    "skillRise": {"from": FieldType.INTEGER, "to": FieldType.INTEGER},
+    "workload": {"weeks": FieldType.NUMBER},
+}
+# The same for what a rule reads at the root of the tree, whether a level or the tree switches it on.
+ROOT_FIELDS_OF_RULES: dict[str, dict[str, FieldType]] = {
+    "edges": {
+        "edges.from": FieldType.REFERENCE,
+        "edges.to": FieldType.REFERENCE,
+        "edges.edgeKind": FieldType.CHOICE,
+    },
+    "story": {
+        "cast.id": FieldType.TEXT,
+        "places.id": FieldType.TEXT,
+        "threads.id": FieldType.TEXT,
+    },
+    "workload": {"hoursPerWeek": FieldType.NUMBER},
+}
 
 
 class Presence(StrEnum):
@@ -133,6 +170,10 @@ class StructureSpec(SpecPart, frozen=True, kw_only=True):
     leaf_minutes: tuple[int, int] = (3, 12)
     concept_load: int = 4
     bands: Bands = Bands()
+
+    def has_rule(self, name: str) -> bool:
+        """Whether the tree or one of its levels switches a rule on."""
+        return name in self.rules or any(name in level.rules for level in self.levels)
 
     def level(self, index: int) -> LevelSpec | None:
         """The level at ``index`` (0 is the outermost), or None beyond the last."""

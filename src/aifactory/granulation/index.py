@@ -15,6 +15,7 @@ from aifactory.granulation.violations import Severity, Violation
 from aifactory.granulation.words import content_stems, primary_language, sentences, stems_of, words
 
 ROOT = -1
+LARGEST = 1e15
 # Fields that any node may carry for a later writer, whatever its type (GRANULATION §1).
 HANDOVER_FIELDS = frozenset({"targetWords", "tone", "priority", "estimatedMinutes"})
 
@@ -235,7 +236,7 @@ class TreeIndex:
             message = f"Kind is {node.kind!r}; on this level of a {self.spec.type} it is {level.kind!r}"
             self._add("schema.kind", Severity.GATE, message, owner, f"{entry.pointer}/kind")
         if node.level != entry.depth + 1:
-            message = f"Level is {node.level}; by its place it is {entry.depth + 1}"
+            message = f"By its place the level is {entry.depth + 1}"
             self._add("schema.level", Severity.WARNING, message, owner, f"{entry.pointer}/level")
 
     def _declare(self, space: str, name: str, owner: int, pointer: str) -> None:
@@ -409,9 +410,14 @@ def texts_of(value: Any) -> list[str]:
     return [one for one in values if isinstance(one, str)]
 
 
+def number_of(value: Any) -> int | float | None:
+    """A number that can be reckoned with; None for other types and for what no float can hold."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if is_number and abs(value) <= LARGEST else None
+
+
 def _is_plain(kind: FieldType, value: Any) -> bool:
     if kind is FieldType.BOOLEAN:
         return isinstance(value, bool)
-    if isinstance(value, bool):
-        return False
-    return isinstance(value, int) if kind is FieldType.INTEGER else isinstance(value, (int, float))
+    number = number_of(value)
+    return number is not None and (kind is not FieldType.INTEGER or isinstance(number, int))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from aifactory.granulation.index import HANDOVER_FIELDS, ROOT, TreeIndex
+from aifactory.granulation.index import HANDOVER_FIELDS, ROOT, TreeIndex, number_of
 from aifactory.granulation.violations import Severity, Violation
 
 # Bounds of a number's value or a text's characters, both ends allowed; priority 1 is to be written first.
@@ -44,7 +44,7 @@ def _check(
 
 
 def _size(name: str, value: Any) -> int | None:
-    """The number, or the characters of a tone; None for another type."""
+    """The number, or the characters of a tone; None for another type or too large a number."""
     if name == "tone":
         return len(value.strip()) if isinstance(value, str) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if isinstance(number_of(value), int) else None

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from aifactory.granulation.index import ROOT, PlacedObjective, Reference, TreeIndex
+from aifactory.granulation.index import ROOT, PlacedObjective, Reference, TreeIndex, number_of
 from aifactory.granulation.objective_rules import BLOOM_ORDER, check_objective
 from aifactory.granulation.specs import FieldSpec, Use
 from aifactory.granulation.tree import Objective
@@ -147,9 +147,9 @@ def check_load(index: TreeIndex) -> Iterator[Violation]:
             pointer = f"{entry.pointer}/fields"
             yield index.violation("load.concepts", Severity.WARNING, message, owner, pointer)
         if "leafMinutes" in rules:
-            minutes = entry.node.minutes
+            minutes = number_of(entry.node.minutes)
             if minutes is None or not low <= minutes <= high:
-                known = minutes if minutes is not None else "No"
+                known = f"{minutes:g}" if minutes is not None else "No"
                 message = f"{known} minutes; each {entry.node.kind} takes {low} to {high}"
                 pointer = f"{entry.pointer}/minutes"
                 yield index.violation("load.minutes", Severity.WARNING, message, owner, pointer)

@@ -1,11 +1,10 @@
 """Rules of a learning path: skills that rise to the target, work that fits into the weeks. Pure."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
-from aifactory.granulation.index import ROOT, TreeIndex
+from aifactory.granulation.index import ROOT, TreeIndex, number_of
 from aifactory.granulation.violations import Severity, Violation
 from aifactory.granulation.words import content_stems
 
@@ -24,18 +23,13 @@ def skills_of(index: TreeIndex) -> list[int]:
     ]
 
 
-def _number(value: Any) -> float | None:
-    """A number, or None for what has another shape and is told elsewhere."""
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-
 def check_skills(index: TreeIndex) -> Iterator[Violation]:
     """Each skill rises, and the last of them reach what the whole path is for."""
     skills = skills_of(index)
     highest: float | None = None
     for owner in skills:
         entry = index.entries[owner]
-        start, end = _number(entry.node.fields.get("from")), _number(entry.node.fields.get("to"))
+        start, end = number_of(entry.node.fields.get("from")), number_of(entry.node.fields.get("to"))
         if end is not None:
             highest = end if highest is None else max(highest, end)
         if start is not None and end is not None and end <= start:
@@ -43,7 +37,7 @@ def check_skills(index: TreeIndex) -> Iterator[Violation]:
             yield index.violation(
                 "skill.no_rise", Severity.ERROR, message, owner, f"{entry.pointer}/fields/to"
             )
-    start, target = (_number(index.tree.fields.get(name)) for name in ("startLevel", "targetLevel"))
+    start, target = (number_of(index.tree.fields.get(name)) for name in ("startLevel", "targetLevel"))
     if skills and start is not None and target is not None and target <= start:
         message = f"The path goes from {start:g} to {target:g}, so nothing is gained"
         yield index.violation("skill.no_rise", Severity.ERROR, message, ROOT, "/fields/targetLevel")
@@ -79,9 +73,9 @@ def read_aims(index: TreeIndex) -> Aims:
 
 def check_workload(index: TreeIndex) -> Iterator[Violation]:
     """The minutes of what is done fit into the weeks that are given for it."""
-    hours = _number(index.tree.fields.get("hoursPerWeek"))
+    hours = number_of(index.tree.fields.get("hoursPerWeek"))
     for owner, entry in enumerate(index.entries):
-        weeks = _number(entry.node.fields.get("weeks"))
+        weeks = number_of(entry.node.fields.get("weeks"))
         if entry.level is None or "workload" not in entry.level.rules or not weeks or not hours:
             continue
         minutes, room = _minutes(index, owner), weeks * hours * 60
@@ -95,4 +89,4 @@ def check_workload(index: TreeIndex) -> Iterator[Violation]:
 def _minutes(index: TreeIndex, owner: int) -> int:
     """The minutes of all below a node, or its own where they have none."""
     below = sum(_minutes(index, child) for child in index.children[owner])
-    return below or max(0, index.entries[owner].node.minutes or 0)
+    return below or max(0, int(number_of(index.entries[owner].node.minutes) or 0))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from aifactory.granulation.index import ROOT, TreeIndex, texts_of
+from aifactory.granulation.index import ROOT, TreeIndex, number_of, texts_of
 from aifactory.granulation.violations import Severity, Violation
 
 WORDS_TOLERANCE = 0.10
@@ -99,10 +99,9 @@ def _check_points_of_view(index: TreeIndex, scenes: list[int]) -> Iterator[Viola
 
 def _check_words(index: TreeIndex, scenes: list[int]) -> Iterator[Violation]:
     """The scenes' words against the target of the whole, and of each node above that has one."""
-    written: dict[int, int] = {}
+    written: dict[int, float] = {}
     for owner in scenes:
-        own = index.entries[owner].node.fields.get("words")
-        count = own if isinstance(own, int) and not isinstance(own, bool) else 0
+        count = number_of(index.entries[owner].node.fields.get("words")) or 0
         above = index.entries[owner].parent
         while above != ROOT:
             written[above] = written.get(above, 0) + count
@@ -110,8 +109,8 @@ def _check_words(index: TreeIndex, scenes: list[int]) -> Iterator[Violation]:
         written[ROOT] = written.get(ROOT, 0) + count
     for owner, count in sorted(written.items()):
         fields = index.tree.fields if owner == ROOT else index.entries[owner].node.fields
-        target = fields.get("targetWords")
-        if not isinstance(target, int) or isinstance(target, bool) or target <= 0:
+        target = number_of(fields.get("targetWords"))
+        if target is None or target <= 0:
             continue
         if abs(count - target) > WORDS_TOLERANCE * target:
             message = f"The scenes have {count:,} words together; {target:,} are the target"

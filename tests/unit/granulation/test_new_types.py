@@ -135,3 +135,23 @@ def test_a_thousand_nodes_of_any_type_are_scored_in_a_blink(name):
         taken.append(time.process_time() - start)
     # The goal is 250 ms on an idle core; a busy test machine gets four times as long.
     assert min(taken) < 1.0
+
+
+def test_numbers_too_large_to_reckon_with_are_refused_and_not_reckoned_with():
+    def change(plain: Plain) -> None:
+        plain["fields"].update(hoursPerWeek=10**400, targetWords=10**5000)
+        for part in plain["nodes"]:
+            part["fields"].update(weeks=10**400, estimatedMinutes=10**5000)
+            for skill in part["children"]:
+                skill["fields"].update({"to": 10**400})
+                skill["children"][0]["minutes"] = 10**5000
+
+    found = {rule for rule, _, _ in findings(path_tree(), change)}
+    assert {"schema.type", "handover.type", "load.minutes"} <= found
+    assert scored(path_tree(), change).state is ScoreState.INVALID
+
+    def longer(plain: Plain) -> None:
+        plain["fields"]["targetWords"] = 10**5000
+        plain["nodes"][0]["children"][0]["children"][0]["fields"]["words"] = 10**5000
+
+    assert {rule for rule, _, _ in findings(novel_tree(), longer)} == {"schema.type", "story.words"}

@@ -5,9 +5,17 @@ import pytest
 
 from aifactory.granulation.scoring.total import _SUB_SCORES
 from aifactory.granulation.sizes import resolve_counts
-from aifactory.granulation.specs import SUB_SCORES, SpecError, builtin_specs, load_spec
+from aifactory.granulation.specs import (
+    LEVEL_RULES,
+    SUB_SCORES,
+    TREE_RULES,
+    SpecError,
+    builtin_specs,
+    load_spec,
+)
+from aifactory.granulation.specs.model import FIELDS_OF_RULES, ROOT_FIELDS_OF_RULES
 from aifactory.granulation.tree import Tree
-from aifactory.granulation.validation import _BY_NAME, validate
+from aifactory.granulation.validation import _BY_LEVEL, _BY_NAME, validate
 
 
 def plain(name: str = "course") -> dict[str, Any]:
@@ -37,17 +45,26 @@ def test_a_builtin_type_survives_a_round_trip(name):
     assert load_spec(msgspec.json.encode(plain(name))) == builtin_specs()[name]
 
 
-def test_the_course_has_the_weights_of_the_design():
-    assert builtin_specs()["course"].weights == {
-        "coverage": 0.22,
-        "alignment": 0.20,
-        "order": 0.12,
-        "nonRedundancy": 0.12,
-        "balance": 0.10,
-        "form": 0.10,
-        "itemQuality": 0.08,
-        "readability": 0.06,
-    }
+COLUMNS = ("course", "quiz", "learning_path", "knowledge_map", "workflow", "novel", "document")
+# The table of the design, a line for each sub-score.
+WEIGHTS = {
+    "coverage": (0.22, 0.20, 0.20, 0.26, 0.14, 0.10, 0.30),
+    "alignment": (0.20, 0.15, 0.20, 0.12, 0.20, 0.22, 0.10),
+    "order": (0.12, 0, 0.18, 0.18, 0.22, 0.12, 0.08),
+    "nonRedundancy": (0.12, 0.12, 0.12, 0.16, 0.10, 0.14, 0.16),
+    "balance": (0.10, 0.08, 0.10, 0.12, 0.10, 0.12, 0.10),
+    "form": (0.10, 0.05, 0.12, 0.10, 0.16, 0.20, 0.08),
+    "itemQuality": (0.08, 0.34, 0, 0, 0, 0, 0),
+    "readability": (0.06, 0.06, 0.08, 0.06, 0.08, 0.10, 0.18),
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_type_has_the_weights_of_the_design(name):
+    column = COLUMNS.index(name)
+    expected = {part: line[column] for part, line in WEIGHTS.items() if line[column]}
+    assert builtin_specs()[name].weights == expected
+    assert sum(expected.values()) == pytest.approx(1)
 
 
 def test_the_builtin_types_are_the_eight_of_the_design():
@@ -73,10 +90,12 @@ def test_a_level_that_a_parent_may_do_without_is_made_where_its_depth_is_asked_f
 
 
 def test_every_name_that_a_type_may_use_has_code_behind_it():
-    from aifactory.granulation.specs import TREE_RULES
-
     assert set(SUB_SCORES) == set(_SUB_SCORES)
     assert {name for name, _ in _BY_NAME} | {"coherence"} == TREE_RULES
+    everywhere = {"leafMinutes", "conceptLoad", "card", "claim"}
+    assert {name for name, _ in _BY_LEVEL} | everywhere == LEVEL_RULES
+    assert FIELDS_OF_RULES.keys() <= LEVEL_RULES
+    assert ROOT_FIELDS_OF_RULES.keys() <= LEVEL_RULES | TREE_RULES
 
 
 def test_a_new_type_needs_data_only():
@@ -151,6 +170,47 @@ def test_a_broken_type_is_refused_with_the_reason(path, value, words):
     assert words in problems(_set(plain(), path, value))
 
 
+def _without(fields: dict[str, Any], path: str) -> None:
+    name, _, rest = path.partition(".")
+    field = fields[name].get("of", fields[name])
+    if rest and len(field["fields"]) > 1:
+        _without(field["fields"], rest)
+    else:
+        del fields[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "path", "place"),
+    [
+        (name, rule, path, place)
+        for name, rules in {
+            "flashcards": ["card"],
+            "document": ["claim"],
+            "learning_path": ["skillRise", "workload"],
+            "knowledge_map": ["edges"],
+            "workflow": ["flow"],
+            "novel": ["story"],
+        }.items()
+        for rule in rules
+        for table, place in ((FIELDS_OF_RULES, ""), (ROOT_FIELDS_OF_RULES, " at the root"))
+        for path in table.get(rule, {})
+    ],
+)
+def test_a_rule_without_the_fields_that_it_reads_is_refused(name, rule, path, place):
+    spec = plain(name)
+    fields = next(level["fields"] for level in spec["levels"] if place or rule in level.get("rules", ()))
+    _without(spec["rootFields"] if place else fields, path)
+    assert f"rules: {rule!r} needs the field {path!r}{place}" in problems(spec)
+
+
+def test_a_field_that_a_rule_reads_otherwise_is_refused():
+    spec = plain("learning_path")
+    spec["levels"][1]["fields"]["to"] = {"type": "text"}
+    assert problems(spec) == "levels[1].rules: 'skillRise' reads 'to' as integer, not as text"
+    spec = _set(plain("learning_path"), "rootFields/hoursPerWeek", {"type": "integer", "required": True})
+    assert load_spec(msgspec.json.encode(spec)).has_rule("workload")
+
+
 def test_all_problems_are_told_at_once():
     spec = _set(_set(plain(), "rules", ["nonsense"]), "weights/coverage", 0.5)
     assert len(problems(spec).splitlines()) == 2
@@ -217,10 +277,13 @@ def _kit(tools: Any, uses: list[str], **fields: Any) -> list[tuple[str, str]]:
 def test_an_object_declares_its_id_and_a_reference_may_point_at_any_node():
     saw, axe = {"id": "saw", "name": "Saw"}, {"id": "axe"}
     assert _kit([saw, axe], ["saw", "axe"], after="p1") == []
-    assert _kit([saw], ["axe"]) == [("ids.closed", "/nodes/0/fields/tool")]
+    assert ("ids.closed", "/nodes/0/fields/tool") in _kit([saw], ["axe"])
+    assert _kit([saw, axe], ["axe"]) == [("ids.unused", "/fields/tools/0")]
     assert _kit([saw], ["saw"], after="saw") == [("ids.closed", "/nodes/1/fields/after")]
     assert _kit([saw, saw], ["saw"]) == [("ids.unique", "/fields/tools/1/id")]
     assert _kit([{"name": "Saw"}, saw], ["saw"]) == [("schema.required", "/fields/tools/0/id")]
     assert _kit([{"id": 7}, saw], ["saw"]) == [("schema.type", "/fields/tools/0/id")]
-    assert _kit([{"id": ""}, saw], ["saw"]) == [("ids.blank", "/fields/tools/0/id")]
-    assert _kit([saw, {"id": "chainsaws.."}], ["saw"]) == [("bounds.field", "/fields/tools/1/id")]
+    assert ("ids.blank", "/fields/tools/0/id") in _kit([{"id": ""}, saw], ["saw"])
+    assert _kit([saw, {"id": "chainsaws.."}], ["saw", "chainsaws.."]) == [
+        ("bounds.field", "/fields/tools/1/id")
+    ]

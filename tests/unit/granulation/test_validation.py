@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.unit.granulation import test_edges, test_flow, test_path, test_story
 from tests.unit.granulation.test_item_rules import SET_CASES, SINGLE_CASES
 from tests.unit.granulation.trees import SOURCE, course_counts, course_tree, large_course, quiz_tree
 
@@ -257,10 +258,12 @@ def test_every_rule_in_the_code_has_a_failing_case():
     folder = Path(aifactory.granulation.__file__).parent
     pattern = (
         r'"((?:schema|ids|bounds|levels|graph|text|language|objective|alignment|order|load|glossary|blueprint|span|'
-        r'coherence|object|item|redundancy)\.[a-z_]+)"'
+        r'coherence|object|item|redundancy|edges|flow|story|skill|workload|handover)\.[a-z_]+)"'
     )
     written = {rule for path in folder.glob("*.py") for rule in re.findall(pattern, path.read_text("utf-8"))}
-    tried = {case[0] for case in (*COURSE_CASES, *QUIZ_CASES, *SINGLE_CASES, *SET_CASES)} | OTHERWISE
+    cases = (*COURSE_CASES, *QUIZ_CASES, *SINGLE_CASES, *SET_CASES)
+    newer = (*test_edges.CASES, *test_flow.CASES, *test_story.CASES, *test_path.CASES)
+    tried = {case[0] for case in (*cases, *newer)} | OTHERWISE
     assert written - tried == set()
     assert tried - written == set()
 

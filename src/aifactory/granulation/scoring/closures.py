@@ -67,9 +67,7 @@ def _plot(index: TreeIndex) -> tuple[float, str]:
     if not threads or not scenes_of(index):
         return 0.0, "no threads" if not threads else "no scenes"
     told = sum(thread.is_told for thread in threads)
-    detail = (
-        f"{told} of {len(threads)} threads told to their end, {used} of {declared} declared used"
-    )
+    detail = f"{told} of {len(threads)} threads told to their end, {used} of {declared} declared used"
     return (told / len(threads) + used / declared) / 2, detail
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from aifactory.granulation.index import ROOT, TreeIndex
+from aifactory.granulation.index import ROOT, TreeIndex, number_of
 from aifactory.granulation.rules_claims import read_headings, read_source_order
 from aifactory.granulation.rules_edges import read_edges
 from aifactory.granulation.rules_learning import (
@@ -178,7 +178,7 @@ def _minutes_variation(index: TreeIndex) -> float:
 
 def _minutes(index: TreeIndex, owner: int) -> int:
     below = sum(_minutes(index, child) for child in index.children[owner])
-    return below or max(0, index.entries[owner].node.minutes or 0)
+    return below or max(0, int(number_of(index.entries[owner].node.minutes) or 0))
 
 
 def form(material: Material) -> tuple[float, str]:

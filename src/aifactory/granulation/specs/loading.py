@@ -34,6 +34,8 @@ OPEN_SPACES = frozenset({"concept", "term"})
 # The space of every node's id, whatever its kind.
 ANY_NODE = "node"
 MAX_FIELD_DEPTH = 6
+# What may stand where a rule reads another type: a whole number is a number, and a text may hold a choice.
+_ALSO = {FieldType.NUMBER: FieldType.INTEGER, FieldType.CHOICE: FieldType.TEXT}
 
 
 class SpecError(ValueError):
@@ -114,7 +116,7 @@ def _lacking(
         found = _field_at(fields, path)
         if found is None:
             yield f"{where}: {rule!r} needs the field {path!r}{place}"
-        elif found.type is not kind and (found.type, kind) != (FieldType.INTEGER, FieldType.NUMBER):
+        elif found.type not in (kind, _ALSO.get(kind)):
             yield f"{where}: {rule!r} reads {path!r}{place} as {kind}, not as {found.type}"
 
 

@@ -116,3 +116,12 @@ def test_roles_without_work_and_outputs_that_nobody_takes_cost_closure():
 @pytest.mark.parametrize("name", ["decision", "requires", "inputs", "outputs"])
 def test_fields_of_any_shape_are_checked_without_a_crash(name, value):
     findings(workflow_tree(), lambda plain: at(plain, "check")["fields"].update({name: value}))
+
+
+def test_a_step_that_stands_before_what_it_requires_costs_order():
+    def early(plain: Plain) -> None:
+        at(plain, "sign")["fields"]["inputs"] = []
+        plain["nodes"][2]["children"][:2] = reversed(plain["nodes"][2]["children"][:2])
+
+    # Of five requirements and eight steps one each is not met.
+    assert sub_score(workflow_tree(), "order", early) == pytest.approx(11 / 13)

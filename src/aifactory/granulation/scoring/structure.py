@@ -18,8 +18,10 @@ from aifactory.granulation.scoring.evidence import Material
 from aifactory.granulation.specs import Use
 from aifactory.granulation.violations import Severity
 
-FORM_RULES = ("text.", "bounds.", "load.", "language.node", "glossary.missing", "objective.", "claim.")
-FORM_RULES += ("edges.", "flow.", "story.", "skill.", "workload.", "handover.", "ids.unused")
+FORM_RULES = (
+    *("text.", "bounds.", "load.", "language.node", "glossary.missing", "objective.", "claim."),
+    *("edges.", "flow.", "story.", "skill.", "workload.", "handover.", "ids.unused"),
+)
 WARNING_COST, MOST_WARNING_COST = 0.25, 0.5
 OUTCOME_SHARE, BLUEPRINT_SHARE = 0.1, 0.5
 

@@ -89,9 +89,9 @@ def _check_points_of_view(index: TreeIndex, scenes: list[int]) -> Iterator[Viola
     for owner in scenes:
         cast = texts_of(index.entries[owner].node.fields.get("cast"))
         present.setdefault(index.entries[owner].parent, set()).update(cast)
-    for parent, cast in present.items():
+    for parent, known in present.items():
         teller = index.entries[parent].node.fields.get("pov") if parent != ROOT else None
-        if isinstance(teller, str) and teller not in cast:
+        if isinstance(teller, str) and teller not in known:
             message = f"{teller!r} tells this and is in none of its scenes"
             pointer = f"{index.entries[parent].pointer}/fields/pov"
             yield index.violation("story.pov_absent", Severity.WARNING, message, parent, pointer)

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from litestar import Request, Response, post
@@ -19,7 +19,6 @@ from aifactory.granulation.granulate_schemas import (
     ValidateInput,
     checked_of,
 )
-from aifactory.granulation.offline.digest import SourceFormat
 from aifactory.granulation.routes import find_visible_tree
 from aifactory.granulation.service import Granulation
 from aifactory.granulation.specs import StructureSpec

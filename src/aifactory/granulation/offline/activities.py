@@ -1,19 +1,24 @@
-"""What learners do with a lesson: read, practise, compare, discuss, retell."""
+"""What learners do with a lesson: read, practise, compare, judge, discuss, retell."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from math import ceil
 
 import msgspec
 
 from aifactory.granulation.offline.articles import with_article
+from aifactory.granulation.offline.concepts import mentions, term_key
 from aifactory.granulation.offline.digest import Procedure
+from aifactory.granulation.offline.facts import CASE, DEMAND, REASON, Fact, facts_between
 from aifactory.granulation.offline.figures import figure_in
+from aifactory.granulation.offline.gaps import GAP
 from aifactory.granulation.offline.identity import short_hash
 from aifactory.granulation.offline.items import step_text
 from aifactory.granulation.offline.objectives import Aim, listed, number_word, subject_of, topic_of
 from aifactory.granulation.offline.outline import Chunk
 from aifactory.granulation.offline.procedures import name_of, span_of, steps_of
+from aifactory.granulation.offline.quotable import is_quotable
 from aifactory.granulation.offline.reading import Line
 from aifactory.granulation.offline.study import Study
 from aifactory.granulation.offline.summary import Point, clipped, shorten
@@ -48,13 +53,22 @@ def minutes_for(words: int, practice: int = 0) -> int:
 
 
 def tasks_of(
-    study: Study, chunk: Chunk, title: str, aims: Sequence[Aim], points: Sequence[Point], most: int
+    study: Study,
+    chunk: Chunk,
+    title: str,
+    aims: Sequence[Aim],
+    points: Sequence[Point],
+    most: int,
+    used: Counter[str] | None = None,
 ) -> list[Task]:
-    """Up to ``most`` activities: reading first where there is room, then what the lesson supports best."""
+    """Up to ``most`` activities: reading first where there is room, then what the lesson supports best.
+
+    ``used`` counts the forms of practice in the tree so far: of those that fit, the rarest come first.
+    """
     if most < 1:
         return []
     desk = _Desk(study, chunk, title, aims, points)
-    practice = list(desk.practice())
+    practice = desk.practice(Counter() if used is None else used, max(1, most - 1))
     if most == 1 and practice:
         return [desk.with_reading(practice[0])]
     return [desk.reading(), *practice[: most - 1]]
@@ -71,6 +85,7 @@ class _Desk:
         self.title = title
         self.aims = {aim.purpose: aim for aim in aims}
         self.free = list(points)
+        self.cited: set[int] = set()
         self.words = study.reading.words_between(chunk.first, chunk.last)
         self.subject = subject_of(study, chunk, title)
         self.topic = topic_of(study, chunk, title)
@@ -88,6 +103,7 @@ class _Desk:
     def _point(self, at: int) -> Point:
         """Take a key point; if there are none left, the first line has to do."""
         if self.free:
+            self.cited.add(self.free[at].line.index)
             return self.free.pop(at)
         line = self.study.lines[self.chunk.first]
         return Point(line.shown, line)
@@ -123,35 +139,62 @@ class _Desk:
         minutes = minutes_for(min(_MOST_READ, self.words), 1)
         return msgspec.structs.replace(task, instructions=read + task.instructions, minutes=minutes)
 
-    def practice(self) -> Iterator[Task]:
-        """Everything but reading that the lesson supports, best first."""
+    def practice(self, used: Counter[str], most: int) -> list[Task]:
+        """Up to ``most`` forms of practice: those that an objective asks for, then what is rare so far."""
+        forms = list(self._forms())
+        ranked = sorted(
+            forms, key=lambda form: (form[0] not in self.aims or form[0] == "explain", used[form[0]])
+        )
+        tasks: list[Task] = []
+        for name, make in ranked:
+            task = make() if len(tasks) < most else None
+            if task is not None:
+                used[name] += 1
+                tasks.append(task)
+        return tasks
+
+    def _forms(self) -> Iterator[tuple[str, Callable[[], Task | None]]]:
+        """The forms of practice that the lesson has the matter for, by name, best first."""
         study, chunk = self.study, self.chunk
-        for procedure in study.procedures_between(chunk.first, chunk.last)[:1]:
-            yield self._steps(procedure)
+        if procedures := study.procedures_between(chunk.first, chunk.last)[:1]:
+            yield "steps", lambda: self._steps(procedures[0])
         if "contrast" in self.aims:
-            yield self._contrast(self.aims["contrast"])
+            yield "contrast", lambda: self._contrast(self.aims["contrast"])
         if "define" in self.aims:
-            used = [line.index for line in self._defined()]
-            self.free = [point for point in self.free if point.line.index not in used]
-            yield self._terms(self.aims["define"])
-        figures = self._figure_points()[:3]
-        if len(figures) >= 2:
-            self.free = [
-                point for point in self.free if point.line not in [figure.line for figure in figures]
-            ]
-            yield self._figures(figures)
-        if (at := next((i for i, p in enumerate(self.free) if _REASON.search(p.text)), None)) is not None:
-            yield self._discuss(self._point(at))
-        if self.free:
-            yield self._retell(self._point(-1))
+            yield "define", lambda: self._terms(self.aims["define"])
+        facts = facts_between(study, chunk.first, chunk.last)
+        if len(cases := [fact for fact in facts if fact.kind == CASE]) >= 2:
+            yield "cases", lambda: self._cases(cases[:3])
+        if len(rules := [fact for fact in facts if fact.kind == DEMAND and "must" in fact.frame]) >= 2:
+            yield "rules", lambda: self._rules(rules[:3])
+        if reason := next((fact for fact in facts if fact.kind == REASON and fact.frame == "Why?"), None):
+            yield "reasons", lambda: self._reason(reason)
+        if len(self._figure_points()) >= 2:
+            yield "figures", lambda: self._figures(self._figure_points()[:3])
+        if self._has_code():
+            yield "code", self._code
+        yield "examples", self._examples
+        if len(self.phrases) >= 3:
+            yield "map", self._map
+        yield "discuss", self._discuss
+        yield "retell", self._retell
+        yield "questions", self._questions
+
+    def _has_code(self) -> bool:
+        start, end = self.study.lines[self.chunk.first].start, self.study.lines[self.chunk.last - 1].end
+        return "\n```" in self.study.reading.text[start:end]
+
+    def _take(self, suits: Callable[[Point], bool]) -> Point | None:
+        """A key point that no other activity works with, if there is one that suits."""
+        at = next((i for i, point in enumerate(self.free) if is_quotable(point.line) and suits(point)), None)
+        return None if at is None else self._point(at)
 
     def _figure_points(self) -> list[Point]:
-        lines = self.study.lines[self.chunk.first : self.chunk.last]
         used = {line.index for line in self._defined()} | {self.first_point.line.index}
         return [
             Point(shorten(line.told, 28), line)
-            for line in lines
-            if line.usable and line.kind == "s" and line.index not in used and figure_in(line.told)
+            for line in self.study.lines[self.chunk.first : self.chunk.last]
+            if is_quotable(line) and line.kind == "s" and line.index not in used and figure_in(line.told)
         ]
 
     def _steps(self, procedure: Procedure) -> Task:
@@ -191,70 +234,235 @@ class _Desk:
 
     def _terms(self, aim: Aim) -> Task:
         study, lines = self.study, self._defined()
+        used = [line.index for line in lines]
+        self.free = [point for point in self.free if point.line.index not in used]
         names = listed([f"“{term}”" for term in aim.terms])
         mean = "mean" if len(aim.terms) > 1 else "means"
-        quotes = " ".join(f"“{shorten(line.told, 28)}”" for line in lines)
+        # What a good answer speaks of, and not the answer.
+        held = [p.text for line in lines for p in study.book.best(line.index, line.index + 1, limit=3)]
+        own = {term.lower() for term in aim.terms}
+        held = [name for name in dict.fromkeys(held) if name.lower() not in own]
+        check = f" Check that you have spoken of {listed(held)}." if held else ""
         # Two ways to do the same, so that the lessons of a course don't all look alike.
         if int(short_hash(names), 16) % 2:
-            task = f"Close the text and write one sentence that says what {names} {mean}. Check it here: "
-            close, product = "Mark what you left out.", "A short definition of each in your own words"
+            task, product = (
+                f"Close the text and write one sentence that says what {names} {mean}.",
+                "definition",
+            )
         else:
-            task = f"Explain to a partner what {names} {mean}, with an example of your own. Then read: "
-            close, product = "Agree on what your explanation lacked.", "An explanation with an example"
+            task, product = (
+                f"Explain to a partner what {names} {mean}, with a case of your own.",
+                "explanation",
+            )
         return Task(
             kind="practice",
             purpose="define",
             title=f"Say what {names} {mean}",
-            summary=f"The meaning of {names}, in your own words and checked against the source.",
-            instructions=f"{task}{quotes} {close}",
+            summary=f"The meaning of {names} in your own words{' with ' + listed(held) if held else ''}.",
+            instructions=f"{task}{check} Then look up how the source says it.",
             minutes=minutes_for(50 * len(aim.terms), 1),
             sources=tuple(study.reading.span(line) for line in lines),
-            deliverable=product,
+            deliverable=f"A short {product} of each in your own words",
+        )
+
+    def _cases(self, facts: Sequence[Fact]) -> Task:
+        asked = " ".join(f"({number}) {fact.question}" for number, fact in enumerate(facts, 1))
+        count = number_word(len(facts))
+        return self._on_facts(
+            facts,
+            kind="practice",
+            purpose="cases",
+            title=f"Say what follows: {count} cases of {self.topic}",
+            summary=clipped(f"Cases to answer from memory: {'; '.join(fact.subject for fact in facts)}."),
+            instructions=f"Answer from memory, one sentence each: {asked} Then look each case up, and correct "
+            "in another colour what you had wrong.",
+            deliverable=f"{count.capitalize()} answers, corrected",
+        )
+
+    def _rules(self, facts: Sequence[Fact]) -> Task:
+        rules = " ".join(f"({number}) {shorten(fact.line.told, 30)}" for number, fact in enumerate(facts, 1))
+        return self._on_facts(
+            facts,
+            kind="practice",
+            purpose="rules",
+            title=f"Judge a case by the rules: {self.topic}",
+            summary=clipped(f"Rules to judge by: {shorten(facts[0].line.told, 30)}"),
+            instructions=f"These rules are in the source: {rules} Make up one case that keeps all of them and "
+            "one that breaks one. Give both to a partner, who says which is which and names the rule.",
+            deliverable="Two cases, and the rule that the second one breaks",
+        )
+
+    def _reason(self, fact: Fact) -> Task:
+        return self._on_facts(
+            [fact],
+            kind="discuss",
+            purpose="reasons",
+            title=f"Ask why: {' '.join(fact.subject.split()[:9])}",
+            summary=clipped(f"{fact.subject}: your reason first, then the source's."),
+            instructions=f"“{fact.subject}.” Write down why you think this is so before you look it up. Then "
+            "read the reason that the source gives, and tell a partner in what yours differs.",
+            deliverable="Your reason, and the source's in your own words",
+        )
+
+    def _on_facts(
+        self,
+        facts: Sequence[Fact],
+        *,
+        kind: str,
+        purpose: str,
+        title: str,
+        summary: str,
+        instructions: str,
+        deliverable: str,
+    ) -> Task:
+        """A practice with some facts, whose sentences no other one works with."""
+        used = [fact.line.index for fact in facts]
+        self.free = [point for point in self.free if point.line.index not in used]
+        return Task(
+            kind=kind,
+            purpose=purpose if purpose in self.aims else "explain",
+            title=title,
+            summary=summary,
+            instructions=instructions,
+            minutes=minutes_for(sum(fact.line.words for fact in facts), 2),
+            sources=tuple(self.study.reading.span(fact.line) for fact in facts),
+            deliverable=deliverable,
         )
 
     def _figures(self, points: Sequence[Point]) -> Task:
-        quotes = " ".join(f"“{point.text}”" for point in points)
+        lines = [point.line for point in points]
+        self.free = [point for point in self.free if point.line not in lines]
+        asked = " ".join(f"“{_without_figure(point.text)}”" for point in points)
         return Task(
             kind="practice",
             purpose="figures",
-            title=f"Remember the figures: {self.title}",
-            summary=f"The figures that belong to {self.topic}, by heart and with their units.",
-            instructions=f"Cover the numbers and say them from memory, with their units: {quotes}",
+            title=f"Estimate the figures: {self.title}",
+            summary=f"The figures that belong to {self.topic}: estimated first, then looked up.",
+            instructions=f"Estimate the missing numbers before you look them up: {asked} Then find each in the "
+            "source, and note how far off you were and what would have helped you to guess better.",
             minutes=minutes_for(30 * len(points), 1),
-            sources=tuple(self.study.reading.span(point.line) for point in points),
-            deliverable=f"{number_word(len(points)).capitalize()} sentences with the right figures",
+            sources=tuple(map(self.study.reading.span, lines)),
+            deliverable=f"{number_word(len(points)).capitalize()} estimates beside the right figures",
         )
 
-    def _discuss(self, point: Point) -> Task:
-        names = self.study.book.best(point.line.index, point.line.index + 1, limit=1)
-        topic = with_article(self.study, names[0].text) if names else self.subject
-        return Task(
+    def _code(self) -> Task:
+        point = self._mention()
+        return self._on_point(
+            point,
+            kind="practice",
+            title=f"Try the example: {self.title}",
+            summary=clipped(point.text),
+            instructions="Type in the example that the source gives here and run it, or follow it line by line "
+            f"on paper. Then change one thing that has to do with {self.topic}. Say first what will come of it, "
+            "and check.",
+            deliverable="The changed example with one line on what you expected and what came",
+        )
+
+    def _examples(self) -> Task | None:
+        point = self._take(lambda point: not figure_in(point.text))
+        if point is None:
+            return None
+        return self._on_point(
+            point,
+            kind="practice",
+            title=f"Find a case of your own: {self._about(point)}",
+            summary=clipped(point.text),
+            instructions=f"The source states: “{point.text}” Find one case from your own experience to which "
+            "this applies, and one to which it seems not to apply. Say for each what decides it.",
+            deliverable="Two cases with a sentence each on what decides them",
+        )
+
+    def _map(self) -> Task:
+        point = self._mention()
+        names = listed([with_article(self.study, phrase) for phrase in self.phrases])
+        return self._on_point(
+            point,
+            kind="practice",
+            title=f"Draw how {listed(self.phrases)} belong together",
+            summary=clipped(point.text),
+            instructions=f"Write {names} on a sheet and draw a line wherever the text relates two of them. Put "
+            "two or three words on each line that say how. Compare with somebody else's sheet.",
+            deliverable="A drawing with a word or two on every line",
+        )
+
+    def _discuss(self) -> Task | None:
+        point = self._take(lambda point: bool(_REASON.search(point.text)))
+        if point is None:
+            return None
+        return self._on_point(
+            point,
             kind="discuss",
-            purpose="explain",
-            title=f"Discuss the part that {topic} {'play' if _is_plural(topic) else 'plays'}",
-            summary=f"Why it is so, and what happens if it is ignored: {topic}.",
-            instructions=f"The source says: “{point.text}” Tell a partner in your own words why this is so. "
-            "Then think of a case in which someone ignores it, and say what would happen.",
-            minutes=minutes_for(point.line.words, 2),
-            sources=(self.study.reading.span_of(point.line, point.text),),
+            title=f"Discuss what depends on {self._about(point)}",
+            summary=clipped(point.text),
+            instructions=f"The source says: “{point.text}” Suppose that this did not hold. With a partner, list "
+            "what would be otherwise, and decide who would notice it first.",
         )
 
-    def _retell(self, point: Point) -> Task:
-        names = self.study.book.best(point.line.index, point.line.index + 1, limit=2)
-        about = listed([with_article(self.study, phrase.text) for phrase in names]) if names else self.subject
-        return Task(
+    def _retell(self) -> Task | None:
+        point = self._take(lambda _: True)
+        if point is None:
+            return None
+        return self._on_point(
+            point,
             kind="reflect",
-            purpose="explain",
-            title=f"Tell it back: {about}",
-            summary=f"A retelling from memory of what the source says about {about}.",
+            title=f"Tell it back: {self._about(point)}",
+            summary=clipped(point.text),
             instructions=f"Read this sentence once more: “{point.text}” Close the text and go on from there "
             "in three or four sentences, as you would for a friend who is new to the subject. Check what you "
             "left out.",
-            minutes=minutes_for(60, 1),
-            sources=(self.study.reading.span_of(point.line, point.text),),
             deliverable="Three or four sentences of your own",
         )
 
+    def _questions(self) -> Task:
+        names = listed(self.phrases) if self.phrases else self.topic
+        point = self._mention()
+        return self._on_point(
+            point,
+            kind="discuss",
+            title=f"Ask three questions about {self.topic}",
+            summary=clipped(point.text),
+            instructions=f"Write three questions on {names} that the passage answers: one about what, one about "
+            "why, one about what if. Put them to a partner, and judge the answers by the text.",
+            deliverable="Three questions with the answers of the text",
+        )
 
-def _is_plural(name: str) -> bool:
-    return name.endswith("s") and not name.endswith(("ss", "us", "is"))
+    def _mention(self) -> Point:
+        """The line that speaks of most of what the lesson is about, and that no other activity starts from."""
+        wanted = [term_key(phrase, self.study.language) for phrase in self.phrases]
+        lines = self.study.lines[self.chunk.first : self.chunk.last]
+        scored = [
+            (
+                line.index not in self.cited,
+                is_quotable(line),
+                sum(mentions(line.stems, key) for key in wanted),
+                -line.index,
+            )
+            for line in lines
+        ]
+        line = self.study.lines[-max(scored)[3]]
+        self.cited.add(line.index)
+        return Point(shorten(line.told, 34), line)
+
+    def _about(self, point: Point) -> str:
+        names = self.study.book.best(point.line.index, point.line.index + 1, limit=1)
+        return with_article(self.study, names[0].text) if names else self.subject
+
+    def _on_point(
+        self, point: Point, *, kind: str, title: str, summary: str, instructions: str, deliverable: str = ""
+    ) -> Task:
+        return Task(
+            kind=kind,
+            purpose="explain",
+            title=title,
+            summary=summary,
+            instructions=instructions,
+            minutes=minutes_for(point.line.words, 2),
+            sources=(self.study.reading.span_of(point.line, point.text),),
+            deliverable=deliverable,
+        )
+
+
+def _without_figure(told: str) -> str:
+    """A sentence with a gap where its figure was."""
+    figure = figure_in(told)
+    return f"{told[: figure.start]}{GAP}{told[figure.end :]}" if figure else told

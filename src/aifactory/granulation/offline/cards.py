@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 
 import msgspec
 
@@ -9,27 +10,26 @@ from aifactory.granulation.offline import distractors
 from aifactory.granulation.offline.articles import with_article
 from aifactory.granulation.offline.concepts import term_key
 from aifactory.granulation.offline.digest import Definition
+from aifactory.granulation.offline.facts import CASE, DEED, DEMAND, PURPOSE, REASON, facts_between
 from aifactory.granulation.offline.gaps import GAP, figure_gaps, word_gaps
 from aifactory.granulation.offline.grammar import IMPERATIVES
 from aifactory.granulation.offline.items import step_text
 from aifactory.granulation.offline.objectives import number_word
 from aifactory.granulation.offline.procedures import name_of, span_of, steps_of
+from aifactory.granulation.offline.quotable import is_plain, is_reference
 from aifactory.granulation.offline.reading import Line
 from aifactory.granulation.offline.study import Study
 from aifactory.granulation.offline.summary import rank_lines, shorten
-from aifactory.granulation.offline.words import count_words, stem, words_of
+from aifactory.granulation.offline.words import count_words, stem, stems_of, words_of
 from aifactory.granulation.rules_cards import BASIC, CLOZE, REVERSED, Card, check_card
 from aifactory.granulation.tree import Span
 
 _MEANING_WORDS = (3, 40)
 _STEPS = (3, 7)
 _BACK_WORDS = 60
-_SIDE_WORDS = 4
-_MOST_REASONS = 60
-_REASON = re.compile(r"^(?P<what>[^;:—]+?),? because (?P<why>[^;:—]+)\.$")
-_MARGIN = re.compile(
-    r"^(?:not|only|partly|mainly|mostly|chiefly|largely|simply|just|perhaps)$", re.IGNORECASE
-)
+_LEAD_WORDS = 20
+_ENTRY_WORDS = 9
+_TOLD, _TOLD_WORDS = "What does the source say about ", 34
 _POINTS_BACK = re.compile(r"\b(?:this|these|those|such|former|latter|above|below)\b", re.IGNORECASE)
 # Words that may mean something in the sentence before: a card shows only one.
 _LEANS = re.compile(
@@ -70,11 +70,18 @@ def cards_between(study: Study, first: int, last: int) -> list[CardDraft]:
     terms = list(_term_cards(study, first, last))
     others = _in_turns(
         list(_step_cards(study, first, last)),
-        list(_reason_cards(study, first, last)),
+        *(list(_fact_cards(study, first, last, kind)) for kind in (REASON, CASE, DEMAND, PURPOSE, DEED)),
+        list(_list_cards(study, first, last)),
         list(_figure_cards(study, first, last)),
         list(_gap_cards(study, first, last)),
     )
     return [draft for draft in _in_turns(terms[::2], terms[1::2], others) if draft.is_sound(study.language)]
+
+
+def spare_cards(study: Study, first: int, last: int) -> list[CardDraft]:
+    """Plainer cards for a part that makes too few: its sentences by what they speak of, then any gap."""
+    spare = [*_told_cards(study, first, last), *_gap_cards(study, first, last, spare=True)]
+    return [draft for draft in spare if draft.is_sound(study.language)]
 
 
 def _in_turns(*groups: list[CardDraft]) -> list[CardDraft]:
@@ -89,7 +96,7 @@ def _draft(study: Study, kind: str, front: str, back: str, line: Line, span: Spa
         back=back,
         sources=(span or study.reading.span(line),),
         line=line.index,
-        stems=frozenset(map(stem, words_of(front.replace(GAP, " ")))),
+        stems=frozenset(stems_of(front.removeprefix(_TOLD).replace(GAP, " "), study.language)),
     )
 
 
@@ -136,17 +143,51 @@ def _step_cards(study: Study, first: int, last: int) -> Iterator[CardDraft]:
             yield _draft(study, BASIC, front, back, lines[0], span_of(study, procedure))
 
 
-def _reason_cards(study: Study, first: int, last: int) -> Iterator[CardDraft]:
-    """A statement whose reason the source gives in the same sentence."""
-    for _, line in rank_lines(study, first, last)[:_MOST_REASONS]:
-        found = _REASON.match(line.told)
-        if not found or line.told.count(" because ") != 1 or leans(line.told):
+def _fact_cards(study: Study, first: int, last: int, kind: str) -> Iterator[CardDraft]:
+    """A question that one sentence of the source answers outright."""
+    for fact in facts_between(study, first, last):
+        if fact.kind == kind and not leans(fact.question) and not study.definition_at(fact.line):
+            yield _draft(study, BASIC, fact.question, fact.answer, fact.line)
+
+
+def _list_cards(study: Study, first: int, last: int) -> Iterator[CardDraft]:
+    """What a short list has under the line that leads into it; asked as that line puts it."""
+    at = first
+    while at < last:
+        lead = study.lines[at]
+        at += 1
+        if (
+            lead.kind != "l"
+            or not 4 <= lead.words <= _LEAD_WORDS
+            or leans(lead.told)
+            or is_reference(lead.told)
+        ):
             continue
-        what, why = found["what"].rstrip(", "), found["why"]
-        before = what.rsplit(" ", 1)[-1]
-        if min(count_words(what), count_words(why)) < _SIDE_WORDS or _MARGIN.match(before):
+        entries = list(takewhile(lambda line: line.kind == "b", study.lines[at:last]))
+        names = [line.shown.rstrip(" .;,") for line in entries]
+        low, high = _STEPS
+        if any("::" in name for name in names):
             continue
-        yield _draft(study, BASIC, f"{what}. Why?", f"Because {why}.", line)
+        if low <= len(names) <= high and max(line.words for line in entries) <= _ENTRY_WORDS:
+            back = " ".join(f"({number}) {name}." for number, name in enumerate(names, 1))
+            start, end = lead.start, entries[-1].end
+            span = Span(start=start, end=end, quote=study.reading.text[start:end])
+            yield _draft(study, BASIC, f"{lead.told.rstrip(': ')}:", back, lead, span)
+
+
+def _told_cards(study: Study, first: int, last: int) -> Iterator[CardDraft]:
+    """What is said of a name that only one sentence of the part speaks of."""
+    asked: set[str] = set()
+    for _, line in rank_lines(study, first, last):
+        if not is_plain(line) or study.definition_at(line) or study.language != "en":
+            continue
+        back = shorten(line.told, _TOLD_WORDS)
+        for phrase in study.book.best(line.index, line.index + 1, limit=3):
+            if len(phrase.stems) > 1 and phrase.text not in asked and count_words(back) <= _TOLD_WORDS:
+                asked.add(phrase.text)
+                name = with_article(study, phrase.text)
+                yield _draft(study, BASIC, f"{_TOLD}{name}?", back, line)
+                break
 
 
 def _figure_cards(study: Study, first: int, last: int) -> Iterator[CardDraft]:
@@ -159,12 +200,12 @@ def _figure_cards(study: Study, first: int, last: int) -> Iterator[CardDraft]:
             yield _draft(study, CLOZE, f"{before}{GAP}{after}", answer, line)
 
 
-def _gap_cards(study: Study, first: int, last: int) -> Iterator[CardDraft]:
+def _gap_cards(study: Study, first: int, last: int, *, spare: bool = False) -> Iterator[CardDraft]:
     """Which word is missing? A term of the source, or inside a statement what the whole source is about."""
     terms = frozenset(definition.term for definition in study.definitions)
     topics = frozenset(phrase.text for phrase in study.digest.keyphrases)
-    for gap in word_gaps(study, first, last):
-        inside = gap.name in topics and not _OPENS.fullmatch(gap.before)
+    for gap in word_gaps(study, first, last, spare=spare):
+        inside = (spare or gap.name in topics) and not _OPENS.fullmatch(gap.before)
         told = gap.line.told
         is_command = told.split()[0].lower() in IMPERATIVES
         is_example = _SUPPOSED.match(told) and any(map(str.isdigit, told))

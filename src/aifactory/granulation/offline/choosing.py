@@ -1,17 +1,20 @@
 """Which items of those that a source supports go into a tree: sound ones that don't spoil each other."""
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from aifactory.granulation.item_rules import check_item
 from aifactory.granulation.offline.items import Draft
 from aifactory.granulation.offline.words import stems_of
-from aifactory.granulation.tree import Option
+from aifactory.granulation.tree import ItemKind, Option
 
 _ALIKE = 0.55
 _GIVEN = 0.4
+# Of ten items at most so many ask for a missing word; a missing number is another task.
+_GAPS_OF_TEN = 4
 _QUOTED = re.compile(r"“([^”]*)”")
 
 
@@ -22,28 +25,55 @@ class Chooser:
         self._language = language
         self._lines: set[int] = set()
         self._keys: set[str] = set()
+        self._gaps = 0
         self._taken: list[tuple[frozenset[str], frozenset[str]]] = []
         self._places: dict[int, list[int]] = {}
 
-    def choose(self, drafts: Iterable[Draft], most: int, *, per_kind: int) -> list[Draft]:
-        """At most ``most`` drafts, at most ``per_kind`` of a kind, in the order given."""
-        chosen: list[Draft] = []
-        kinds: dict[str, int] = {}
+    def choose(
+        self,
+        drafts: Iterable[Draft],
+        most: int,
+        *,
+        per_kind: int,
+        least: int = 0,
+        taken: Sequence[Draft] = (),
+    ) -> list[Draft]:
+        """At most ``most`` drafts beside those taken, in the order given, at most ``per_kind`` of a kind.
+
+        Gaps are kept to four in ten of the tree, unless there would be less than ``least`` without them.
+        """
+        chosen = list(taken)
+        gaps: list[Draft] = []
+        kinds = Counter(draft.kind for draft in taken)
         for draft in drafts:
             if len(chosen) >= most:
                 break
-            if kinds.get(draft.kind, 0) >= per_kind or not self._is_free(draft) or not self._is_sound(draft):
-                continue
-            kinds[draft.kind] = kinds.get(draft.kind, 0) + 1
-            chosen.append(self._take(draft))
+            if draft.kind is ItemKind.CLOZE:
+                gaps.append(draft)
+            elif kinds[draft.kind] < self._room(draft, per_kind) and self._is_usable(draft):
+                kinds[draft.kind] += 1
+                chosen.append(self._take(draft))
+        for draft in gaps:
+            room = len(chosen) < least or 10 * (self._gaps + 1) <= _GAPS_OF_TEN * (len(self._taken) + 1)
+            if len(chosen) < most and room and self._is_usable(draft):
+                self._gaps += 1
+                chosen.append(self._take(draft))
         return chosen
+
+    @staticmethod
+    def _room(draft: Draft, per_kind: int) -> int:
+        # Choosing is many tasks in one form: what follows, why, what for.
+        return 2 * per_kind if draft.kind is ItemKind.SINGLE else per_kind
+
+    def _is_usable(self, draft: Draft) -> bool:
+        return self._is_free(draft) and self._is_sound(draft)
 
     def _is_sound(self, draft: Draft) -> bool:
         return not check_item(draft.as_item("o", draft.bloom, ""), self._language)
 
     def _is_free(self, draft: Draft) -> bool:
         """Whether its passage and key are unused, and neither it nor an earlier item gives the other away."""
-        if draft.line in self._lines or (draft.key and draft.key.casefold() in self._keys):
+        if not self._lines.isdisjoint((draft.line, *draft.lines)) or self._key_of(draft) in self._keys:
             return False
         stem, key = self._asked(draft), frozenset(stems_of(draft.key, self._language))
         for other, other_key in self._taken:
@@ -53,16 +83,21 @@ class Chooser:
                 return False
         return True
 
+    def _key_of(self, draft: Draft) -> str:
+        """What an item's answer is, in any number; "" is nobody's."""
+        return " ".join(stems_of(draft.key, self._language)) or draft.key.casefold()
+
     def _asked(self, draft: Draft) -> frozenset[str]:
         """Stems of what an item says, without the words that all items of its kind share."""
         quoted = " ".join(_QUOTED.findall(draft.stem)) or draft.stem
-        return frozenset(stems_of(f"{quoted} {draft.key}", self._language))
+        paired = " ".join(pair.left for pair in draft.pairs)
+        return frozenset(stems_of(f"{quoted} {draft.key} {paired}", self._language))
 
     def _take(self, draft: Draft) -> Draft:
-        self._lines.add(draft.line)
+        self._lines.update((draft.line, *draft.lines))
         self._taken.append((self._asked(draft), frozenset(stems_of(draft.key, self._language))))
         if draft.key:
-            self._keys.add(draft.key.casefold())
+            self._keys.add(self._key_of(draft))
         return self._with_place(draft) if draft.options else draft
 
     def _with_place(self, draft: Draft) -> Draft:

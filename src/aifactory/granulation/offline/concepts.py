@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from aifactory.granulation.offline.digest import Definition
 from aifactory.granulation.offline.grammar import FORMULA, IMPERATIVES
+from aifactory.granulation.offline.language import UNKNOWN
 from aifactory.granulation.offline.lexicon import NOT_NOUNS, Lexicon
 from aifactory.granulation.offline.reading import Line
 from aifactory.granulation.offline.wordlists import word_set
@@ -153,6 +154,8 @@ def _matches(line: Line, language: str) -> Iterator[tuple[str, str, str, str]]:
 
 def _is_term(term: str, phrase: str, form: str, article: str, lexicon: Lexicon, language: str) -> bool:
     words = words_of(term)
+    if _is_no_definition(words, phrase, form, article):
+        return False
     if not words or _BAD_TERM.match(term) or len(term) < 3 or words[-1].lower() in _BAD_LAST:
         return False
     if is_stop(words[0], language) or is_stop(words[-1], language):
@@ -162,11 +165,45 @@ def _is_term(term: str, phrase: str, form: str, article: str, lexicon: Lexicon, 
         return False
     # After "a" or "an" even an adjective is a name: a payable, a derivative.
     named = lexicon.is_noun(words[-1]) or article in ("A ", "An ")
-    if language == "en" and not named and form == "is":
+    is_english = language in ("en", UNKNOWN)
+    if is_english and not named and form == "is":
         return False
     if form == "this":
         return True
-    return language != "en" or _is_genus(term, phrase, form, lexicon)
+    return not is_english or _is_genus(term, phrase, form, lexicon)
+
+
+def _is_no_definition(words: Sequence[str], phrase: str, form: str, article: str) -> bool:
+    """An entry of a log ("npm: update to 10 (#2970)"), or what one value, not the thing of that name, is."""
+    if form == "label" and (_LOGGED.search(phrase) or _DONE.match(phrase)):
+        return True
+    opens_on_sign = not phrase[:1].isalnum() and phrase[:1] not in "“\"'(" if phrase else False
+    is_one = len(words) == 1 and words[0].lower() in PLACEHOLDERS
+    is_bare = is_one and (article == "The " or form == "label")
+    is_deed = bool(words) and words[0].lower().endswith("ly") or bool(_PERSON.match(phrase))
+    return opens_on_sign or is_bare or is_deed or bool(_TYPED.search(phrase))
+
+
+# What such a name stands for differs from place to place.
+PLACEHOLDERS = word_set("""
+    value values argument arguments option options parameter parameters function functions method methods property
+    properties object objects default defaults type types name names field fields file files key keys item items
+    list element elements string number array callback event events error errors code output input result data
+    process program system information requirement class module package version note description format following syntax command commands flag flags entry
+    behavior behaviour example setting settings information section page document documentation feature features
+    author source sources link website
+    """)
+_LOGGED = re.compile(
+    r"https?://|\(#?\d+\)|#\d+|\b(?=[a-f]*\d)[0-9a-f]{7,40}\b|\bv?\d+\.\d+(?:\.\d+)*|\bv\d+\b|\bfrom \S+ to \S+$"
+)
+_DONE = re.compile(
+    r"^(?:add|bump|fix|update|upgrade|remove|rename|revert|refactor|support|allow|use|make|drop|move|improve|avoid|"
+    r"change|clean|correct|deprecate|disable|enable|ensure|handle|ignore|implement|introduce|migrate|prevent|"
+    r"replace|restore|set|skip|switch|currently)(?:s|ed|d|es)?\b",
+    re.IGNORECASE,
+)
+_PERSON = re.compile(r"^(?:you|we|they|it|he|she|i|nothing|everything)\b", re.IGNORECASE)
+_TYPED = re.compile(r"^(?:an?|the)? ?(?:array|object|string|number|boolean|list) of \W|[{}<>|\[\]]")
 
 
 _CLAUSE_WORDS = word_set("""
@@ -204,7 +241,9 @@ def _in_sentence(term: str, lexicon: Lexicon) -> str:
     first = words[0]
     if first.lower() in lexicon.casing or not (first.isupper() and len(first) > 1):
         seen = lexicon.casing.get(first.lower())
-        lowered = first if lexicon.language == "de" else first[0].lower() + first[1:]
+        # "AssertionErrors" is written so everywhere.
+        keeps = lexicon.language == "de" or any(map(str.isupper, first[1:]))
+        lowered = first if keeps else first[0].lower() + first[1:]
         words[0] = lexicon.usual(first) if seen else lowered
     return " ".join(words)
 

@@ -46,6 +46,7 @@ class CourseMaker:
         self._chooser = Chooser(study.language)
         self._terms = Terms(study)
         self._outcomes: list[Objective] = []
+        self._practised: Counter[str] = Counter()
 
     def make(self) -> tuple[tuple[Node, ...], dict[str, Any]]:
         """The modules, and the fields of the root."""
@@ -149,7 +150,7 @@ class CourseMaker:
             chunk.first,
             chunk.last,
             most=_MOST_POINTS,
-            avoid=frozenset(point.line.index for point in summary),
+            avoid=taken | {point.line.index for point in summary},
         )
         needs = self._terms.needs(chunk.first, chunk.last)
         introduces = self._terms.introduce(chunk.first, chunk.last, module)
@@ -197,7 +198,9 @@ class CourseMaker:
     def _activities(self, path: str, lesson: Lesson, points: Sequence[Point]) -> list[Node]:
         if len(self._per_level) < 3:
             return []
-        tasks = tasks_of(self._study, lesson.chunk, lesson.title, lesson.aims, points, self._per_level[2])
+        tasks = tasks_of(
+            self._study, lesson.chunk, lesson.title, lesson.aims, points, self._per_level[2], self._practised
+        )
         nodes: list[Node] = []
         for task in tasks:
             title = fit_title(task.title)
@@ -214,10 +217,13 @@ def _with_objectives(path: str, lessons: Sequence[Lesson], outcome: str) -> list
     """Give every lesson an objective, then a second one while the module has room."""
     chosen: list[list[Aim]] = [[_first_aim(lesson.aims)] for lesson in lessons]
     room = max(0, _MOST_OBJECTIVES - len(lessons))
+    practised: Counter[str] = Counter()
     for lesson, aims in zip(lessons, chosen, strict=True):
         rest = [aim for aim in lesson.aims if aim not in aims]
         if room and rest:
-            aims.append(rest[0])
+            # What no other lesson of the module asks for, so that they don't all look alike.
+            aims.append(min(rest, key=lambda aim: practised[aim.purpose]))
+            practised[aims[-1].purpose] += 1
             room -= 1
     used: set[str] = set()
     made = []
@@ -249,8 +255,10 @@ def _first_aim(aims: Sequence[Aim]) -> Aim:
 def _objective_for(draft: Draft, lesson: Lesson) -> Objective | None:
     """The lesson's objective that an item tests: the same purpose, else a level that it can reach."""
     pairs = list(zip(lesson.aims, lesson.objectives, strict=False))
+    # Recalling what follows in a case tests that it was understood; telling cases apart takes more.
+    purpose = "explain" if draft.purpose == "cases" else draft.purpose
     for aim, objective in pairs:
-        if aim.purpose == draft.purpose:
+        if aim.purpose == purpose:
             return objective
     for _, objective in sorted(pairs, key=lambda pair: _BLOOM_RANK[pair[1].bloom]):
         if (

@@ -5,15 +5,23 @@ from math import log
 
 import msgspec
 
+from aifactory.granulation.item_rules import SIMILARITY_BAND, option_similarity
 from aifactory.granulation.offline.concepts import mentions, term_key
 from aifactory.granulation.offline.digest import Definition
+from aifactory.granulation.offline.facts import DEED, PURPOSE, Fact, facts_of
 from aifactory.granulation.offline.reading import Line
 from aifactory.granulation.offline.study import Study
 from aifactory.granulation.offline.summary import shorten
 from aifactory.granulation.offline.words import count_words, stem, words_of
+from aifactory.granulation.words import content_stems
 
 MOST_WORDS = 22
 _WANTED = 3
+# Facts around a fact that its wrong answers are looked for among.
+_MOST_FACTS = 120
+_SAME = 0.75
+# Letters from which on a word that question and answer share is noticed.
+_TELLING = 4
 
 
 @lru_cache(maxsize=8_192)
@@ -122,3 +130,49 @@ def phrases_beside(study: Study, key: Definition, text: str) -> list[tuple[str, 
         scored.append((abs(words - size) - 2 * alike, other.start, phrase, other.term))
     scored.sort()
     return [(phrase, term) for _, _, phrase, term in scored[:_WANTED]]
+
+
+def answers_beside(study: Study, key: Fact) -> list[Fact]:
+    """Facts whose answers could be taken for that of another one: of its kind and length, at most three."""
+    form, (low, high) = _form(key), SIMILARITY_BAND
+    facts = [fact for fact in facts_of(study) if fact.kind == key.kind and _form(fact) == form]
+    facts.sort(key=lambda fact: (abs(fact.line.index - key.line.index), fact.line.index))
+    size, asked, echoed = len(key.answer), frozenset(key.line.stems), echoes(key)
+    scored = []
+    for fact in facts[:_MOST_FACTS]:
+        shared = len(asked.intersection(fact.line.stems))
+        if not 0.55 * size <= len(fact.answer) <= 1.8 * size or fact.subject == key.subject:
+            continue
+        if shared > 0.5 * min(len(asked), len(fact.line.stems)):
+            continue
+        if not low <= option_similarity(key.answer, fact.answer, study.language) <= high:
+            continue
+        # A word that the question shares with its answer tells it, unless a wrong one has it too.
+        held = len(echoed.intersection(content_stems(fact.answer, "en")))
+        scored.append((-held, fact.frame != key.frame, abs(len(fact.answer) - size), fact.line.index, fact))
+    scored.sort(key=lambda one: one[:4])
+    return _apart(study, [fact for *_, fact in scored])
+
+
+def echoes(fact: Fact) -> frozenset[str]:
+    """The stems of longer words that a question shares with its answer."""
+    asked = frozenset(content_stems(fact.question, "en"))
+    return frozenset(one for one in content_stems(fact.answer, "en") if one in asked and len(one) >= _TELLING)
+
+
+def _form(fact: Fact) -> str:
+    """What the answers to a question have in common that another answer would be told by."""
+    if fact.kind == DEED:
+        return fact.frame if fact.frame in ("do", "does") else "object"
+    return fact.answer.split()[0] if fact.kind == PURPOSE else fact.frame
+
+
+def _apart(study: Study, facts: list[Fact]) -> list[Fact]:
+    """Those of some facts whose answers also differ from each other."""
+    kept: list[Fact] = []
+    for fact in facts:
+        if all(option_similarity(one.answer, fact.answer, study.language) < _SAME for one in kept):
+            kept.append(fact)
+        if len(kept) >= _WANTED:
+            break
+    return kept

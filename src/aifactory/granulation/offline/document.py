@@ -10,6 +10,7 @@ import msgspec
 from aifactory.granulation.offline.glossary import Terms
 from aifactory.granulation.offline.identity import short_hash
 from aifactory.granulation.offline.outline import Chunk, outline
+from aifactory.granulation.offline.quotable import is_quotable, is_reference
 from aifactory.granulation.offline.reading import Line
 from aifactory.granulation.offline.study import Study
 from aifactory.granulation.offline.summary import Point, rank_lines, summarise, summary_text
@@ -158,13 +159,16 @@ class DocumentMaker:
             for line in self._study.lines[piece.first : piece.last]
             if line.index not in known and line.kind != "l" and line.words >= _LEAST_WORDS
         ]
-        claims = [line for line in ranked if not any(check_claim(line.told))]
+        claims = [line for line in ranked if not any(check_claim(line.told)) and not is_reference(line.told)]
+        claims = [line for line in claims if is_quotable(line)] or claims
         named = frozenset(map(stem, words_of(title)))
         claims.sort(key=lambda line: bool(_LEANS.search(line.told)))
         lead = next((line for line in claims if self._is_fresh(line) and named & set(line.stems)), None)
         claims.sort(key=lambda line: line is not lead)
-        # A sentence that makes no sense alone is better than nothing, and only then.
-        claims = claims or [line for line in rest if not any(check_claim(line.told))]
+        # A sentence that makes no sense alone is better than nothing, and only then; a reference is not.
+        claims = claims or [
+            line for line in rest if not any(check_claim(line.told)) and not is_reference(line.told)
+        ]
         return (
             [line for line in claims if self._is_fresh(line)],
             [line for line in claims if not self._is_fresh(line)],

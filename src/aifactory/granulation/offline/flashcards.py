@@ -4,16 +4,17 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from aifactory.granulation.offline.cards import CardDraft, cards_between, leans
+from aifactory.granulation.offline.cards import CardDraft, cards_between, leans, spare_cards
 from aifactory.granulation.offline.identity import short_hash
 from aifactory.granulation.offline.outline import Chunk, joined, outline
 from aifactory.granulation.offline.study import Study
 from aifactory.granulation.offline.summary import Point, shorten, summarise, summary_text
 from aifactory.granulation.offline.titles import Titles, fit_title, numbered, same_title
+from aifactory.granulation.offline.words import stem, words_of
 from aifactory.granulation.rules_cards import CLOZE
 from aifactory.granulation.tree import Node, NodeState
 
-LEAST_CARDS = 5
+LEAST_GROUPS, LEAST_CARDS = 2, 5
 _TITLE_WORDS = 9
 _LEAD_WORDS = 34
 _ALIKE = 0.55
@@ -43,37 +44,46 @@ class DeckMaker:
         """Groups with their cards; a part with too few of them joins its smaller neighbour."""
         study = self._study
         most = self._per_level[1] if len(self._per_level) > 1 else LEAST_CARDS
-        least = min(most, LEAST_CARDS)
+        least, fewest = min(most, LEAST_CARDS), min(self._per_level[0], LEAST_GROUPS)
         parts = [pieces[0] for pieces in outline(study, most=self._per_level[0], inner=1, inner_least=1)]
         offered = [cards_between(study, part.first, part.last) for part in parts]
+        is_filled = False
         while True:
             chosen = _choose(offered, most)
             poor = min(range(len(parts)), key=lambda at: (len(chosen[at]), at))
-            if len(chosen[poor]) >= least or len(parts) == 1:
+            if len(chosen[poor]) >= least:
+                break
+            if len(parts) <= fewest and not is_filled:
+                # Better a plain card than a group too few.
+                offered = [[*cards, *self._spare(part)] for cards, part in zip(offered, parts, strict=True)]
+                is_filled = True
+                continue
+            if len(parts) == 1:
                 break
             left = _smaller_neighbour(parts, poor)
             parts[left : left + 2] = [joined(parts[left], parts[left + 1])]
             offered[left : left + 2] = [[*offered[left], *offered[left + 1]]]
-        if len(parts) == 1 and self._per_level[0] > 1:
-            halves = self._halves(parts[0], offered[0], least, most)
-            if halves:
+        if len(parts) < fewest:
+            whole = offered[0] if is_filled else [*offered[0], *self._spare(parts[0])]
+            if halves := self._halves(parts[0], whole, least, most):
                 return halves
         return [pair for pair in zip(parts, chosen, strict=True) if pair[1]]
+
+    def _spare(self, part: Chunk) -> list[CardDraft]:
+        return spare_cards(self._study, part.first, part.last)
 
     def _halves(
         self, part: Chunk, offered: Sequence[CardDraft], least: int, most: int
     ) -> list[tuple[Chunk, list[CardDraft]]]:
         """A lone part in two where its cards are enough for two groups; [] where they are not."""
         lines = sorted(draft.line for draft in _choose([offered], 2 * most)[0])
-        if len(lines) < 2 * least:
-            return []
-        at = lines[len(lines) // 2]
-        bounds = ((part.first, at), (at, part.last))
-        sides = [[draft for draft in offered if low <= draft.line < high] for low, high in bounds]
-        chosen = _choose(sides, most)
-        if min(map(len, chosen)) < least:
-            return []
-        return [(Chunk("", *bound), drafts) for bound, drafts in zip(bounds, chosen, strict=True)]
+        for at in sorted(lines[1:], key=lambda line: abs(line - lines[len(lines) // 2])):
+            bounds = ((part.first, at), (at, part.last))
+            sides = [[draft for draft in offered if low <= draft.line < high] for low, high in bounds]
+            chosen = _choose(sides, most)
+            if min(map(len, chosen)) >= least:
+                return [(Chunk("", *bound), drafts) for bound, drafts in zip(bounds, chosen, strict=True)]
+        return []
 
     def _group(self, position: int, title: str, chunk: Chunk, drafts: Sequence[CardDraft]) -> Node:
         study = self._study
@@ -107,27 +117,62 @@ class DeckMaker:
 
 def _choose(offered: Sequence[Sequence[CardDraft]], most: int) -> list[list[CardDraft]]:
     """At most ``most`` cards of each part, in text order, none of which asks what another one does."""
-    lines: set[int] = set()
-    fronts: list[frozenset[str]] = []
-    answers: Counter[str] = Counter()
+    taken = _Taken()
     chosen: list[list[CardDraft]] = []
     for drafts in offered:
+        taken.answers_here.clear()
         kept: list[CardDraft] = []
+        gaps: list[CardDraft] = []
         for draft in drafts:
+            if draft.kind == CLOZE and 2 * (len(gaps) + 1) > most:
+                continue
             if len(kept) >= most:
                 break
-            answer = draft.back.casefold()
-            # The same word in every second gap would teach only that word; a number may come up again.
-            if draft.kind == CLOZE and answer.islower() and answers[answer] >= _SAME_ANSWER:
-                continue
-            if draft.line in lines or any(_alike(draft.stems, other) for other in fronts):
-                continue
-            answers[answer] += 1
-            lines.add(draft.line)
-            fronts.append(draft.stems)
-            kept.append(draft)
+            if taken.is_free(draft):
+                taken.add(draft)
+                kept.append(draft)
+                gaps += [draft] if draft.kind == CLOZE else []
+        # Half of a group may be gaps, and more only where there would be no group without them.
+        while 2 * len(gaps) > len(kept) > min(most, LEAST_CARDS):
+            kept.remove(gaps.pop())
         chosen.append(sorted(kept, key=lambda draft: draft.line))
     return chosen
+
+
+class _Taken:
+    """What the cards of a deck ask for so far, and those of the group at hand."""
+
+    def __init__(self) -> None:
+        self._lines: set[int] = set()
+        self._said: set[str] = set()
+        self._fronts: list[frozenset[str]] = []
+        self._answers: Counter[str] = Counter()
+        self.answers_here: set[str] = set()
+
+    def is_free(self, draft: CardDraft) -> bool:
+        """Whether no card asks for this sentence, for what it says, or for the same word too often."""
+        answer = _answer_of(draft)
+        # The same word in every second gap would teach only that word; a number may come up again.
+        if answer and (answer in self.answers_here or self._answers[answer] >= _SAME_ANSWER):
+            return False
+        if draft.line in self._lines or draft.front.casefold() in self._said:
+            return False
+        return not any(_alike(draft.stems, one) for one in self._fronts)
+
+    def add(self, draft: CardDraft) -> None:
+        """Remember a card."""
+        answer = _answer_of(draft)
+        if answer:
+            self._answers[answer] += 1
+            self.answers_here.add(answer)
+        self._lines.add(draft.line)
+        self._said.add(draft.front.casefold())
+        self._fronts.append(draft.stems)
+
+
+def _answer_of(draft: CardDraft) -> str:
+    """The word that a gap asks for, in any number; "" for other cards and for figures."""
+    return " ".join(map(stem, words_of(draft.back))) if draft.kind == CLOZE else ""
 
 
 def _alike(one: frozenset[str], two: frozenset[str]) -> bool:

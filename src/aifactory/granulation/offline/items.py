@@ -3,77 +3,42 @@
 import re
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from aifactory.granulation.offline import distractors
 from aifactory.granulation.offline.articles import with_article
 from aifactory.granulation.offline.digest import Definition
-from aifactory.granulation.offline.gaps import GAP, figure_gaps, word_gaps
+from aifactory.granulation.offline.drafts import STEM_WORDS, Draft, is_one_clause, placed, said
+from aifactory.granulation.offline.fact_items import fact_items
+from aifactory.granulation.offline.facts import CASE, DEED, DEMAND, PURPOSE, REASON, facts_between
+from aifactory.granulation.offline.gaps import GAP, difficulty_of, figure_gaps, word_gaps
 from aifactory.granulation.offline.identity import short_hash
 from aifactory.granulation.offline.objectives import number_word
 from aifactory.granulation.offline.procedures import name_of, span_of, steps_of
+from aifactory.granulation.offline.quotable import is_quotable
 from aifactory.granulation.offline.reading import Line
 from aifactory.granulation.offline.study import Study
 from aifactory.granulation.offline.summary import shorten
 from aifactory.granulation.offline.words import count_words
-from aifactory.granulation.tree import Bloom, Difficulty, Item, ItemKind, Option, Span
+from aifactory.granulation.tree import Bloom, Difficulty, ItemKind, Option, Pair
 
-_STEM_WORDS = 45
+__all__ = ["Draft", "drafts_of", "spare_drafts", "step_text", "subject_in"]
+
 _ARTICLE_LENGTH = 4
 _STEP_WORDS = 22
+_PAIRS = (4, 5)
+_NUMBER = re.compile(r"\d+")
 _ORDER_WORDS = re.compile(
     r"^(?:first|then|next|finally|lastly|now|after that|second|third)(?:ly)?,? ", re.IGNORECASE
 )
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """An item before it has an objective: what it tests; ``asks`` says it in short, without the answer."""
-
-    purpose: str
-    kind: ItemKind
-    asks: str
-    stem: str
-    bloom: Bloom
-    difficulty: Difficulty
-    feedback: str
-    sources: tuple[Span, ...]
-    line: int
-    key: str = ""
-    term: str = ""
-    options: tuple[Option, ...] = ()
-    answer: bool | None = None
-    accepted: tuple[str, ...] = ()
-    value: float | None = None
-    tolerance: float | None = None
-    unit: str | None = None
-    steps: tuple[str, ...] = ()
-
-    def as_item(self, objective: str, bloom: Bloom, place: str) -> Item:
-        """The finished item for an objective; ``place`` makes its id unique in the tree."""
-        return Item(
-            id="i_" + short_hash(place, self.kind, self.stem, str(self.line)),
-            kind=self.kind,
-            stem=self.stem,
-            objective_ids=(objective,),
-            bloom=bloom,
-            difficulty=self.difficulty,
-            feedback=self.feedback,
-            options=self.options,
-            answer=self.answer,
-            accepted=self.accepted,
-            value=self.value,
-            tolerance=self.tolerance,
-            unit=self.unit,
-            steps=self.steps,
-            sources=self.sources,
-        )
-
-
 def drafts_of(study: Study, first: int, last: int) -> list[Draft]:
     """All items that a part of the source supports, the best kinds first and in turns."""
+    facts = facts_between(study, first, last)
     groups = [
         list(_order_items(study, first, last)),
+        list(_match_items(study, first, last)),
         list(_term_items(study, first, last)),
+        *(list(fact_items(study, facts, kind)) for kind in (CASE, REASON, DEMAND, PURPOSE, DEED)),
         list(_meaning_items(study, first, last)),
         list(_figure_items(study, first, last)),
         list(_truth_items(study, first, last)),
@@ -84,8 +49,9 @@ def drafts_of(study: Study, first: int, last: int) -> list[Draft]:
     ]
 
 
-def _said(line: Line) -> str:
-    return f"The source says: “{line.told}”"
+def spare_drafts(study: Study, first: int, last: int) -> list[Draft]:
+    """Items for a part that has hardly any: a gap at whatever its sentences speak of."""
+    return list(_gap_items(study, first, last, spare=True))
 
 
 def _term_items(study: Study, first: int, last: int) -> Iterator[Draft]:
@@ -93,7 +59,7 @@ def _term_items(study: Study, first: int, last: int) -> Iterator[Draft]:
     for definition in study.defined_between(first, last):
         line = study.lines[definition.sentence]
         phrase = distractors.short_phrase(definition)
-        if definition.form == "this" or not 4 <= count_words(phrase) <= _STEM_WORDS - 10:
+        if definition.form == "this" or not 4 <= count_words(phrase) <= STEM_WORDS - 10:
             continue
         if distractors.says_its_term(definition, phrase):
             continue
@@ -109,7 +75,7 @@ def _term_items(study: Study, first: int, last: int) -> Iterator[Draft]:
                 stem=stem,
                 bloom=Bloom.REMEMBER,
                 difficulty=Difficulty.EASY if definition.mentions > 4 else Difficulty.MEDIUM,
-                feedback=_said(line),
+                feedback=said(line),
                 sources=(study.reading.span(line),),
                 line=line.index,
                 key=definition.term,
@@ -127,8 +93,8 @@ def _short(study: Study, definition: Definition, line: Line, stem: str) -> Draft
         asks=distractors.short_phrase(definition),
         stem=stem,
         bloom=Bloom.REMEMBER,
-        difficulty=Difficulty.HARD,
-        feedback=_said(line),
+        difficulty=Difficulty.MEDIUM if definition.mentions > 4 else Difficulty.HARD,
+        feedback=said(line),
         sources=(study.reading.span(line),),
         line=line.index,
         key=definition.term,
@@ -139,6 +105,8 @@ def _short(study: Study, definition: Definition, line: Line, stem: str) -> Draft
 
 def _forms(term: str) -> tuple[str, ...]:
     """A term and its other number, both of which a reader would accept."""
+    if not term.replace(" ", "").isalpha():
+        return (term,)
     if distractors.is_plural(term):
         return (term, term[:-1])
     return (term, f"the {term}")
@@ -150,20 +118,12 @@ def _term_options(study: Study, key: Definition, others: Sequence[str], line: Li
         Option(text=other, rationale=f"No: the source uses “{other}” for {_meaning(meaning[other])}.")
         for other in others
     ]
-    return _placed([Option(text=key.term, correct=True, rationale=_said(line)), *wrong], line)
+    return placed([Option(text=key.term, correct=True, rationale=said(line)), *wrong], line)
 
 
 def _meaning(definition: Definition) -> str:
     phrase = distractors.short_phrase(definition)
     return phrase if phrase else "something else"
-
-
-def _placed(options: list[Option], line: Line) -> tuple[Option, ...]:
-    """Options with the key in a place that follows from the passage, the others by their text."""
-    key, *wrong = options
-    wrong.sort(key=lambda option: short_hash(option.text, key.text))
-    at = int(short_hash(str(line.start), key.text), 16) % len(options)
-    return (*wrong[:at], key, *wrong[at:])
 
 
 def _meaning_items(study: Study, first: int, last: int) -> Iterator[Draft]:
@@ -193,12 +153,12 @@ def _meaning_items(study: Study, first: int, last: int) -> Iterator[Draft]:
             stem=f"According to the source, what {verb} {with_article(study, definition.term)}?",
             bloom=Bloom.UNDERSTAND,
             difficulty=Difficulty.MEDIUM,
-            feedback=_said(line),
+            feedback=said(line),
             sources=(study.reading.span(line),),
             line=line.index,
             key=phrase,
             term=definition.term,
-            options=_placed([Option(text=phrase, correct=True, rationale=_said(line)), *wrong], line),
+            options=placed([Option(text=phrase, correct=True, rationale=said(line)), *wrong], line),
         )
 
 
@@ -212,8 +172,8 @@ def _figure_items(study: Study, first: int, last: int) -> Iterator[Draft]:
             asks=f"{before}…{after}",
             stem=f"Fill in the missing number: “{before}{GAP}{after}”",
             bloom=Bloom.REMEMBER,
-            difficulty=Difficulty.HARD,
-            feedback=_said(line),
+            difficulty=Difficulty.HARD if len(_NUMBER.findall(line.told)) > 2 else Difficulty.MEDIUM,
+            feedback=said(line),
             sources=(study.reading.span(line),),
             line=line.index,
             key=line.told[figure.start : figure.end],
@@ -228,15 +188,15 @@ def _truth_items(study: Study, first: int, last: int) -> Iterator[Draft]:
     for definition in study.defined_between(first, last):
         line = study.lines[definition.sentence]
         subject = subject_in(definition, line)
-        if not subject or not line.usable or not _one_clause(line.told):
+        if not subject or not is_quotable(line) or not is_one_clause(line.told):
             continue
-        statement, answer, feedback = line.told, True, f"True. {_said(line)}"
+        statement, answer, feedback = line.told, True, f"True. {said(line)}"
         if int(short_hash(line.told), 16) % 2 == 0:
             other = _other_subject(study, definition, line)
             if not other:
                 continue
             statement, answer = other[1] + line.told[len(subject) :], False
-            feedback = f"False: this is said of {definition.term}, not of {other[0]}. {_said(line)}"
+            feedback = f"False: this is said of {definition.term}, not of {other[0]}. {said(line)}"
         yield Draft(
             purpose="define",
             kind=ItemKind.TRUE_FALSE,
@@ -269,22 +229,47 @@ def _other_subject(study: Study, definition: Definition, line: Line) -> tuple[st
     return None
 
 
-def _one_clause(sentence: str) -> bool:
-    return count_words(sentence) <= 25 and not re.search(r"[,;:—–(]|\band\b|\bbut\b|\bor\b|\bnot\b", sentence)
+def _match_items(study: Study, first: int, last: int) -> Iterator[Draft]:
+    """Which meaning belongs to which term? Only where the part defines enough of them."""
+    least, most = _PAIRS
+    chosen: dict[str, Definition] = {}
+    for definition in study.defined_between(first, last):
+        phrase = distractors.short_phrase(definition)
+        is_clear = definition.form in ("is", "means", "label") and 3 <= count_words(phrase) <= _STEP_WORDS
+        if is_clear and not distractors.says_its_term(definition, phrase):
+            chosen.setdefault(phrase.casefold(), definition)
+    found = sorted(list(chosen.values())[:most], key=lambda definition: definition.start)
+    # Other terms stay for items of their own.
+    if len(found) < least or len(chosen) < most:
+        return
+    lines = [study.lines[definition.sentence] for definition in found]
+    yield Draft(
+        purpose="define",
+        kind=ItemKind.MATCH,
+        asks=f"the meanings of {number_word(len(found))} terms",
+        stem=f"Match each of these {number_word(len(found))} terms with what the source says of it.",
+        bloom=Bloom.UNDERSTAND,
+        difficulty=Difficulty.MEDIUM,
+        feedback=" ".join(said(line) for line in lines),
+        sources=tuple(map(study.reading.span, lines)),
+        line=lines[0].index,
+        term=found[0].term,
+        pairs=tuple(Pair(left=one.term, right=distractors.short_phrase(one)) for one in found),
+        lines=tuple(line.index for line in lines),
+    )
 
 
-def _gap_items(study: Study, first: int, last: int) -> Iterator[Draft]:
+def _gap_items(study: Study, first: int, last: int, *, spare: bool = False) -> Iterator[Draft]:
     """Which word is missing? The gap is a term of the source or a phrase of this part."""
-    terms = frozenset(definition.term for definition in study.definitions)
-    for gap in word_gaps(study, first, last):
+    for gap in word_gaps(study, first, last, spare=spare):
         yield Draft(
             purpose="explain",
             kind=ItemKind.CLOZE,
             asks=f"{gap.before}…{gap.after}",
             stem=f"Complete the sentence: “{gap.before}{GAP}{gap.after}”",
             bloom=Bloom.REMEMBER,
-            difficulty=Difficulty.MEDIUM if gap.name in terms else Difficulty.HARD,
-            feedback=_said(gap.line),
+            difficulty=difficulty_of(study, gap.name),
+            feedback=said(gap.line),
             sources=(study.reading.span(gap.line),),
             line=gap.line.index,
             key=gap.name,

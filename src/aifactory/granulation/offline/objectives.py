@@ -1,13 +1,14 @@
 """Objectives: one measurable verb, what it is done to, and under which condition."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 import msgspec
 
 from aifactory.granulation.offline.articles import with_article
 from aifactory.granulation.offline.digest import Definition, Procedure
+from aifactory.granulation.offline.facts import CASE, DEMAND, REASON, Fact, facts_between
 from aifactory.granulation.offline.grammar import FORMULA
 from aifactory.granulation.offline.outline import Chunk
 from aifactory.granulation.offline.procedures import name_of
@@ -37,7 +38,12 @@ _CONTRAST = re.compile(
     re.IGNORECASE,
 )
 _FIGURE = re.compile(r"(?<![\w.])\d[\d.,]*\s?(?:%|°|[^\W\d_]{1,})")
+_EXAMPLE = re.compile(r"\b(?:for example|for instance|such as|e\.g\.)", re.IGNORECASE)
+# How a rule that binds is framed; "may" and "can" only permit.
+_BINDING = ("must", "should", "shall")
 _LEAST_FIGURES = 3
+_LEAST_RULES = 2
+_REASON_WORDS = 13
 _MOST_WORDS = 25
 # Both halves of a compound count.
 _COUNTED = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -78,7 +84,7 @@ def subject_of(study: Study, chunk: Chunk, title: str) -> str:
         names = [phrase.text for phrase in study.book.best(chunk.first, chunk.last, limit=2)]
         return listed([with_article(study, name) for name in names]) if names else f"“{title}”"
     if not chunk.title and not chunk.merged:
-        return _generated_subject(study, chunk, title)
+        return _generated_subject(study, title)
     if chunk.merged:
         names = [child.title for child in chunk.children if child.title]
         if not 1 <= len(names) <= 2:
@@ -87,15 +93,12 @@ def subject_of(study: Study, chunk: Chunk, title: str) -> str:
     return clause_of(study, title)
 
 
-def _generated_subject(study: Study, chunk: Chunk, title: str) -> str:
-    """A title made of phrases: as it is if they are terms defined here, else with a cautious frame."""
+def _generated_subject(study: Study, title: str) -> str:
+    """A title made of phrases, each with its article."""
     inside = in_sentence(title, study.lexicon)
     if kind_of_title(title) == "question":
         return inside
-    names = inside.split(" and ")
-    terms = [d.term.lower() for d in study.defined_between(chunk.first, chunk.last)]
-    named = listed([with_article(study, name) for name in names])
-    return named if any(name.lower() in terms for name in names) else f"what the source says about {named}"
+    return listed([with_article(study, name) for name in inside.split(" and ")])
 
 
 def topic_of(study: Study, chunk: Chunk, title: str) -> str:
@@ -112,7 +115,7 @@ def topic_of(study: Study, chunk: Chunk, title: str) -> str:
         if is_structural(title) or kind_of_title(title) == "place":
             return subject_of(study, chunk, title)
         return _topic(study, title)
-    return subject_of(study, chunk, title).removeprefix("what the source says about ")
+    return subject_of(study, chunk, title)
 
 
 def _topic(study: Study, title: str) -> str:
@@ -161,7 +164,10 @@ def aims_of(study: Study, chunk: Chunk, title: str) -> list[Aim]:
         aims.append(_formula_aim(study, formula))
     if contrast := _contrast(study, terms, first, last):
         aims.append(contrast)
-    aims.append(_explain_aim(study, chunk, title, terms))
+    topic = topic_of(study, chunk, title)
+    facts = facts_between(study, first, last)
+    aims += _fact_aims(facts, topic)
+    aims.append(_explain_aim(study, chunk, title, terms, facts))
     if terms:
         aims.append(_define_aim(terms))
     figures = sum(bool(_FIGURE.search(line.shown)) for line in study.lines[first:last])
@@ -218,7 +224,44 @@ def _are_parted(sentence: str, one: str, two: str) -> bool:
     return left >= 0 and bool(_CONTRAST.search(sentence[left:right]) or _CONTRAST.match(sentence))
 
 
-def _explain_aim(study: Study, chunk: Chunk, title: str, terms: list[Definition]) -> Aim:
+def _fact_aims(facts: Sequence[Fact], topic: str) -> Iterator[Aim]:
+    """What can be done with the rules, cases and reasons of a lesson."""
+    rules = [fact for fact in facts if fact.kind == DEMAND and fact.frame.startswith(_BINDING)]
+    if len(rules) >= _LEAST_RULES:
+        text = fitting(
+            f"Judge whether a given case of {topic} keeps the rules in the lesson, citing at least two of them.",
+            "Judge whether a given case keeps the rules in the lesson, citing at least two of them.",
+        )
+        yield Aim(text, Bloom.EVALUATE, "rules", line=rules[0].line.index)
+    cases = [fact for fact in facts if fact.kind == CASE]
+    if len(cases) >= _LEAST_RULES:
+        text = fitting(
+            f"Distinguish at least two cases of {topic} that the lesson sets out, using what follows in each.",
+            "Distinguish at least two cases that the lesson sets out, using what follows in each of them.",
+        )
+        yield Aim(text, Bloom.ANALYZE, "cases", line=cases[0].line.index)
+    for fact in facts:
+        if (
+            fact.kind == REASON
+            and fact.frame == "Why?"
+            and len(_COUNTED.findall(fact.subject)) <= _REASON_WORDS
+        ):
+            what = (
+                f"{fact.subject[:1].lower()}{fact.subject[1:]}"
+                if fact.subject[1:2].islower()
+                else fact.subject
+            )
+            text = fitting(
+                f"Explain why {what}, using the reason given in the lesson and one example of your own.",
+                f"Explain why {what}, using the one reason given in the lesson.",
+            )
+            yield Aim(text, Bloom.UNDERSTAND, "reasons", line=fact.line.index)
+            return
+
+
+def _explain_aim(
+    study: Study, chunk: Chunk, title: str, terms: list[Definition], facts: Sequence[Fact]
+) -> Aim:
     subject = subject_of(study, chunk, title)
     low = subject.lower()
     names = [d.term for d in terms if d.term.lower() not in low][:2]
@@ -227,11 +270,15 @@ def _explain_aim(study: Study, chunk: Chunk, title: str, terms: list[Definition]
     ]
     fresh = [phrase for phrase in phrases if phrase.lower() not in low]
     names = (names + [p for p in fresh if all(p not in name and name not in p for name in names)])[:2]
-    verb = (
-        "Explain" if terms or subject.startswith(("how ", "why ", "what ", "when ", "where ")) else "Describe"
-    )
-    if subject.startswith("what the source says"):
-        verb = "Summarize"
+    is_clause = subject.startswith(("how ", "why ", "what ", "when ", "where "))
+    verb = "Explain" if terms or facts or is_clause else "Describe"
+    examples = sum(bool(_EXAMPLE.search(line.told)) for line in study.lines[chunk.first : chunk.last])
+    if examples >= _LEAST_RULES and not is_clause and not terms:
+        text = fitting(
+            f"Illustrate {subject} with at least two examples of your own, using those of the lesson as models.",
+            f"Illustrate {subject} with at least two examples of your own.",
+        )
+        return Aim(text, Bloom.UNDERSTAND, "explain", tuple(names))
     if not names:
         text = fitting(
             f"{verb} {subject} in your own words, giving at least two facts from the lesson.",
@@ -275,6 +322,13 @@ def outcome_of(study: Study, chunk: Chunk, title: str, position: int, purposes: 
             "no step.",
         )
         return Aim(text, Bloom.APPLY, "outcome")
+    if "rules" in purposes and position % 2:
+        text = fitting(
+            f"Judge a given case of {topic_of(study, chunk, title)} by the source, citing at least two of its "
+            "rules.",
+            f"Judge a given case by part {position + 1} of the source, citing at least two of its rules.",
+        )
+        return Aim(text, Bloom.EVALUATE, "outcome")
     if terms and position % 2 == 0:
         text = fitting(
             f"Explain {subject} to a beginner in your own words, using terms such as {listed(terms)}.",
@@ -290,6 +344,19 @@ def outcome_of(study: Study, chunk: Chunk, title: str, position: int, purposes: 
             "makes.",
         )
         return Aim(text, Bloom.ANALYZE, "outcome")
+    if "cases" in purposes:
+        text = fitting(
+            f"Distinguish the cases of {topic_of(study, chunk, title)}, using at least three conditions from "
+            "the source.",
+            f"Distinguish the cases in part {position + 1} of the source, using at least three of its conditions.",
+        )
+        return Aim(text, Bloom.ANALYZE, "outcome")
+    if "reasons" in purposes:
+        text = fitting(
+            f"Explain {subject} to a beginner in your own words, giving at least two reasons from the source.",
+            f"Explain part {position + 1} of the source in your own words, giving at least two of its reasons.",
+        )
+        return Aim(text, Bloom.UNDERSTAND, "outcome")
     text = fitting(
         f"Summarize {subject} in five sentences, using facts and terms from the source.",
         f"Summarize part {position + 1} of the source in five sentences, using its facts and terms.",

@@ -127,7 +127,12 @@ class PhraseBook:
         """The commonest way to write a phrase inside a sentence."""
         shown: Counter[str] = Counter()
         for form, count in tally.forms.items():
-            shown[" ".join(map(self.lexicon.usual, form))] += count
+            usual = [self.lexicon.usual(word) for word in form]
+            # "Dependency Injection" in a list of names, not "dependency Injection".
+            is_name = usual[0][:1].islower() and any(
+                word[:1].isupper() and word[1:].islower() for word in usual
+            )
+            shown[" ".join(form if is_name else usual)] += count
         return max(sorted(shown), key=lambda form: shown[form])
 
     def _is_name(self, tally: _Tally) -> bool:

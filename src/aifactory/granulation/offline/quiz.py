@@ -9,7 +9,7 @@ import msgspec
 from aifactory.granulation.offline.choosing import Chooser
 from aifactory.granulation.offline.given import GivenObjectives
 from aifactory.granulation.offline.identity import shares, short_hash
-from aifactory.granulation.offline.items import Draft, drafts_of
+from aifactory.granulation.offline.items import Draft, drafts_of, spare_drafts
 from aifactory.granulation.offline.objectives import listed, number_word, topic_of
 from aifactory.granulation.offline.outline import Chunk, joined, outline
 from aifactory.granulation.offline.study import Study
@@ -17,7 +17,7 @@ from aifactory.granulation.offline.summary import summarise, summary_text
 from aifactory.granulation.offline.titles import Titles, fit_title, numbered, same_title
 from aifactory.granulation.tree import Bloom, Item, ItemKind, Node, NodeState, Objective
 
-LEAST_ITEMS = 3
+LEAST_SECTIONS, LEAST_ITEMS = 2, 3
 _MOST_OBJECTIVES = 40
 _TITLE_WORDS = 9
 _LABELS = {
@@ -26,6 +26,7 @@ _LABELS = {
     ItemKind.NUMERIC: "Missing number",
     ItemKind.CLOZE: "Missing word",
     ItemKind.ORDER: "Put in order",
+    ItemKind.MATCH: "Match",
     ItemKind.SHORT: "Name the term",
 }
 _BLOOM_RANK = {bloom: rank for rank, bloom in enumerate(Bloom)}
@@ -67,13 +68,22 @@ class QuizMaker:
         """Sections with their items; a part with too few of them joins its neighbour."""
         study = self._study
         most = self._per_level[1] if len(self._per_level) > 1 else LEAST_ITEMS
+        least, fewest = min(most, LEAST_ITEMS), min(self._per_level[0], LEAST_SECTIONS)
         parts = [pieces[0] for pieces in outline(study, most=self._per_level[0], inner=1, inner_least=1)]
         offered = [self._drafts(part) for part in parts]
+        is_filled = False
         while True:
             chosen = self._choose(offered, most)
             poor = min(range(len(parts)), key=lambda at: (len(chosen[at]), at))
-            if len(chosen[poor]) >= min(most, LEAST_ITEMS) or len(parts) == 1:
-                return [pair for pair in zip(parts, chosen, strict=True) if pair[1]]
+            if len(chosen[poor]) >= least:
+                break
+            if len(parts) <= fewest and not is_filled:
+                # Better a plain item than a part too few.
+                offered = [[*all_of, *self._spare(part)] for all_of, part in zip(offered, parts, strict=True)]
+                is_filled = True
+                continue
+            if len(parts) == 1:
+                break
             left = (
                 poor - 1
                 if poor and (poor + 1 == len(parts) or _is_smaller(parts[poor - 1], parts[poor + 1]))
@@ -81,22 +91,46 @@ class QuizMaker:
             )
             parts[left : left + 2] = [joined(parts[left], parts[left + 1])]
             offered[left : left + 2] = [[*offered[left], *offered[left + 1]]]
+        if len(parts) < fewest:
+            whole = offered[0] if is_filled else [*offered[0], *self._spare(parts[0])]
+            if halves := self._halves(parts[0], whole, least, most):
+                return halves
+        return [pair for pair in zip(parts, chosen, strict=True) if pair[1]]
+
+    def _halves(
+        self, part: Chunk, offered: Sequence[Draft], least: int, most: int
+    ) -> list[tuple[Chunk, list[Draft]]]:
+        """A lone part in two where its items are enough for two sections; [] where they are not."""
+        lines = sorted(draft.line for draft in self._choose([offered], 2 * most)[0])
+        for at in sorted(lines[1:], key=lambda line: abs(line - lines[len(lines) // 2])):
+            bounds = ((part.first, at), (at, part.last))
+            sides = [[draft for draft in offered if low <= draft.line < high] for low, high in bounds]
+            chosen = self._choose(sides, most)
+            if min(map(len, chosen)) >= least:
+                return [(Chunk("", *bound), drafts) for bound, drafts in zip(bounds, chosen, strict=True)]
+        return []
 
     def _drafts(self, part: Chunk) -> list[Draft]:
         """What a part supports; with given objectives, only what tests one of them."""
-        drafts = drafts_of(self._study, part.first, part.last)
+        return self._testing(drafts_of(self._study, part.first, part.last))
+
+    def _testing(self, drafts: list[Draft]) -> list[Draft]:
         if self._given is None:
             return drafts
         return [draft for draft in drafts if self._given.tested_by(draft) is not None]
 
+    def _spare(self, part: Chunk) -> list[Draft]:
+        return self._testing(spare_drafts(self._study, part.first, part.last))
+
     def _choose(self, offered: Sequence[Sequence[Draft]], most: int) -> list[list[Draft]]:
         chooser = Chooser(self._study.language)
+        least = min(most, LEAST_ITEMS)
         chosen = []
         for drafts in offered:
-            first = chooser.choose(drafts, most, per_kind=max(2, (most + 2) // 3))
-            chosen.append(
-                [*first, *chooser.choose(drafts, min(most, LEAST_ITEMS) - len(first), per_kind=most)]
-            )
+            first = chooser.choose(drafts, most, per_kind=max(2, (most + 2) // 3), least=least)
+            if len(first) < least:
+                first = chooser.choose(drafts, least, per_kind=most, least=least, taken=first)
+            chosen.append(first)
         return chosen
 
     def _section(self, position: int, title: str, chunk: Chunk, drafts: Sequence[Draft], weight: int) -> Node:
@@ -168,7 +202,8 @@ class QuizMaker:
 
 
 def _purpose_of(draft: Draft) -> str:
-    return draft.purpose if draft.kind != ItemKind.TRUE_FALSE else "truth"
+    special = {ItemKind.TRUE_FALSE: "truth", ItemKind.CLOZE: "recall"}
+    return special.get(draft.kind, draft.purpose)
 
 
 def _objective_text(purpose: str, topic: str, drafts: Sequence[Draft]) -> tuple[str, Bloom]:
@@ -188,12 +223,22 @@ def _objective_text(purpose: str, topic: str, drafts: Sequence[Draft]) -> tuple[
             f"Distinguish true from false statements on {topic}, without notes or mistakes.",
             Bloom.UNDERSTAND,
         )
+    if purpose == "cases":
+        return (
+            f"Predict what follows in the cases that the source sets out on {topic}, without mistakes.",
+            Bloom.UNDERSTAND,
+        )
     if purpose == "define":
         terms = list(dict.fromkeys(draft.term for draft in drafts))[:3]
         word = "term" if len(terms) == 1 else "terms"
         return (
             f"Identify the {word} {listed(terms)} by definition, without notes or mistakes.",
             Bloom.REMEMBER,
+        )
+    if purpose == "explain":
+        return (
+            f"Identify what holds for {topic} among similar statements, with at least four out of five correct.",
+            Bloom.UNDERSTAND,
         )
     return f"Recall the main statements on {topic}, with at least four out of five correct.", Bloom.REMEMBER
 
@@ -210,7 +255,7 @@ def _item_node(path: str, draft: Draft, item: Item, taken: list[str]) -> Node:
         level=2,
         ordinal=int(path.rsplit(".", 1)[-1]),
         title=title,
-        minutes=2 if draft.kind in (ItemKind.ORDER, ItemKind.NUMERIC) else 1,
+        minutes=2 if draft.kind in (ItemKind.ORDER, ItemKind.NUMERIC, ItemKind.MATCH) else 1,
         sources=draft.sources,
         state=NodeState.OK,
         fields={"item": msgspec.to_builtins(item)},

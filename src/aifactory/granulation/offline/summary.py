@@ -7,13 +7,17 @@ from math import log, sqrt
 
 import msgspec
 
+from aifactory.granulation.offline.quotable import is_quotable, is_reference
 from aifactory.granulation.offline.reading import Line
 from aifactory.granulation.offline.study import Study
+from aifactory.granulation.offline.wordlists import word_set
 
 SUMMARY_CHARACTERS = 400
 _KEY_POINT_WORDS = 28
 _LEAST_WORDS = 5
 _LEAST_POINTS = 3
+# A sentence that speaks of another one is better than none, and only then.
+_UNCLEAR = 0.2
 _CUE = re.compile(
     r"\b(?:is|are) (?:an?|the|called|known)\b|\b(?:means|refers to|defined|because|therefore|so that"
     r"|depends on|must"
@@ -56,21 +60,35 @@ def shorten(sentence: str, most: int) -> str:
         if (
             _LEAST_WORDS <= head.count(" ") + 1 <= most
             and head.count("(") == head.count(")")
-            and _whole(head)
+            and _whole(head, sentence[at:])
         ):
             return head.rstrip(" ,;:") + "."
     return sentence
 
 
-def _whole(head: str) -> bool:
-    """Quotation marks closed, and no clause left hanging before the cut."""
-    return (
-        head.count("“") == head.count("”")
-        and head.count('"') % 2 == 0
-        and not re.search(
-            r"\b(?:that|which|because|if|when|although|while|than|to|of|the|a|an|is|are)$", head
-        )
-    )
+def _whole(head: str, rest: str) -> bool:
+    """Quotation marks closed, and nothing left hanging before the cut: no clause, no verb without its object."""
+    last = head.rsplit(" ", 1)[-1].lower().rstrip(",")
+    if head.count("“") != head.count("”") or head.count('"') % 2 or last in _HANGING:
+        return False
+    # ", or are instances of, the …" parts a sentence that goes on behind it; ", or keys" ends a list.
+    return not _INSERTED.match(rest) and not (_LAST_OF_LIST.match(rest) and "," in head[-_LIST_REACH:])
+
+
+# Words that end no sentence: prepositions, articles, and verbs that want an object.
+_HANGING = word_set("""
+    that which because if when although while than to of the a an is are was were be been by in on at for from with
+    into onto upon about between among through over under within without via as and or nor but not no
+    represent represents constitute constitutes include includes contain contains require requires provide
+    provides allow allows make makes mean means become becomes cause causes describe describes remain remains
+    form forms use uses give gives take takes set sets keep keeps has have had must should shall may might can
+    could would will cannot its their your our his her this these those such any each every
+    """)
+_LAST_OF_LIST = re.compile(r"^, (?:or|and|not|including|such as)\b")
+_LIST_REACH = 40
+_INSERTED = re.compile(
+    r"^, (?:or|and|as|not|if|when|but|so|even|especially|including)\b[^,;.]{1,60}, (?!(?:and|or|but)\b)"
+)
 
 
 def rank_lines(study: Study, first: int, last: int) -> list[tuple[float, Line]]:
@@ -108,6 +126,8 @@ def _weight(study: Study, line: Line, offset: int) -> float:
     # Examples, figures and asides support a point; they are not it.
     if re.search(r"\bfor (?:example|instance)\b|\(", line.told):
         weight *= 0.8
+    if not is_quotable(line):
+        weight *= _UNCLEAR
     return weight * (0.8 if len(re.findall(r"\d", line.told)) > 3 else 1.0)
 
 
@@ -133,7 +153,11 @@ def summarise(
 def opening_points(study: Study, last: int) -> list[Point]:
     """The first sentence that stands alone and the best one after it: what a text says it is about."""
     lead = next(
-        (line for line in study.lines[:last] if line.usable and line.kind == "s" and 6 <= line.words <= 34),
+        (
+            line
+            for line in study.lines[:last]
+            if is_quotable(line) and line.kind == "s" and 6 <= line.words <= 34
+        ),
         None,
     )
     if lead is None:
@@ -153,18 +177,18 @@ def _overlap(one: Line, two: Line) -> float:
 def key_points(
     study: Study, first: int, last: int, *, most: int, avoid: frozenset[int] = frozenset()
 ) -> list[Point]:
-    """The lines worth remembering, in text order, shortened; ``avoid`` comes last."""
+    """The lines worth remembering, in text order, shortened; of ``avoid`` only what makes up three."""
     ranked = rank_lines(study, first, last)
     ordered = [line for _, line in ranked if line.index not in avoid]
-    ordered += [line for _, line in ranked if line.index in avoid]
+    told = [line for _, line in ranked if line.index in avoid]
     wanted = max(_LEAST_POINTS, min(most, round((last - first) * 0.5)))
     chosen: list[Point] = []
-    for line in ordered:
+    for line in [*ordered, *told]:
+        if len(chosen) >= (wanted if line.index not in avoid else _LEAST_POINTS):
+            break
         if any(_overlap(line, point.line) > 0.7 for point in chosen):
             continue
         chosen.append(Point(clipped(shorten(line.told, _KEY_POINT_WORDS)), line))
-        if len(chosen) >= wanted:
-            break
     if len(chosen) < _LEAST_POINTS:
         chosen += _spare_points(study, first, last, chosen)
     return sorted(chosen, key=lambda point: point.line.start)
@@ -178,7 +202,9 @@ def _spare_points(study: Study, first: int, last: int, chosen: list[Point]) -> l
         for line in study.lines[first:last]
         if line.index not in taken and line.kind != "l" and line.words > 2
     ]
-    spare.sort(key=lambda line: (not line.alone, line.kind not in ("n", "b"), line.start))
+    spare.sort(
+        key=lambda line: (is_reference(line.told), not line.alone, line.kind not in ("n", "b"), line.start)
+    )
     return [
         Point(shorten(line.told, _KEY_POINT_WORDS), line) for line in spare[: _LEAST_POINTS - len(chosen)]
     ]
@@ -188,7 +214,9 @@ def summary_text(study: Study, points: Sequence[Point], first: int, last: int) -
     """Points as running text; without any, the first sentence of the part."""
     text = " ".join(point.text for point in points)
     if not text:
-        line = next((line for line in study.lines[first:last] if line.kind == "s"), study.lines[first])
+        lines = study.lines[first:last]
+        whole = (line for line in lines if line.kind == "s" and not is_reference(line.told))
+        line = next(whole, next((line for line in lines if line.kind == "s"), lines[0]))
         text = shorten(line.told, 40)
     return clipped(text)
 

@@ -22,10 +22,19 @@ _LEAST = 3
 _PAIR_MOST = 56
 _AFTER_NAME = ("and", "of", "or", "in")
 _SECOND = 0.5
+# A word in capitals of more letters is shouted; a shorter one is a name if the part uses it.
+_ACRONYM, _LEAST_SEEN, _MOST_SEEN = 5, 3, 40
+_GOES_ON = re.compile(r" [A-Z][a-z]+|[-/_:][\w-]")
+_CODE = re.compile(
+    r"^[(\[]?v?\d[\w.\-/:]*[)\]]?(?:[\s\-–(]+\d{4}-\d\d-\d\d\)?)?$"
+    r"|^(?=\S*[_.()\d])[\w.()\[\]':,\-]+$|^[A-Z][A-Z_\d]{5,}$"
+)
 _NUMBERING = re.compile(
     r"^(?:§ ?|chapter |part |section |appendix )?(?:\d{1,3}(?:\.\d{1,3})*|[IVXLC]{1,6}(?=[.)]))[.):]?\s+",
     re.IGNORECASE,
 )
+_SIGNS = re.compile(r"^[(\[]|[)\]](?=$|\s)")
+_BRACES = re.compile(r"[{}]")
 _STRUCTURAL = word_set(
     """
     introduction overview background summary conclusion conclusions basics notes note tips faq description
@@ -46,23 +55,27 @@ class Titles:
 
     def of(self, chunk: Chunk, taken: list[str], above: str = "") -> str:
         """A title for a chunk that none of its siblings has."""
-        for title in (*self._from_headings(chunk), *self._from_phrases(chunk, above)):
+        for title in (*self._from_headings(chunk, above), *self._from_phrases(chunk, above)):
             fitted = fit_title(title)
             if len(fitted) >= _LEAST and not any(same_title(fitted, other) for other in taken):
                 return fitted
         return numbered(fit_title(above) or "Part", taken)
 
-    def _from_headings(self, chunk: Chunk) -> list[str]:
+    def _from_headings(self, chunk: Chunk, above: str) -> list[str]:
         if chunk.title:
             return [_NUMBERING.sub("", chunk.title) or chunk.title]
-        names = [_NUMBERING.sub("", child.title) for child in chunk.children if child.title]
+        names = [fit_title(_NUMBERING.sub("", child.title)) for child in chunk.children if child.title]
         names = list(dict.fromkeys(name for name in names if name))
         if not chunk.merged or not names:
             return []
-        return [self._joined(names), f"{names[0]} and more"]
+        if len(names) > 1 and all(map(_is_code, names)):
+            span = " to ".join(_SIGNS.sub("", name) for name in (names[0], names[-1]))
+            named = [f"{above}: {span}"] if above and len(above) + len(span) < _JOINED_MOST else []
+            return [*named, span]
+        return self._joined(names)
 
-    def _joined(self, names: list[str]) -> str:
-        """Two or three short names in one; of more, the first and the last."""
+    def _joined(self, names: list[str]) -> list[str]:
+        """Two or three short names in one; of more, the first ones and how many there are beside them."""
         rest = [
             in_sentence(name, self._study.lexicon) if not self._title_case else name for name in names[1:]
         ]
@@ -73,26 +86,57 @@ class Titles:
             full = ", ".join(whole)
         else:
             full = ", ".join(whole[:-1]) + f" and {whole[-1]}" if len(whole) > 1 else whole[0]
-        if len(whole) <= 3 and len(full) <= _JOINED_MOST:
-            return full
-        ends = f"{whole[0]} to {rest[-1]}"
-        plain = all(kind_of_title(name) in ("name", "doing") for name in (names[0], names[-1]))
-        return ends if plain and len(ends) <= _JOINED_MOST else f"{whole[0]} and more"
+        pair = f"{whole[0]}, {whole[1]} and {len(whole) - 2} more" if len(whole) > 2 else ""
+        one = f"{whole[0]} and {len(whole) - 1} more" if len(whole) > 1 else whole[0]
+        fitting = [full] if len(whole) <= 3 and len(full) <= _JOINED_MOST else []
+        return [*fitting, *([pair] if pair and len(pair) <= _JOINED_MOST else []), one]
 
     def _from_phrases(self, chunk: Chunk, above: str) -> list[str]:
         study = self._study
         avoid = set(map(stem, words_of(above)))
         terms = [d.term for d in study.defined_between(chunk.first, chunk.last)][:3]
-        phrases = study.book.best(chunk.first, chunk.last, limit=8, boost=study.focus)
-        strong = [p.text for p in phrases if p.score >= _SECOND * phrases[0].score]
+        phrases = study.book.best(chunk.first, chunk.last, limit=12, boost=study.focus)
+        sound = [p for p in phrases if self._is_name(p.text, chunk)]
+        strong = [p.text for p in sound if p.score >= _SECOND * sound[0].score]
+        # Of phrases that say as much, one of two words says more closely what the part is about.
+        strong.sort(key=lambda name: " " not in name)
         # A term that is defined here may repeat the title above; a mere phrase would say nothing new.
         names = _distinct(
             [*_distinct(terms, set(), strict=False), *_distinct(strong, avoid)], set(), strict=False
         )
         pairs = [sorted(pair, key=lambda name: self._place(name, chunk)) for pair in pairwise(names)]
         joined = [f"{one} and {two}" for one, two in pairs if len(one) + len(two) <= _PAIR_MOST]
-        rest = _distinct([p.text for p in phrases], avoid)
-        return [self._headline(name) for name in [*joined[:1], *names, *joined[1:], *rest]]
+        rest = _distinct([p.text for p in sound], avoid) or _distinct([p.text for p in phrases], set())
+        return [self._headline(name) for name in [*names, *joined, *rest]]
+
+    def _is_name(self, phrase: str, chunk: Chunk) -> bool:
+        """Whether a phrase can stand as a title: a whole name, no adjective, no word that is only shouted."""
+        words = phrase.split()
+        head = words[-1]
+        if any(word.lower().endswith("ly") and len(word) > 4 for word in words):
+            return False
+        if any(
+            word.isupper() and len(word) > _ACRONYM for word in words
+        ) or not self._study.lexicon.is_sure_noun(head):
+            return False
+        if head.endswith(("ing", "ed")) and head.lower() not in THINGS_IN_ING and len(words) == 1:
+            return False
+        if head.isupper() and self._study.mentions.between(phrase, chunk.first, chunk.last) < _LEAST_SEEN:
+            return False
+        return not self._is_stub(phrase, chunk)
+
+    def _is_stub(self, phrase: str, chunk: Chunk) -> bool:
+        """Whether a name goes on behind the phrase wherever it stands: "Affero General Public" License."""
+        if not phrase[:1].isupper() and " " not in phrase:
+            return False
+        went_on = seen = 0
+        for index in self._study.mentions.of(phrase)[:_MOST_SEEN]:
+            shown = self._study.lines[index].shown
+            at = shown.casefold().find(phrase.casefold())
+            if at >= 0:
+                seen += 1
+                went_on += bool(_GOES_ON.match(shown, at + len(phrase)))
+        return went_on > seen / 2
 
     def _place(self, name: str, chunk: Chunk) -> int:
         inside = [index for index in self._study.mentions.of(name) if chunk.first <= index < chunk.last]
@@ -104,6 +148,11 @@ class Titles:
             words = [word if word.lower() in SMALL_WORDS else word[:1].upper() + word[1:] for word in words]
         first = words[0]
         return " ".join([first[:1].upper() + first[1:], *words[1:]])
+
+
+def _is_code(title: str) -> bool:
+    """Whether a heading is a version, a date or an identifier: many of them are told by the first and last."""
+    return bool(_CODE.match(title))
 
 
 def _distinct(names: list[str], avoid: set[str], *, strict: bool = True) -> list[str]:
@@ -149,7 +198,7 @@ def numbered(title: str, taken: list[str]) -> str:
 
 def fit_title(title: str) -> str:
     """A title in one line of at most 120 characters, cut at a word."""
-    line = " ".join(title.split()).strip(" .,;:–—-*_#")
+    line = " ".join(_BRACES.sub("", title).split()).strip(" .,;:–—-*_#")
     if len(line) > MOST:
         line = line[: MOST - 1].rsplit(" ", 1)[0].rstrip(" .,;:–—-") + "…"
     return line
@@ -168,7 +217,8 @@ def in_sentence(title: str, lexicon: Lexicon) -> str:
     words = []
     for position, word in enumerate(title.split()):
         core = word.strip("“”\"'(),.:;?!")
-        if not core or not core[0].isupper() or (core.isupper() and len(core) > 1 and not shout):
+        is_mixed = any(map(str.isupper, core[1:])) and not core.isupper()
+        if not core or not core[0].isupper() or is_mixed or (core.isupper() and len(core) > 1 and not shout):
             words.append(word)
         elif core.lower() in lexicon.casing:
             words.append(word.replace(core, lexicon.usual(core)))

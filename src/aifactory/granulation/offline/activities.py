@@ -239,7 +239,7 @@ class _Desk:
         names = listed([f"“{term}”" for term in aim.terms])
         mean = "mean" if len(aim.terms) > 1 else "means"
         # What a good answer speaks of, and not the answer.
-        held = [p.text for line in lines for p in study.book.best(line.index, line.index + 1, limit=3)]
+        held = [p.text for line in lines for p in study.book.best(line.index, line.index + 1, limit=7)]
         own = {term.lower() for term in aim.terms}
         held = [name for name in dict.fromkeys(held) if name.lower() not in own]
         check = f" Check that you have spoken of {listed(held)}." if held else ""
@@ -274,7 +274,8 @@ class _Desk:
             purpose="cases",
             title=f"Say what follows: {count} cases of {self.topic}",
             summary=clipped(f"Cases to answer from memory: {'; '.join(fact.subject for fact in facts)}."),
-            instructions=f"Answer from memory, one sentence each: {asked} Then look each case up, and correct "
+            instructions=f"Answer from memory, one sentence each: {asked} Then look each case up, and "
+            f"correct "
             "in another colour what you had wrong.",
             deliverable=f"{count.capitalize()} answers, corrected",
         )
@@ -287,7 +288,8 @@ class _Desk:
             purpose="rules",
             title=f"Judge a case by the rules: {self.topic}",
             summary=clipped(f"Rules to judge by: {shorten(facts[0].line.told, 30)}"),
-            instructions=f"These rules are in the source: {rules} Make up one case that keeps all of them and "
+            instructions=f"These rules are in the source: {rules} Make up one case that keeps all of them "
+            f"and "
             "one that breaks one. Give both to a partner, who says which is which and names the rule.",
             deliverable="Two cases, and the rule that the second one breaks",
         )
@@ -338,7 +340,8 @@ class _Desk:
             purpose="figures",
             title=f"Estimate the figures: {self.title}",
             summary=f"The figures that belong to {self.topic}: estimated first, then looked up.",
-            instructions=f"Estimate the missing numbers before you look them up: {asked} Then find each in the "
+            instructions=f"Estimate the missing numbers before you look them up: {asked} Then find each in "
+            f"the "
             "source, and note how far off you were and what would have helped you to guess better.",
             minutes=minutes_for(30 * len(points), 1),
             sources=tuple(map(self.study.reading.span, lines)),
@@ -352,8 +355,10 @@ class _Desk:
             kind="practice",
             title=f"Try the example: {self.title}",
             summary=clipped(point.text),
-            instructions="Type in the example that the source gives here and run it, or follow it line by line "
-            f"on paper. Then change one thing that has to do with {self.topic}. Say first what will come of it, "
+            instructions="Type in the example that the source gives here and run it, or follow it line by "
+            "line "
+            f"on paper. Then change one thing that has to do with {self.topic}. Say first what will come "
+            f"of it, "
             "and check.",
             deliverable="The changed example with one line on what you expected and what came",
         )
@@ -380,7 +385,8 @@ class _Desk:
             kind="practice",
             title=f"Draw how {listed(self.phrases)} belong together",
             summary=clipped(point.text),
-            instructions=f"Write {names} on a sheet and draw a line wherever the text relates two of them. Put "
+            instructions=f"Write {names} on a sheet and draw a line wherever the text relates two of them. "
+            f"Put "
             "two or three words on each line that say how. Compare with somebody else's sheet.",
             deliverable="A drawing with a word or two on every line",
         )
@@ -394,7 +400,8 @@ class _Desk:
             kind="discuss",
             title=f"Discuss what depends on {self._about(point)}",
             summary=clipped(point.text),
-            instructions=f"The source says: “{point.text}” Suppose that this did not hold. With a partner, list "
+            instructions=f"The source says: “{point.text}” Suppose that this did not hold. With a partner, "
+            f"list "
             "what would be otherwise, and decide who would notice it first.",
         )
 
@@ -421,19 +428,20 @@ class _Desk:
             kind="discuss",
             title=f"Ask three questions about {self.topic}",
             summary=clipped(point.text),
-            instructions=f"Write three questions on {names} that the passage answers: one about what, one about "
+            instructions=f"Write three questions on {names} that the passage answers: one about what, one "
+            f"about "
             "why, one about what if. Put them to a partner, and judge the answers by the text.",
             deliverable="Three questions with the answers of the text",
         )
 
     def _mention(self) -> Point:
-        """The line that speaks of most of what the lesson is about, and that no other activity starts from."""
+        """The line that speaks of most of what the lesson is about, and that no activity starts from yet."""
         wanted = [term_key(phrase, self.study.language) for phrase in self.phrases]
         lines = self.study.lines[self.chunk.first : self.chunk.last]
         scored = [
             (
                 line.index not in self.cited,
-                is_quotable(line),
+                is_quotable(line) and self.study.definition_at(line) is None,
                 sum(mentions(line.stems, key) for key in wanted),
                 -line.index,
             )

@@ -16,7 +16,7 @@ from aifactory.granulation.offline.grammar import IMPERATIVES
 from aifactory.granulation.offline.items import step_text
 from aifactory.granulation.offline.objectives import number_word
 from aifactory.granulation.offline.procedures import name_of, span_of, steps_of
-from aifactory.granulation.offline.quotable import is_plain, is_reference
+from aifactory.granulation.offline.quotable import is_reference
 from aifactory.granulation.offline.reading import Line
 from aifactory.granulation.offline.study import Study
 from aifactory.granulation.offline.summary import rank_lines, shorten
@@ -179,11 +179,11 @@ def _told_cards(study: Study, first: int, last: int) -> Iterator[CardDraft]:
     """What is said of a name that only one sentence of the part speaks of."""
     asked: set[str] = set()
     for _, line in rank_lines(study, first, last):
-        if not is_plain(line) or study.definition_at(line) or study.language != "en":
+        if is_reference(line.told) or study.definition_at(line) or study.language != "en":
             continue
         back = shorten(line.told, _TOLD_WORDS)
         for phrase in study.book.best(line.index, line.index + 1, limit=3):
-            if len(phrase.stems) > 1 and phrase.text not in asked and count_words(back) <= _TOLD_WORDS:
+            if phrase.text not in asked and count_words(back) <= _TOLD_WORDS:
                 asked.add(phrase.text)
                 name = with_article(study, phrase.text)
                 yield _draft(study, BASIC, f"{_TOLD}{name}?", back, line)

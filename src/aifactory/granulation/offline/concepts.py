@@ -180,24 +180,30 @@ def _is_no_definition(words: Sequence[str], phrase: str, form: str, article: str
     opens_on_sign = not phrase[:1].isalnum() and phrase[:1] not in "“\"'(" if phrase else False
     is_one = len(words) == 1 and words[0].lower() in PLACEHOLDERS
     is_bare = is_one and (article == "The " or form == "label")
-    is_deed = bool(words) and words[0].lower().endswith("ly") or bool(_PERSON.match(phrase))
+    is_deed = (bool(words) and words[0].lower().endswith("ly")) or bool(_PERSON.match(phrase))
     return opens_on_sign or is_bare or is_deed or bool(_TYPED.search(phrase))
 
 
 # What such a name stands for differs from place to place.
 PLACEHOLDERS = word_set("""
-    value values argument arguments option options parameter parameters function functions method methods property
-    properties object objects default defaults type types name names field fields file files key keys item items
+    value values argument arguments option options parameter parameters function functions method methods
+    property
+    properties object objects default defaults type types name names field fields file files key keys item
+    items
     list element elements string number array callback event events error errors code output input result data
-    process program system information requirement class module package version note description format following syntax command commands flag flags entry
-    behavior behaviour example setting settings information section page document documentation feature features
+    process program system information requirement class module package version note description format
+    following syntax command commands flag flags entry
+    behavior behaviour example setting settings information section page document documentation feature
+    features
     author source sources link website
     """)
 _LOGGED = re.compile(
-    r"https?://|\(#?\d+\)|#\d+|\b(?=[a-f]*\d)[0-9a-f]{7,40}\b|\bv?\d+\.\d+(?:\.\d+)*|\bv\d+\b|\bfrom \S+ to \S+$"
+    r"https?://|\(#?\d+\)|#\d+|\b(?=[a-f]*\d)[0-9a-f]{7,40}\b|\bv?\d+\.\d+(?:\.\d+)*|\bv\d+\b"
+    r"|\bfrom \S+ to \S+$"
 )
 _DONE = re.compile(
-    r"^(?:add|bump|fix|update|upgrade|remove|rename|revert|refactor|support|allow|use|make|drop|move|improve|avoid|"
+    r"^(?:add|bump|fix|update|upgrade|remove|rename|revert|refactor|support|allow|use|make|drop|move"
+    r"|improve|avoid|"
     r"change|clean|correct|deprecate|disable|enable|ensure|handle|ignore|implement|introduce|migrate|prevent|"
     r"replace|restore|set|skip|switch|currently)(?:s|ed|d|es)?\b",
     re.IGNORECASE,

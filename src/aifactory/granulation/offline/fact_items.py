@@ -11,8 +11,6 @@ from aifactory.granulation.tree import Bloom, Difficulty, ItemKind, Option
 from aifactory.granulation.words import content_stems
 
 _WRONG = 3
-# A word that half of the questions have tells nothing.
-_OFTEN, _OFTEN_SHARE = 12, 0.04
 
 
 def fact_items(study: Study, facts: Sequence[Fact], kind: str) -> Iterator[Draft]:
@@ -21,7 +19,7 @@ def fact_items(study: Study, facts: Sequence[Fact], kind: str) -> Iterator[Draft
         if fact.kind != kind or count_words(fact.question) > STEM_WORDS:
             continue
         others = distractors.answers_beside(study, fact)
-        if len(others) < 2 or _tells(study, fact, others):
+        if len(others) < 2 or _tells(fact, others):
             continue
         wrong = [
             Option(text=other.answer, rationale=f"No: this answers another question, “{other.question}”")
@@ -50,8 +48,7 @@ def _reason_stem(fact: Fact) -> str:
     return f"Which {asked} does the source give for this: “{fact.subject}”?"
 
 
-def _tells(study: Study, fact: Fact, others: Sequence[Fact]) -> bool:
-    """Whether only the right answer repeats a word of the question that is rare in the source."""
+def _tells(fact: Fact, others: Sequence[Fact]) -> bool:
+    """Whether only the right answer repeats a word of the question."""
     wrong = frozenset(one for other in others for one in content_stems(other.answer, "en"))
-    often = max(_OFTEN, _OFTEN_SHARE * len(study.lines))
-    return any(study.reading.frequency[one] < often for one in distractors.echoes(fact) - wrong)
+    return bool(distractors.echoes(fact) - wrong)

@@ -33,7 +33,8 @@ _IF_FIRST = re.compile(
 )
 _IF_LAST = re.compile(r"^(?P<then>[^,;:—()]+?) (?P<cue>if|when|unless|once) (?P<case>[^,;:—()]+)\.$")
 _NOT_BEFORE_IF = re.compile(
-    r"\b(?:time|times|case|cases|point|only|even|especially|particularly|and|or|but|except|than|as|moment|know"
+    r"\b(?:time|times|case|cases|point|only|even|especially|particularly|and|or|but|except|than|as|moment"
+    r"|know"
     r"|see|check|determine|decide|whether|ask|used|to|not)$",
     re.IGNORECASE,
 )
@@ -45,7 +46,8 @@ _OPEN = re.compile(
 _BROKEN = re.compile(r"^(?:or|and|but|nor|as|which|that)\b", re.IGNORECASE)
 _POINTS_BACK = re.compile(r"\b(?:these|those|such (?!as\b)|former|latter|above|below)\b", re.IGNORECASE)
 _PURPOSE = re.compile(
-    r"^(?P<subject>[^,;:—()]{3,70}?) (?P<be>is|are) (?P<how>used|designed|intended|meant|needed|required|useful) "
+    r"^(?P<subject>[^,;:—()]{3,70}?) (?P<be>is|are) (?P<how>used|designed|intended|meant|needed|required"
+    r"|useful) "
     r"(?P<why>(?:to|for) [^;:—]+)\.$"
 )
 _DEMAND = re.compile(
@@ -279,7 +281,7 @@ def _subject(study: Study, said: str) -> str:
         return ""
     if low[0].endswith("ly") or low[0] in _OPENERS or (low[-1] in SMALL_WORDS):
         return ""
-    if low[0].endswith(("ed", "ing")) and said[1:2].islower() or _is_bare(low):
+    if (low[0].endswith(("ed", "ing")) and said[1:2].islower()) or _is_bare(low):
         return ""
     head = words_of(said)[-1]
     if not study.lexicon.is_noun(head) or (len(low) == 1 and study.lexicon.is_verb(low[0])):

@@ -20,6 +20,7 @@ MOST_LINES = 60
 _LEAST_CONTEXT = 8
 _LEAST_STEMS = 5
 _GAPS_PER_LINE = 3
+_MOST_SPARE = 120
 # Mentions in the source from which on a missing word is easy, or not hard, to find.
 _OFTEN, _SELDOM = 8, 3
 _HANGING = re.compile(r"\b(?:also|as well|too|another|other|again|then)\b", re.IGNORECASE)
@@ -89,11 +90,13 @@ def _names(study: Study, first: int, last: int, *, spare: bool) -> list[str]:
         for definition in study.definitions
         if not topic.issuperset(stem(word) for word in words_of(definition.term))
     ]
+    if spare:
+        terms += [phrase.text for phrase in study.book.best(first, last, limit=_MOST_SPARE)]
     phrases = [
         phrase.text
-        for phrase in study.book.best(first, last, limit=40 if spare else 20)
+        for phrase in study.book.best(first, last, limit=20)
         if (phrase.count > 1 or len(phrase.stems) > 1)
-        and (spare or len(phrase.stems) > 1 or (headed.issuperset(phrase.stems) and phrase.text[0].islower()))
+        and (len(phrase.stems) > 1 or (headed.issuperset(phrase.stems) and phrase.text[0].islower()))
         and not topic.issuperset(phrase.stems)
     ]
     return list(dict.fromkeys([*terms, *phrases]))

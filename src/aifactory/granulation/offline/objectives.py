@@ -143,6 +143,8 @@ def clause_of(study: Study, title: str) -> str:
 def _how_to(doing: str) -> str:
     words = doing.split()
     base = gerund_base(words[0])
+    if len(words) > 2 and words[1] in ("and", "or") and not words[2].endswith("ing"):
+        return doing
     if not base:
         return doing if len(words) < 2 or words[1] in ("and", "or") else f"the main points of {doing}"
     for at in range(2, len(words)):
@@ -229,14 +231,16 @@ def _fact_aims(facts: Sequence[Fact], topic: str) -> Iterator[Aim]:
     rules = [fact for fact in facts if fact.kind == DEMAND and fact.frame.startswith(_BINDING)]
     if len(rules) >= _LEAST_RULES:
         text = fitting(
-            f"Judge whether a given case of {topic} keeps the rules in the lesson, citing at least two of them.",
+            f"Judge whether a given case of {topic} keeps the rules in the lesson, citing at least two of "
+            f"them.",
             "Judge whether a given case keeps the rules in the lesson, citing at least two of them.",
         )
         yield Aim(text, Bloom.EVALUATE, "rules", line=rules[0].line.index)
     cases = [fact for fact in facts if fact.kind == CASE]
     if len(cases) >= _LEAST_RULES:
         text = fitting(
-            f"Distinguish at least two cases of {topic} that the lesson sets out, using what follows in each.",
+            f"Distinguish at least two cases of {topic} that the lesson sets out, using what follows in "
+            f"each.",
             "Distinguish at least two cases that the lesson sets out, using what follows in each of them.",
         )
         yield Aim(text, Bloom.ANALYZE, "cases", line=cases[0].line.index)
@@ -275,7 +279,8 @@ def _explain_aim(
     examples = sum(bool(_EXAMPLE.search(line.told)) for line in study.lines[chunk.first : chunk.last])
     if examples >= _LEAST_RULES and not is_clause and not terms:
         text = fitting(
-            f"Illustrate {subject} with at least two examples of your own, using those of the lesson as models.",
+            f"Illustrate {subject} with at least two examples of your own, using those of the lesson as "
+            f"models.",
             f"Illustrate {subject} with at least two examples of your own.",
         )
         return Aim(text, Bloom.UNDERSTAND, "explain", tuple(names))
@@ -324,7 +329,8 @@ def outcome_of(study: Study, chunk: Chunk, title: str, position: int, purposes: 
         return Aim(text, Bloom.APPLY, "outcome")
     if "rules" in purposes and position % 2:
         text = fitting(
-            f"Judge a given case of {topic_of(study, chunk, title)} by the source, citing at least two of its "
+            f"Judge a given case of {topic_of(study, chunk, title)} by the source, citing at least two of "
+            f"its "
             "rules.",
             f"Judge a given case by part {position + 1} of the source, citing at least two of its rules.",
         )
@@ -348,13 +354,16 @@ def outcome_of(study: Study, chunk: Chunk, title: str, position: int, purposes: 
         text = fitting(
             f"Distinguish the cases of {topic_of(study, chunk, title)}, using at least three conditions from "
             "the source.",
-            f"Distinguish the cases in part {position + 1} of the source, using at least three of its conditions.",
+            f"Distinguish the cases in part {position + 1} of the source, using at least three of its "
+            f"conditions.",
         )
         return Aim(text, Bloom.ANALYZE, "outcome")
     if "reasons" in purposes:
         text = fitting(
-            f"Explain {subject} to a beginner in your own words, giving at least two reasons from the source.",
-            f"Explain part {position + 1} of the source in your own words, giving at least two of its reasons.",
+            f"Explain {subject} to a beginner in your own words, giving at least two reasons from the "
+            f"source.",
+            f"Explain part {position + 1} of the source in your own words, giving at least two of its "
+            f"reasons.",
         )
         return Aim(text, Bloom.UNDERSTAND, "outcome")
     text = fitting(

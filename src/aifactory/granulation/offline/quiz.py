@@ -237,7 +237,8 @@ def _objective_text(purpose: str, topic: str, drafts: Sequence[Draft]) -> tuple[
         )
     if purpose == "explain":
         return (
-            f"Identify what holds for {topic} among similar statements, with at least four out of five correct.",
+            f"Identify what holds for {topic} among similar statements, with at least four out of five "
+            f"correct.",
             Bloom.UNDERSTAND,
         )
     return f"Recall the main statements on {topic}, with at least four out of five correct.", Bloom.REMEMBER

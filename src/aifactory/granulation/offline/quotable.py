@@ -7,7 +7,8 @@ from aifactory.granulation.offline.reading import Line
 
 # "this License" is a name; "using this feature" is another sentence's.
 _POINTS_BACK = re.compile(
-    r"\b(?:this|these|such|said) (?!(?:as|is|are|was|were|means|includes?|that)\b|an?\b)(?:[a-z]|[\w-]+\b(?=\.$))"
+    r"\b(?:this|these|such|said) (?!(?:as|is|are|was|were|means|includes?|that)\b|an?\b)(?:[a-z]"
+    r"|[\w-]+\b(?=\.$))"
     r"|\bthose (?!who\b|which\b|that\b|of\b|in\b|with\b|for\b|from\b)[a-z]"
     r"|\b(?:above|below|aforementioned|foregoing|preceding)\b"
 )

@@ -67,7 +67,7 @@ def shorten(sentence: str, most: int) -> str:
 
 
 def _whole(head: str, rest: str) -> bool:
-    """Quotation marks closed, and nothing left hanging before the cut: no clause, no verb without its object."""
+    """Quotation marks closed, and nothing left hanging before the cut: no clause, no bare verb."""
     last = head.rsplit(" ", 1)[-1].lower().rstrip(",")
     if head.count("“") != head.count("”") or head.count('"') % 2 or last in _HANGING:
         return False
@@ -77,7 +77,8 @@ def _whole(head: str, rest: str) -> bool:
 
 # Words that end no sentence: prepositions, articles, and verbs that want an object.
 _HANGING = word_set("""
-    that which because if when although while than to of the a an is are was were be been by in on at for from with
+    that which because if when although while than to of the a an is are was were be been by in on at for
+    from with
     into onto upon about between among through over under within without via as and or nor but not no
     represent represents constitute constitutes include includes contain contains require requires provide
     provides allow allows make makes mean means become becomes cause causes describe describes remain remains

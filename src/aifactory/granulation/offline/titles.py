@@ -151,7 +151,7 @@ class Titles:
 
 
 def _is_code(title: str) -> bool:
-    """Whether a heading is a version, a date or an identifier: many of them are told by the first and last."""
+    """Whether a heading is a version, a date or an identifier: told by the first and last."""
     return bool(_CODE.match(title))
 
 

@@ -51,12 +51,13 @@ A consumer is a part of a program that takes data out of a stream and does somet
 The size argument must be less than or equal to 1 GiB in all supported versions of the program.
 Reading a stream twice fails because the data has left the buffer after the first time.
 If the encoding is set late, the chunks that were read before are handed on as plain bytes.
+Every handler of the running program gets its data from the node:consumer module before anything else.
 The consumer must attach a handler for errors before it starts to read from a stream.
 """
 
 CHANGES = """Changelog of the tool
 
-- deps: Bump actions/checkout from 5 to 6
+- deps: Updates actions/checkout from 5 to 6
 - npm: Currently v10 (#2970)
 - README: Update for the new way of building the program on a clean machine
 - Window: the part of a screen in which a program shows what it does
@@ -92,6 +93,8 @@ def test_a_gap_is_a_whole_word_of_its_own_and_never_half_of_a_name_or_path() -> 
         assert not re.search(r"[.\-:/_]$", gap.before), gap
         assert not re.match(r"[.\-:/_]\w", gap.after), gap
     assert not [gap for gap in gaps if "node:stream" in gap.line.told and gap.answer == "stream"]
+    assert any("node:consumer" in line.told for line in study.lines)
+    assert not [gap for gap in gaps if "node:consumer" in gap.line.told and gap.answer == "consumer"]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

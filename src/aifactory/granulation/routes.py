@@ -141,7 +141,10 @@ async def export_job(
     principal: NamedDependency[Principal],
     export_format: Annotated[str, QueryParameter(name="format")] = "json",
 ) -> Response[Any]:
-    """Export a tree as ``json`` (complete) or ``markdown``; ``X-Export-Losses`` counts what is dropped."""
+    """Export a tree as ``json`` (complete), ``markdown`` or ``html`` (one page).
+
+    ``X-Export-Losses`` counts what is dropped.
+    """
     export = EXPORTS.get(export_format)
     if export is None:
         raise invalid("/format", "unknown_format", f"Known formats: {', '.join(sorted(EXPORTS))}.")
@@ -153,6 +156,7 @@ async def export_job(
         headers={
             "Content-Disposition": f'inline; filename="{tree_id}.{export.extension}"',
             "X-Export-Losses": str(len(export.losses(tree))),
+            **({"Content-Security-Policy": export.security()} if export.security else {}),
         },
     )
 

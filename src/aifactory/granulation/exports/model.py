@@ -22,9 +22,13 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Export(msgspec.Struct, frozen=True, kw_only=True):
-    """A format: how it is named outside, written, and what it loses of a given tree."""
+    """A format: how it is named outside, written, and what it loses of a given tree.
+
+    ``security`` is the Content-Security-Policy that a browser needs to show it; None leaves the server's.
+    """
 
     media_type: str
     extension: str
     write: Callable[[Tree], bytes]
     losses: Callable[[Tree], list[Loss]]
+    security: Callable[[], str] | None = None

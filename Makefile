@@ -11,7 +11,7 @@ CODE := src tests alembic devprovider prove bench
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run run-simulated migrate seed audit test lint fmt openapi lock clean prove prove-litellm bench
+.PHONY: help demo run run-simulated migrate seed audit test lint fmt openapi lock clean prove prove-litellm bench bench-granulation
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,9 @@ prove-litellm: $(VENV)/.dev ## a second server between us and the provider: 5 mi
 bench: $(VENV)/.dev ## beside PgQueuer and Procrastinate: an hour; QUICK=1: under 5 minutes; or BENCH="drain idle"
 	@$(MAKE) --no-print-directory $(PEERS)/.ready || echo "The peers can't be installed."
 	@$(BIN)/python -m bench $(BENCH) $(if $(QUICK),--quick) $(ARGS)
+
+bench-granulation: $(VENV)/.dev ## what granulation promises, on documents of this machine; QUICK=1: under a minute; or BENCH="speed items"
+	@$(BIN)/python -m bench.granulation $(BENCH) $(if $(QUICK),--quick) $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy strict, import-linter, the committed OpenAPI document
 	$(BIN)/ruff check $(CODE)

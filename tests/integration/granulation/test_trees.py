@@ -37,6 +37,11 @@ async def test_the_exports_of_a_tree_say_what_they_lose(world: World) -> None:
     tree, _ = made_tree()
     assert int(as_markdown.headers["x-export-losses"]) == len(EXPORTS["markdown"].losses(tree))
     assert tree.title in as_markdown.text
+    as_html = await world.ask("GET", f"/api/jobs/{tree_id}/export?format=html", world.ours.key)
+    assert as_html.headers["content-type"].startswith("text/html")
+    # The server's own policy would forbid the page its style.
+    assert as_html.headers["content-security-policy"] == EXPORTS["html"].security()  # type: ignore[misc]
+    assert int(as_html.headers["x-export-losses"]) == len(EXPORTS["html"].losses(tree))
     assert_problem(await world.ask("GET", f"/api/jobs/{tree_id}/export?format=scorm", world.ours.key), 422)
 
 

@@ -22,6 +22,7 @@ from aifactory.granulation.exports.markup import NOTHING, Html, join, listing, p
 from aifactory.granulation.tree import Item, Node, Objective
 
 HIGHEST_LEVEL = 5
+_KINDS = {"item": "question"}
 
 
 def nodes(book: Book, prefix: str, held: Sequence[Node], depth: int) -> Html:
@@ -42,7 +43,7 @@ def nodes(book: Book, prefix: str, held: Sequence[Node], depth: int) -> Html:
 
 def _amount(held: Sequence[Node]) -> str:
     kinds = list(dict.fromkeys(node.kind for node in held))
-    named = words_of(kinds[0]).lower() if len(kinds) == 1 else "part"
+    named = _KINDS.get(kinds[0]) or words_of(kinds[0]).lower() if len(kinds) == 1 else "part"
     many = f"{named[:-1]}ies" if named.endswith("y") and named[-2:-1] not in "aeiou" else f"{named}s"
     return f"{len(held)} {named if len(held) == 1 else many}"
 

@@ -1,0 +1,1 @@
+"""What granulation promises in figures, measured on real documents of this machine."""

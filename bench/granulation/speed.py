@@ -43,7 +43,7 @@ def measure(*, quick: bool) -> Measure:
         settings={
             "time": f"of the processor, one thread, median of {repeats}",
             "cold": "every cache of the package emptied before",
-            "scored tree": "a course of random words from 3,000, without a source",
+            "scored tree": "a course of random words out of 3,000, harder than prose; no source",
         },
         figures=tuple(figures),
         lists=made_of,

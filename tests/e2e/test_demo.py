@@ -133,7 +133,6 @@ REFUSED = {
     "[/short].md": "it has 6 of at least 80 words",
     "[/missing].md": "There is no file",
     "[": "is a folder",
-    "sonnet": "course, document, flashcards, quiz",
 }
 
 
@@ -147,19 +146,25 @@ def test_what_is_no_source_is_refused_in_one_clear_line(
         path.write_bytes(FILES[name])
     elif name == "[":
         path.mkdir()
-    given = (EXAMPLES / "tides.txt", "--type", name) if name == "sonnet" else (path,)
     if name == "picture.md":  # a process of its own each time would tell no more
-        demo = run("demo", *given, data_dir=tmp_path / "data")
+        demo = run("demo", path, data_dir=tmp_path / "data")
         code, told, complained = demo.returncode, demo.stdout, demo.stderr
     else:
         monkeypatch.setenv("AIFACTORY_DATA_DIR", str(tmp_path / "data"))
-        code = run_command(["demo", *map(str, given)])
+        code = run_command(["demo", str(path)])
         told, complained = capsys.readouterr()
     assert (code, told) == (2, ""), complained
     assert len(complained.splitlines()) == 1, complained
     assert REFUSED[name] in complained
     assert name in complained
     assert not (tmp_path / "data").exists()
+
+
+def test_an_unknown_type_is_refused_with_those_that_there_are(data_dir: Path) -> None:
+    demo = run("demo", EXAMPLES / "tides.txt", "--type", "sonnet", data_dir=data_dir)
+    assert (demo.returncode, demo.stdout) == (2, ""), demo.stderr
+    said = "TYPE is one of course, document, flashcards, knowledge_map, learning_path, novel, quiz, workflow, not"
+    assert f"{said} 'sonnet'." in demo.stderr
 
 
 def test_a_file_without_prose_fails_with_its_reason(data_dir: Path, tmp_path: Path) -> None:

@@ -56,12 +56,13 @@ class DocumentMaker:
         return tuple(nodes), {"glossary": msgspec.to_builtins(self._terms.glossary())}
 
     def _section(self, position: int, title: str, part: Chunk, pieces: Sequence[Chunk]) -> Node:
-        summary = self._summary(part, 2)
+        titled = self._titled(title, pieces) if len(self._per_level) > 1 else []
+        # What a subsection is named after is told there, and not above it.
+        kept = frozenset(line for name, piece in titled for line in self._defining(name, piece))
+        summary = self._summary(part, 2, kept)
         children: list[Node] = []
-        for piece in pieces if len(self._per_level) > 1 else ():
-            # A section that is not divided has one subsection, which says more closely what it is about.
-            own = piece if len(pieces) > 1 else msgspec.structs.replace(piece, title="", merged=False)
-            child = self._subsection(f"{position}.{len(children) + 1}", title, own, children)
+        for name, piece in titled:
+            child = self._subsection(f"{position}.{len(children) + 1}", name, piece, children)
             if child is not None:
                 children.append(child)
         return Node(
@@ -76,9 +77,22 @@ class DocumentMaker:
             children=tuple(children),
         )
 
-    def _subsection(self, path: str, above: str, piece: Chunk, taken: Sequence[Node]) -> Node | None:
+    def _titled(self, above: str, pieces: Sequence[Chunk]) -> list[tuple[str, Chunk]]:
+        """The pieces of a section, each with its title."""
+        titled: list[tuple[str, Chunk]] = []
+        for piece in pieces:
+            # A section that is not divided has one subsection, which says more closely what it is about.
+            own = piece if len(pieces) > 1 else msgspec.structs.replace(piece, title="", merged=False)
+            titled.append((self._titles.of(own, [above, *(name for name, _ in titled)], above), own))
+        return titled
+
+    def _defining(self, title: str, piece: Chunk) -> list[int]:
+        """The lines of a piece that define what its title names."""
+        defined = self._study.defined_between(piece.first, piece.last)
+        return [one.sentence for one in defined if same_title(one.term, title)]
+
+    def _subsection(self, path: str, title: str, piece: Chunk, taken: Sequence[Node]) -> Node | None:
         """A subsection; None where it should have points and the passage makes none."""
-        title = self._titles.of(piece, [above, *(node.title for node in taken)], above)
         is_outline = len(self._per_level) < 3
         summary = self._summary(piece, 1) if is_outline else []
         lines = [] if is_outline else self._points(piece, title)
@@ -122,10 +136,11 @@ class DocumentMaker:
             fields={"claim": line.told},
         )
 
-    def _summary(self, part: Chunk, most: int) -> list[Point]:
-        """What a part says, in sentences that were not told before where it has such."""
+    def _summary(self, part: Chunk, most: int, kept: frozenset[int] = frozenset()) -> list[Point]:
+        """What a part says, in sentences that are neither told nor ``kept`` for later where it has such."""
         told = frozenset(self._told)
-        found = summarise(self._study, part.first, part.last, most=most, avoid=told)
+        found = summarise(self._study, part.first, part.last, most=most, avoid=told | kept)
+        found = found or summarise(self._study, part.first, part.last, most=most, avoid=told)
         found = found or summarise(self._study, part.first, part.last, most=1)
         self._told.update(point.line.index for point in found)
         return found

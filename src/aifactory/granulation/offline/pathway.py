@@ -1,5 +1,6 @@
 """A learning path out of a source: milestones by what builds on what, skills with evidence, activities."""
 
+from collections import Counter
 from collections.abc import Sequence
 from math import ceil
 from typing import Any
@@ -62,6 +63,7 @@ class PathMaker:
         self._start = _BEGINS.get(study.brief.level.casefold(), 0)
         self._milestone_of: dict[str, str] = {}
         self._quoted: list[frozenset[int]] = []
+        self._practised: Counter[str] = Counter()
 
     def make(self) -> tuple[tuple[Node, ...], dict[str, Any]]:
         """The milestones, and the fields of the root."""
@@ -164,7 +166,8 @@ class PathMaker:
         avoid = frozenset(point.line.index for point in summary)
         points = key_points(study, chunk.first, chunk.last, most=_MOST_POINTS, avoid=avoid)
         nodes: list[Node] = []
-        for task in tasks_of(study, chunk, skill.title, skill.aims, points, self._per_level[2]):
+        most, used = self._per_level[2], self._practised
+        for task in tasks_of(study, chunk, skill.title, skill.aims, points, most, used):
             title = fit_title(task.title)
             if not any(same_title(title, node.title) for node in nodes) and self._is_new(task, bool(nodes)):
                 nodes.append(self._activity(f"{skill.path}.{len(nodes) + 1}", title, task, chunk))
@@ -181,6 +184,8 @@ class PathMaker:
     def _activity(self, path: str, title: str, task: Task, chunk: Chunk) -> Node:
         section = self._study.reading.sections[self._study.lines[chunk.first].section].title
         name = self._study.digest.title
+        # How a term is to be told, title and deliverable say; the rest would be the same of every term.
+        is_plain = task.kind == "read" or task.purpose == "define"
         fields = {
             "activityKind": task.kind,
             "deliverable": task.deliverable or _DELIVERABLES.get(task.kind, "A page of notes"),
@@ -190,7 +195,7 @@ class PathMaker:
             path,
             "activity",
             title,
-            summary=task.summary if task.kind == "read" else clipped(task.instructions),
+            summary=clipped(task.summary if is_plain else task.instructions),
             minutes=task.minutes,
             sources=task.sources,
             fields={name: value[:400] for name, value in fields.items()},

@@ -93,7 +93,7 @@ class MapMaker:
         defined = next(
             (d for d in self._study.defined_between(part.first, part.last) if self._key(d.term) == key), None
         )
-        found = self._below(part, key)
+        found = self._below(part, key, {defined.sentence} if defined else set())
         definition = self._definition(part, defined, found)
         if definition is None:
             return None
@@ -128,11 +128,10 @@ class MapMaker:
         self._teller.told -= kept - {point.line.index for point in points}
         return points[0] if points else None
 
-    def _below(self, part: Chunk, above: tuple[str, ...]) -> list[Found]:
-        """Names that the passage defines or often uses, and says something about in a line of its own."""
+    def _below(self, part: Chunk, above: tuple[str, ...], taken: set[int]) -> list[Found]:
+        """Names that the passage defines or often uses, and says something about in a line not ``taken``."""
         ranked = self._teller.ranked(part)
         found: list[Found] = []
-        taken: set[int] = set()
         for name, line in self._candidates(part):
             key = self._key(name)
             if not key or key in self._used or key == above or len(name) < 3:

@@ -61,11 +61,15 @@ class Links:
         self._named = list(named)
         self._at = {one.id: at for at, one in enumerate(named)}
         self._lines = [self._mentions(one) for one in named]
-        self._shared = self._together()
+        together = self._together()
+        self._shared = {pair: lines for pair, lines in together.items() if not self._is_above(*pair)}
+        # A node that stands below another one is told from it all the same where a sentence does so.
+        self._opposed = {pair: lines for pair, lines in together.items() if pair not in self._shared}
 
     def found(self) -> list[Link]:
         """Edges between different branches and levels, at most one for a pair, and no circle of needs."""
         shown = [link for pair in sorted(self._shared) if (link := self._shown(*pair)) is not None]
+        shown += [link for pair in sorted(self._opposed) if (link := self._contrast(*pair)) is not None]
         shown.sort(
             key=lambda one: (-_FIRMNESS[one.kind], -one.weight, self._at[one.source], self._at[one.target])
         )
@@ -95,7 +99,7 @@ class Links:
         return found if one.stems else []
 
     def _together(self) -> dict[tuple[int, int], list[int]]:
-        """The lines that name two nodes of which neither stands above the other."""
+        """The lines that name two nodes of which neither's name holds the other's."""
         in_line: dict[int, list[int]] = {}
         for at, lines in enumerate(self._lines):
             for index in lines:
@@ -103,14 +107,24 @@ class Links:
         shared: dict[tuple[int, int], list[int]] = {}
         for index, those in sorted(in_line.items()):
             for one, two in combinations(those[:_MOST_NAMED_IN_A_LINE], 2):
-                if not self._is_above(one, two):
+                if not self._is_nested(one, two):
                     shared.setdefault((one, two), []).append(index)
         return shared
 
     def _is_above(self, one: int, two: int) -> bool:
         first, second = self._named[one], self._named[two]
-        nested = set(first.stems) <= set(second.stems) or set(second.stems) <= set(first.stems)
-        return first.above == second.id or second.above == first.id or nested
+        return first.above == second.id or second.above == first.id
+
+    def _is_nested(self, one: int, two: int) -> bool:
+        first, second = set(self._named[one].stems), set(self._named[two].stems)
+        return first <= second or second <= first
+
+    def _contrast(self, one: int, two: int) -> Link | None:
+        """What sets a node against the one above it."""
+        for line in (self._study.lines[index] for index in self._opposed[one, two]):
+            if (pair := self._across(line, one, two, _CONTRAST)) is not None:
+                return self._link(*pair, "contrasts", 0.9, line)
+        return None
 
     def _shown(self, one: int, two: int) -> Link | None:
         """What the lines that name two nodes say of them, the firmest first."""

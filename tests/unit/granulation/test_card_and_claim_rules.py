@@ -142,9 +142,11 @@ def same_front(plain: Plain) -> None:
 
 
 def similar_front(plain: Plain) -> None:
-    first, second, *_ = first_cards(plain)
-    first["fields"]["front"] = "How long does the rising water of a bay need on the way to its harbour?"
-    second["fields"]["front"] = "How long does rising water in a bay need on its way to the harbour?"
+    """A question asked again in nearly its words: nothing new is covered by it."""
+    cards = [one["fields"] for group in plain["nodes"] for one in group["children"]]
+    asked = [one for one in cards if one["cardKind"] == "basic" and one["front"].endswith("?")]
+    first, second = sorted(asked, key=lambda one: -len(one["front"]))[:2]
+    second["front"] = first["front"].replace("?", ", then?")
 
 
 def repeated_claim(plain: Plain) -> None:

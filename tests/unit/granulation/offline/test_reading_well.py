@@ -125,6 +125,32 @@ def test_an_entry_of_a_log_defines_nothing_and_a_definition_in_a_list_still_does
     assert {"transform stream", "backpressure signal", "consumer"} <= terms
 
 
+def test_each_mark_of_a_log_alone_is_enough_and_words_that_only_look_like_one_are_not() -> None:
+    logged = {
+        "jetty": "the gauge of the harbour, as in https://tides.example/gauge and beside it",
+        "mole": "the gauge (#12) that stands in the harbour",
+        "quay": "the gauge (12) that stands in the harbour",
+        "dock": "the gauge that closes #12 in the harbour",
+        "berth": "the gauge that 8ea71e5 brought into the harbour",
+        "crane": "the gauge that has been in the harbour since 1.2 came",
+        "buoy": "the gauge that has been in the harbour since v2 came",
+        "pier": "the gauge went from north to south",
+        "lock": "Adds a gauge to the harbour",
+        "sluice": "Fixes the gauge of the harbour",
+        "canal": "Bumps the gauge of the harbour",
+    }
+    sound = {
+        "lantern": "the gauge that stands in the harbour",
+        "anchor": "the gauge (metres) that stands in the harbour",
+        "harpoon": "the gauge of the year 2024 in the harbour",
+        "rudder": "the gauge that goes from north to the harbour",
+        "sailor": "Users of the gauge of the harbour",
+    }
+    lines = "".join(f"\n- {term}: {phrase}" for term, phrase in (logged | sound).items())
+    terms = {one.term for one in _read(f"{STREAMS}\n{lines}\n").concepts}
+    assert (logged.keys() & terms, sound.keys() - terms) == (set(), set())
+
+
 def test_what_one_value_is_defines_no_value() -> None:
     text = STREAMS + "\nThe value is an array of {Object} entries that the caller has passed in before.\n" * 2
     assert "value" not in {one.term for one in _read(text).concepts}
@@ -188,24 +214,54 @@ def test_a_part_of_many_headings_says_how_many_and_gives_a_range_only_of_codes()
     assert titles.of(dates, [], "Releases") == "Releases: 2021-11-05 to 2021-08-23"
 
 
+INHERIT = (
+    "All JavaScript and system errors raised by Node.js inherit from, or are instances of, the standard "
+    "JavaScript Error class and provide at least the properties available on it."
+)
+DERIVED = (
+    "Derivative works shall mean any work for which the editorial revisions, annotations, elaborations, or "
+    "other modifications represent, as a whole, an original work by its maker."
+)
+READ = "The office reads the gauge daily, because ships depend on it, so that nobody runs aground."
+
+
 @pytest.mark.parametrize(
-    ("sentence", "most"),
+    ("sentence", "most", "head"),
     [
+        # As much as there is room for; five words at least.
+        (READ, 16, READ),
+        (READ, 15, "The office reads the gauge daily, because ships depend on it."),
+        (READ, 11, "The office reads the gauge daily, because ships depend on it."),
+        (READ, 10, "The office reads the gauge daily."),
+        (READ, 5, READ),
+        ("Ships wait, because the gauge at the pier was read too late.", 8, ""),
+        # A clause in front is not all.
+        ("If the gauge is frozen, because nobody warmed it, the office reads it by hand.", 10, ""),
         (
-            "All JavaScript and system errors raised by Node.js inherit from, or are instances of, the "
-            "standard JavaScript Error class and provide at least the properties available on it.",
-            24,
+            "If the gauge is frozen, the office reads it; the harbour waits for its figure.",
+            12,
+            "If the gauge is frozen, the office reads it.",
         ),
+        # Not before the object of a verb or preposition, nor before a sentence goes on after an aside.
+        ("What an inspector of the harbour looks at must include: the gauges and the pens.", 12, ""),
+        ("All faults of the gauge stem, or so the office says, from water in its box.", 10, ""),
+        (INHERIT, 24, ""),
+        (DERIVED, 20, ""),
+        # Not before the last of a list, but before what is set against the whole.
+        ("The box of a gauge holds a dial, two pens, or keys for a drum.", 11, ""),
         (
-            "Derivative works shall mean any work for which the editorial revisions, annotations, "
-            "elaborations, or other modifications represent, as a whole, an original work by its maker.",
-            20,
+            "The office reads each gauge by hand, not the dial that the harbour put up.",
+            10,
+            "The office reads each gauge by hand.",
         ),
+        # Not inside of quotation marks or brackets.
+        ("The sign says “keep out of the box; danger to life” in tall red letters.", 10, ""),
+        ('The sign says "keep out of the box; danger to life" in tall red letters.', 10, ""),
+        ("The level of the sea (at the pier, because the gauge is there) rises twice a day.", 10, ""),
     ],
 )
-def test_a_sentence_is_never_cut_before_the_object_of_its_verb(sentence: str, most: int) -> None:
-    cut = shorten(sentence, most)
-    assert not re.search(r"\b(?:from|represent|of|which)\.$", cut)
+def test_a_sentence_is_cut_only_where_what_is_left_is_whole(sentence: str, most: int, head: str) -> None:
+    assert shorten(sentence, most) == (head or sentence)
 
 
 def test_a_sentence_that_speaks_of_another_one_is_not_shown_alone() -> None:

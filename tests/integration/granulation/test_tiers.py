@@ -142,15 +142,23 @@ async def use(world: World, name: str) -> None:
         await template_queries.count_use(tx, name, 1)
 
 
-async def at_once(_: Any, step: Callable[..., Any], arguments: tuple[Any, ...], **options: Any) -> Any:
-    """Do in this process what a worker process would do."""
-    return step(*arguments)
+def at_once() -> Callable[..., Any]:
+    """Do in this process what worker processes would do, each thing once: a step is pure."""
+    made: dict[bytes, Any] = {}
+
+    async def run(_: Any, step: Callable[..., Any], arguments: tuple[Any, ...], **options: Any) -> Any:
+        key = msgspec.msgpack.encode((step.__name__, arguments))
+        if key not in made:
+            made[key] = step(*arguments)
+        return made[key]
+
+    return run
 
 
 async def test_every_seeded_template_is_refused_below_its_tier_else_runs_to_its_end_within_its_tiers_cap(
     real: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(anyio.to_process, "run_sync", at_once)
+    monkeypatch.setattr(anyio.to_process, "run_sync", at_once())
     async with real.database.begin() as tx:
         await tx.raw.executemany("UPDATE tiers SET max_running = $2 WHERE tier = $1", list(CAPS.items()))
     await offer_larger(real)

@@ -5,6 +5,7 @@ import hashlib
 import html
 import itertools
 import re
+from functools import cache
 from html.parser import HTMLParser
 from typing import Any
 
@@ -81,9 +82,14 @@ def page(of: Tree) -> Page:
     return Page(EXPORTS["html"].write(of))
 
 
-@pytest.fixture(scope="module", params=TREES, ids=TREES)
+@cache
+def page_of(name: str) -> Page:
+    return page(TREES[name])
+
+
+@pytest.fixture(params=TREES, ids=TREES)
 def shown(request: pytest.FixtureRequest) -> tuple[Tree, Page]:
-    return TREES[request.param], page(TREES[request.param])
+    return TREES[request.param], page_of(request.param)
 
 
 def test_a_page_is_one_file_that_asks_nothing_of_anybody(shown: tuple[Tree, Page]) -> None:
@@ -178,17 +184,17 @@ def test_the_same_tree_gives_the_same_bytes(shown: tuple[Tree, Page]) -> None:
 
 HOSTILE = (
     "</style><script>alert(1)</script> ]]> --> <!-- \" ' onload=alert(1) &lt; \u202eevil\u202c \x00 "
-    + "w" * 5_000
-    + " javascript:alert(1) https://example.org/?a=1&b=\"'><u>"
+    "javascript:alert(1) https://example.org/?a=1&b=\"'><u>"
 )
+LONG = "w" * 5_000
 
 
 @pytest.mark.parametrize("name", TREES)
 def test_hostile_text_shows_as_text_wherever_it_stands(name: str) -> None:
     plain = msgspec.json.decode(_plain(TREES[name]))
-    bad = msgspec.convert(_poisoned(plain), Tree)
+    bad = msgspec.convert(_poisoned(plain, set()), Tree)
     found = page(bad)
-    tame = {one for tree in TREES.values() for one, _ in page(tree).tags}
+    tame = {one for tree in TREES for one, _ in page_of(tree).tags}
     assert {one for one, _ in found.tags} <= tame
     assert all(re.match(r"(#[\w-]+|https?://[^<>\"]+)\Z", one) for one in found.all("href"))
     assert found.text.count("</style><script>alert(1)</script>") >= 3
@@ -209,13 +215,17 @@ _KEPT = {
 }
 
 
-def _poisoned(value: Any, name: str = "") -> Any:
-    """Every text that a person or a model wrote, with the poison behind it."""
+def _poisoned(value: Any, long: set[str], name: str = "") -> Any:
+    """Every text that a person or a model wrote, with the poison behind it; long words once a field."""
     if isinstance(value, dict):
-        return {key: one if key in _KEPT else _poisoned(one, key) for key, one in value.items()}
+        return {key: one if key in _KEPT else _poisoned(one, long, key) for key, one in value.items()}
     if isinstance(value, list):
-        return [_poisoned(one, name) for one in value]
-    return f"{value} {HOSTILE}" if isinstance(value, str) else value
+        return [_poisoned(one, long, name) for one in value]
+    if not isinstance(value, str):
+        return value
+    word = "" if name in long else f" {LONG}"
+    long.add(name)
+    return f"{value}{word} {HOSTILE}"
 
 
 def test_names_cannot_become_markup() -> None:
@@ -279,7 +289,7 @@ def test_every_kind_of_item_is_asked_and_answered_folded_and_in_the_key(plain: d
 
 
 def test_answers_stand_behind_their_fold_or_in_the_key_alone() -> None:
-    found = html.unescape(page(TREES["quiz"]).raw)
+    found = html.unescape(page_of("quiz").raw)
     open_text = re.sub('<details class="answer">.*?</details>', "", found.partition('class="end key"')[0])
     items = [item for _, one in walk(TREES["quiz"]) for item in one.items]
     assert items
@@ -290,7 +300,7 @@ def test_answers_stand_behind_their_fold_or_in_the_key_alone() -> None:
 
 
 def test_sources_are_cited_quoted_and_lead_back() -> None:
-    found = page(TREES["course"])
+    found = page_of("course")
     listed = [one for one in found.all("id") if one.startswith("s-")]
     assert listed == [f"s-{number}" for number in range(1, len(listed) + 1)]
     assert len(listed) > 3
@@ -307,14 +317,14 @@ def test_references_are_shown_by_name_and_not_by_id() -> None:
         "learning_path": r"\b(mi|sk|ac)_\d",
         "knowledge_map": r"\b(co|su|de)_\d",
     }.items():
-        found = page(TREES[name])
+        found = page_of(name)
         assert re.findall(ids, found.text) == []
-    assert "No → 1.1 Write the recipe back for rework" in page(TREES["workflow"]).text
-    assert "A letter nobody opened It was a gift. 1.1.1 2.1.1" in page(TREES["novel"]).text
+    assert "No → 1.1 Write the recipe back for rework" in page_of("workflow").text
+    assert "A letter nobody opened It was a gift. 1.1.1 2.1.1" in page_of("novel").text
 
 
 def test_a_map_draws_an_arc_for_every_edge_and_lists_them_all() -> None:
-    found = page(TREES["knowledge_map"])
+    found = page_of("knowledge_map")
     edges = TREES["knowledge_map"].fields["edges"]
     assert sum(held.get("class") == "line" for _, held in found.tags) == len(edges)
     rows = re.findall(r'<td data-label="Relation"><div><span class="edge k\d">', found.raw)

@@ -1,16 +1,13 @@
 """Decks and documents made without a model: sound, sourced, ordered, within their counts."""
 
-import os
 import re
-import subprocess
-import sys
 import time
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.granulation.offline.samples import DOCUMENTS, brief, example, format_of, hashes, make
+from tests.unit.granulation.offline.samples import DOCUMENTS, brief, example, format_of, make
 
 from aifactory.granulation.offline.generate import generate
 from aifactory.granulation.offline.source import SourceError, read_source
@@ -206,26 +203,6 @@ def test_a_small_source_gives_a_small_deck_and_invents_nothing() -> None:
 def test_a_title_in_the_brief_wins(structure_type: str) -> None:
     _, tree = make("tides.txt", structure_type, 3, 5, title="Tides for sailors")
     assert tree.title == "Tides for sailors"
-
-
-def test_same_input_gives_the_same_bytes_whatever_the_hash_seed() -> None:
-    program = (
-        "from tests.unit.granulation.offline.samples import hashes\n"
-        "print(*hashes((('flashcards', 6, 12), ('document', 6, 3, 3))))\n"
-    )
-    outputs = [
-        subprocess.run(
-            [sys.executable, "-c", program],
-            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.split()
-        for seed in ("0", "4242")
-    ]
-    assert len(outputs[0]) == 4
-    # This process has a seed of its own, and made some of them for other tests, after other texts.
-    assert outputs[0] == outputs[1] == hashes((("flashcards", 6, 12), ("document", 6, 3, 3)))
 
 
 _SCRAPS = st.sampled_from(

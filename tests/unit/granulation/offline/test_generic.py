@@ -181,6 +181,10 @@ def test_hours_stretch_the_minutes_as_far_as_leaves_allow() -> None:
 
 
 SHAPES = (
+    ("course", 6, 3, 2),
+    ("quiz", 6, 8),
+    ("flashcards", 4, 10),
+    ("document", 5, 2, 3),
     ("learning_path", 4, 3, 2),
     ("knowledge_map", 5, 4, 2),
     ("workflow", 4, 4, 2),
@@ -189,7 +193,10 @@ SHAPES = (
 
 
 def test_the_same_bytes_come_out_whatever_the_hash_seed_and_the_locale() -> None:
-    """What sets and sorting could change: another process makes the same trees."""
+    """What sets and sorting could change: another process makes the same trees.
+
+    This process has a seed of its own, and made some of them for other tests, after other texts.
+    """
     code = (
         "from tests.unit.granulation.offline.samples import hashes\n"
         "from tests.unit.granulation.offline.test_generic import SHAPES\n"

@@ -163,8 +163,8 @@ def test_what_is_no_source_is_refused_in_one_clear_line(
 def test_an_unknown_type_is_refused_with_those_that_there_are(data_dir: Path) -> None:
     demo = run("demo", EXAMPLES / "tides.txt", "--type", "sonnet", data_dir=data_dir)
     assert (demo.returncode, demo.stdout) == (2, ""), demo.stderr
-    said = "TYPE is one of course, document, flashcards, knowledge_map, learning_path, novel, quiz, workflow, not"
-    assert f"{said} 'sonnet'." in demo.stderr
+    said = "TYPE is one of course, document, flashcards, knowledge_map, learning_path, novel, quiz, workflow"
+    assert f"{said}, not 'sonnet'." in demo.stderr
 
 
 def test_a_file_without_prose_fails_with_its_reason(data_dir: Path, tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ import msgspec
 from aifactory.resources.gate_words import Fleet
 from aifactory.resources.gates import Lane, Snapshot
 from aifactory.resources.policy import Plan
-from aifactory.resources.virtual.forecast import Forecast, Known
+from aifactory.resources.virtual.forecast import Forecast
 from aifactory.resources.virtual.foreseen import Foreseen
+from aifactory.resources.virtual.known import Known
 
-LONGEST_RUN_SECONDS = 0.5  # of CPU
+LONGEST_RUN_SECONDS = 0.5  #: of CPU, once the jobs that wait are in their places
 
 
 class Outlook(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,11 +41,15 @@ def planned(snapshot: Snapshot, as_of: datetime) -> tuple[Plan, float]:
 
 
 def foreseen(known: Known, as_of: datetime) -> tuple[Foreseen, float]:
-    """Return a forecast, and the seconds of CPU that it took; it lets other threads run between two plans."""
+    """Return a forecast, and the seconds of CPU that it took; it lets other threads run between two plans.
+
+    However long a large fleet takes to be set up, its run goes on for as long as any other's: what was found
+    in less would not be worth it.
+    """
     began = time.thread_time()
     forecast = Forecast(known, as_of)
-    going = known.snapshot.enabled
-    while going and time.thread_time() - began < LONGEST_RUN_SECONDS:
+    going, runs_since = known.snapshot.enabled, time.thread_time()
+    while going and time.thread_time() - runs_since < LONGEST_RUN_SECONDS:
         time.sleep(0)
         going = forecast.step()
     return forecast.found, time.thread_time() - began

@@ -15,17 +15,17 @@ from aifactory.resources.queries import fleet_snapshot
 from aifactory.resources.queries import snapshot as snapshots
 from aifactory.resources.queries.fleet_snapshot import FleetSnapshot
 from aifactory.resources.virtual.coming import Coming
-from aifactory.resources.virtual.forecast import Known
 from aifactory.resources.virtual.foreseen import Foreseen
 from aifactory.resources.virtual.habits import Habit
+from aifactory.resources.virtual.known import Known
 
 FRESH_FOR = timedelta(seconds=1)
-LONGEST_FRESH = timedelta(seconds=10)
-HABITS_FRESH_FOR = timedelta(seconds=5)
+LONGEST_FRESH = timedelta(seconds=60)  #: so that one look that hung is not what is told for ever
+HABITS_FRESH_FOR = timedelta(seconds=2.5)
 MOST_HEADS, MOST_COUNTED = 4000, 20_000
 DEEPEST, SHALLOWEST = 64, 2
 SOONER = 0.4  #: of its time
-MOST_DUTY = 0.1  #: of a core, for each of plans and forecasts
+MOST_DUTY = 0.1  #: of a core, for each of plans and forecasts: of looks of up to six seconds
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,5 +148,5 @@ class Outlooks:
 
 
 def _kept_for(seconds: float) -> timedelta:
-    """Return how long what took so long is kept."""
+    """Return how long what took so long is kept: ten times that, from a second to a minute."""
     return min(LONGEST_FRESH, max(FRESH_FOR, timedelta(seconds=seconds / MOST_DUTY)))

@@ -27,7 +27,9 @@ from aifactory.resources.expected import MOST_AGE, Expectations, Expected, expec
 from aifactory.resources.foresight import Outlook, planned
 from aifactory.resources.gate_words import Fleet
 from aifactory.resources.gates import Snapshot
-from aifactory.resources.virtual.forecast import Forecast, Habit, Known
+from aifactory.resources.virtual.forecast import Forecast
+from aifactory.resources.virtual.habits import Habit
+from aifactory.resources.virtual.known import Known
 
 FIXED = {"": Habit(seconds=4.0, variation=0.0)}
 SLOW = pool(capacity=10_000, level_micro=1000 * MICRO, refill_per_second=100, reserved_percent=0)

@@ -25,9 +25,10 @@ from aifactory.resources.buckets import MICRO
 from aifactory.resources.gates import Snapshot
 from aifactory.resources.interface import Urgency
 from aifactory.resources.virtual.coming import Arrived, Coming, coming
-from aifactory.resources.virtual.forecast import Forecast, Known, RunNow
+from aifactory.resources.virtual.forecast import Forecast
 from aifactory.resources.virtual.foreseen import Place
 from aifactory.resources.virtual.habits import Habit, Ran, habits
+from aifactory.resources.virtual.known import Known, RunNow
 from aifactory.resources.virtual.lanes import LaneKey
 
 FIXED = {"": Habit(seconds=4.0, variation=0.0)}
@@ -125,6 +126,22 @@ def test_what_begun_executions_have_still_to_come_starts_first() -> None:
     assert places(forecast, 1, 3) == [1, 2, 3]  # of what waits now
 
 
+def test_what_follows_executions_of_one_moment_starts_in_an_order_of_its_own() -> None:
+    key = LaneKey(
+        hops=(hop(),), worker="w", queue="normal", client_id=client_id(0), urgency=lane(1, 0).urgency
+    )
+    running = [
+        RunNow(job_id=UUID(int=number), key=key, hop=hop(), units=10, aged_from=NOW, started_at=NOW)
+        for number in range(12)
+    ]
+    executions = {one.job_id: UUID(int=70 + number % 3) for number, one in enumerate(running)}
+    to_come = {UUID(int=70 + number): 5 for number in range(3)}
+    found = snapshot(lane(1, 0, head(1)), slots=0)
+    forecast = run(found, runs=running, executions=executions, to_come=to_come, depths={1: 40})
+    assert forecast.complete
+    assert len(forecast.found.starts[1]) == 40
+
+
 def test_times_at_which_gates_open_by_themselves_are_waited_for() -> None:
     one = lane(1, 0, *heads(2))
     circuit = run(snapshot(one, providers=[provider(opens_at=NOW + timedelta(seconds=30))]))
@@ -210,7 +227,7 @@ def test_what_was_counted_in_part_only_has_no_bound() -> None:
     assert run(found, depths={1: 500, 2: 9}, counted=9, most_starts=4).found.place(2, 0) is None
 
 
-def test_what_comes_goes_on_coming_until_all_that_waits_now_has_started() -> None:
+def test_what_comes_goes_on_coming_while_what_waits_now_has_not_started() -> None:
     mine, other = lane(1, 0, *heads(12)), lane(2, 1, *heads(1, first=50))
     found = snapshot(mine, other, slots=1)
     alone = starts(run(found), 1, 12)
@@ -305,8 +322,8 @@ def test_a_rate_is_what_came_in_most_of_the_last_time_and_no_burst() -> None:
         return [one.a_second for one in coming(arrived, since, NOW)]
 
     steady = came(*range(1, 60, 2))
-    mine = Coming(client_id=key.client_id, sent=tuple(steady), a_second=0.5)
-    assert coming(steady, since, NOW) == [mine]
+    (mine,) = coming(steady, since, NOW)
+    assert (mine.sent, mine.a_second, mine.keeps) == (tuple(steady), 0.5, False)
     others = came(*[33.0] * 500, lane_key=key._replace(client_id=client_id(2)))
     assert sum(rates([*steady, *others])) == pytest.approx(0.5, rel=0.1)
     assert rates(others) == []
@@ -316,15 +333,27 @@ def test_a_rate_is_what_came_in_most_of_the_last_time_and_no_burst() -> None:
 
 def test_runs_that_go_on_count_so_that_not_only_short_ones_are_known() -> None:
     ended = [Ran(pool="a", seconds=seconds, used=5, estimate=10) for seconds in (1.0, 3.0)]
-    assert habits(ended)["a"] == Habit(seconds=2.0, variation=0.5, used=0.5)
+    found = habits(ended)["a"]
+    assert (found.seconds, found.variation, found.used) == (2.0, 0.5, 0.5)
+    assert found.spread == pytest.approx((1.0,) * 20 + (3.0,) * 20)
     same = [Ran(pool="a", seconds=2.0)] * 16 + [Ran(pool="a", seconds=1.9, ended=False)] * 16
     assert habits(same)["a"].seconds == pytest.approx(2.0)
     rng = random.Random(1)
     true = [rng.lognormvariate(0.53, 0.55) for _ in range(400)]
     early = [Ran(pool="a", seconds=min(2.0, one), ended=one < 2.0) for one in true]
-    found = habits([*early, Ran(pool="b", seconds=1.0, ended=False)])
+    begun = [Ran(pool="b", seconds=1.0, ended=False), Ran(pool="c", seconds=9.0, ended=False)]
+    known = habits([*early, *begun])
     mean = sum(true) / len(true)
-    assert found["a"].seconds == pytest.approx(mean, rel=0.15)
+    assert known["a"].seconds == pytest.approx(mean, rel=0.15)
     assert sum(one for one in true if one < 2.0) / sum(one < 2.0 for one in true) < 0.7 * mean
-    assert found.keys() == {"", "a"}
+    assert known["b"] == known[""]
+    assert known["c"].seconds == 18.0
+    assert habits([begun[0]])["b"] == Habit()  # nobody knows yet
     assert habits([]) == {}
+
+
+def test_runs_that_are_all_alike_are_known_as_soon_as_the_first_of_a_burst_have_ended() -> None:
+    alike = [2.0 + number / 100 for number in range(32)]
+    for now, least, most in ((2.04, 1.95, 2.5), (2.08, 2.0, 2.4), (2.2, 2.1, 2.3)):
+        ran = [Ran(pool="a", seconds=min(now, one), ended=one <= now) for one in alike]
+        assert least < habits(ran)["a"].seconds < most

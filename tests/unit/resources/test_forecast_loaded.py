@@ -13,8 +13,9 @@ from aifactory.resources.gates import Head
 from aifactory.resources.interface import Urgency
 from aifactory.resources.virtual.clock import Action, Clock
 from aifactory.resources.virtual.fleet import VirtualFleet
-from aifactory.resources.virtual.forecast import Forecast, Known, RunNow
+from aifactory.resources.virtual.forecast import Forecast
 from aifactory.resources.virtual.habits import Habit
+from aifactory.resources.virtual.known import Known, RunNow
 from aifactory.resources.virtual.lanes import LaneKey, VirtualLane, Work
 from aifactory.resources.virtual.runs import VirtualRun
 

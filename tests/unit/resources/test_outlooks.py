@@ -10,10 +10,11 @@ import pytest
 from tests.unit.resources.snapshots import NOW, head, lane, snapshot
 
 from aifactory.kernel.db import Database
+from aifactory.resources import outlook
 from aifactory.resources.foresight import Outlook, foreseen, planned
 from aifactory.resources.gate_words import Fleet
 from aifactory.resources.outlook import Outlooks
-from aifactory.resources.virtual.forecast import Known
+from aifactory.resources.virtual.known import Known
 
 pytestmark = pytest.mark.anyio
 
@@ -149,3 +150,19 @@ async def test_a_forecast_is_made_sooner_for_a_lane_that_it_does_not_know_if_tha
     assert not looks._serves(looks._latest, looks.now, [2])
     looks._forecast_for = timedelta(seconds=5)
     assert looks._serves(looks._latest, looks.now, [2])  # it is told its gate, without a start
+
+
+@pytest.mark.parametrize(("took", "kept"), [(0.0, 1.0), (0.1, 1.0), (0.7, 7.0), (3.0, 30.0), (900.0, 60.0)])
+def test_a_look_is_kept_for_ten_times_what_it_took_so_that_it_costs_a_tenth_of_a_core(
+    took: float, kept: float
+) -> None:
+    assert outlook._kept_for(took) == timedelta(seconds=kept)
+
+
+def test_a_forecast_that_takes_long_to_be_set_up_runs_on_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moments = iter([0.0, 9.0, *([9.1] * 50)])  # of CPU: nine seconds until it is set up
+    monkeypatch.setattr("time.thread_time", lambda: next(moments))
+    found, spent = foreseen(Known(snapshot=snapshot(lane(1, 0, head(1)))), NOW)
+    assert (len(found.starts[1]), spent) == (1, 9.1)

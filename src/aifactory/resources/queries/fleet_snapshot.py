@@ -16,8 +16,8 @@ from aifactory.resources.queries import tick as tick_queries
 from aifactory.resources.queries.processes import FENCE
 from aifactory.resources.queries.tick import Control
 from aifactory.resources.virtual.coming import Arrived, Coming, coming
-from aifactory.resources.virtual.forecast import RunNow
 from aifactory.resources.virtual.habits import Habit, Ran, habits
+from aifactory.resources.virtual.known import RunNow
 from aifactory.resources.virtual.lanes import LaneKey
 
 LATEST_RUNS, LATEST_JOBS = 500, 2000

@@ -2,79 +2,36 @@
 
 The policy is the real one; what is supposed are the things that nobody knows yet: how long runs take and what
 they use (as the pool's latest did), what executions still have to come (as many jobs as they hold money for,
-in the same lane, begun work first), what arrives (as fast as of late), and jobs deeper than was loaded (like
-the mean of their lane's heads). What lies beyond the run ``foreseen`` continues.
+in the same lane, begun work first), what arrives (about as fast as of late), and jobs deeper than was loaded
+(like the mean of their lane's heads). What lies beyond the run ``foreseen`` continues.
 """
 
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
-from heapq import merge
-from itertools import count, cycle, islice
-from operator import itemgetter
+from itertools import count, islice
 from uuid import UUID
 
 import msgspec
 
 from aifactory.resources.admission import Admission
-from aifactory.resources.gates import Head, Lane, Snapshot
-from aifactory.resources.interface import Hop
-from aifactory.resources.virtual.clock import Action, Clock
-from aifactory.resources.virtual.coming import Coming
+from aifactory.resources.gates import Head, Lane
+from aifactory.resources.virtual.arrivals import Arrivals
+from aifactory.resources.virtual.clock import Clock
+from aifactory.resources.virtual.coming import Arrived
 from aifactory.resources.virtual.fleet import VirtualFleet
 from aifactory.resources.virtual.foreseen import Crowd, Foreseen
-from aifactory.resources.virtual.habits import Habit
-from aifactory.resources.virtual.lanes import LaneKey, VirtualLane, Work
+from aifactory.resources.virtual.known import Known, RunNow
+from aifactory.resources.virtual.lanes import LaneKey, VirtualLane
 from aifactory.resources.virtual.runs import VirtualRun
+from aifactory.resources.virtual.supposed import Execution, Part, Supposed
 
 MOST_STARTS, MOST_PLANS = 4000, 400
 _WINDOW = 0.1  #: of a run: what ends in this time one plan decides on; a slot is lent once in it
-_GOLDEN = 0.618
+_FIRST_SEQ = -(10**15)  #: of what follows or comes: no two of them, nor of what waits, are equal in order
 _COMING_LANES = -(10**9)  #: ids of lanes in which nothing waits yet, below those of runs
-
-
-class RunNow(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that is under way."""
-
-    job_id: UUID
-    key: LaneKey
-    hop: Hop
-    units: int
-    aged_from: datetime
-    started_at: datetime
-
-
-class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """What a forecast begins with. The snapshot's running jobs are ``runs``; its slots are the free ones.
-
-    ``depths``: how many jobs wait in each lane, counted up to ``counted``. ``executions``: of a job that
-    waits or runs, its execution; ``to_come``: of an execution, how many jobs it has still to open.
-    """
-
-    snapshot: Snapshot
-    runs: Sequence[RunNow] = ()
-    depths: Mapping[int, int] = {}
-    counted: int | None = None
-    habits: Mapping[str, Habit] = {}
-    executions: Mapping[UUID, UUID] = {}
-    to_come: Mapping[UUID, int] = {}
-    coming: Sequence[Coming] = ()
-
-
-class _Execution(msgspec.Struct, gc=False):
-    """An execution: its open jobs, and how many follow when the last of them has ended."""
-
-    open: int = 0
-    follow: int = 0
-
-
-class _Part(msgspec.Struct, frozen=True, gc=False):
-    """What a job is of: its execution and, of one that waits today, its lane."""
-
-    execution: _Execution
-    lane_id: int | None = None
 
 
 class Forecast:
@@ -83,122 +40,70 @@ class Forecast:
     def __init__(
         self, known: Known, now: datetime, *, most_starts: int = MOST_STARTS, most_plans: int = MOST_PLANS
     ) -> None:
-        self.now = now
-        self.known = known
+        self.known, self.now = known, now
         self.most_starts, self.most_plans = most_starts, most_plans
         self.complete = False
-        self._lanes = {lane.id: lane for lane in known.snapshot.lanes}
         self._count = 0
-        self._random = random.Random(1)
-        self._numbers, self._seqs = count(2**127), count()
-        self._executions: dict[UUID, _Execution] = {}
-        self._coming = {one.client_id: one for one in _with_gates(known.coming, known.snapshot)}
-        self._next_of = {client_id: cycle(one.sent) for client_id, one in self._coming.items()}
+        self._supposed = Supposed(known, now)
+        self._seqs = count(_FIRST_SEQ)
         self._coming_lanes: dict[LaneKey, int] = {}
-        self._seated: dict[int, int] = {}
-        self._unseen: dict[int, int] = {}
-        self._follow: dict[int, float] = {}
-        self._chunk = max(4, math.ceil(2 * self._slots() / max(1, len(self._lanes))))
+        self._backlog = _Backlog(known, self._supposed)
         self.fleet = self._fleet()
         self.found = self._foreseen()
-        most = known.counted or math.inf
-        self.found.depths = {lane_id: jobs for lane_id, jobs in known.depths.items() if jobs < most}
-        self._left = sum(self._seated.values()) + sum(self._unseen.values())
-        self.clock = Clock(self.fleet, now, on_end=self._ended)
-        self.clock.window = timedelta(seconds=_WINDOW * self._mean_seconds())
-        self.clock.feed(self._arrivals())
-        for gate in known.snapshot.providers.values():
-            if gate.opens_at is not None and gate.active:
-                self.clock.at(max(now, gate.opens_at), partial(self._recover, gate.provider))
+        self._arrivals = Arrivals(known.coming, known.snapshot, now, self._come)
+        self.clock = self._clock()
 
     # The fleet as it is.
 
-    def _slots(self) -> int:
-        return self.known.snapshot.slots + self.known.snapshot.local_slots + len(self.known.runs)
-
-    def _mean_seconds(self) -> float:
-        pools = {lane.hops[0].pool for lane in self.known.snapshot.lanes}
-        return min((self._habit(pool).seconds for pool in pools), default=1.0)
-
-    def _habit(self, pool: str) -> Habit:
-        return self.known.habits.get(pool) or self.known.habits.get("") or Habit()
-
     def _fleet(self) -> VirtualFleet:
-        snapshot = self.known.snapshot
-        busy = {local: sum(run.key.local is local for run in self.known.runs) for local in (True, False)}
+        snapshot, runs = self.known.snapshot, self.known.runs
+        busy = {local: sum(run.key.local is local for run in runs) for local in (True, False)}
         whole = msgspec.structs.replace(
             snapshot, slots=snapshot.slots + busy[False], local_slots=snapshot.local_slots + busy[True]
         )
         fleet = VirtualFleet.of(whole, self.now)
         for lane in snapshot.lanes:
-            queued = fleet.lane(_key_of(lane), lane.id)
-            for head in lane.heads:
-                part = _Part(self._execution_of(head.job_id), lane.id)
-                fleet.add(queued, self._work(head, lane.hops[0].pool, part))
-            self._seated[lane.id] = len(lane.heads)
-            self._follow[lane.id] = self._to_come_of(lane) / max(1, len(lane.heads))
-            self._unseen[lane.id] = max(0, self.known.depths.get(lane.id, 0) - len(lane.heads))
-            self._deepen(fleet, queued, lane)
-        for number, run in enumerate(self.known.runs):
+            self._backlog.fill(fleet, fleet.lane(_key_of(lane), lane.id), lane)
+        for number, (run, left) in enumerate(zip(runs, self._supposed.left(runs), strict=True)):
             if run.hop.pool in snapshot.pools:
-                self._run(fleet, run, -1 - number)
+                self._run(fleet, run, left, -1 - number)
         return fleet
 
     def _foreseen(self) -> Foreseen:
         """Return where starts are noted, which knows the lanes and pools as they are now."""
-        snapshot = self.known.snapshot
+        known, snapshot = self.known, self.known.snapshot
         admission = Admission(snapshot, self.now)
         pool_of = {lane.id: (admission.choose_hop(lane)[0] or lane.hops[0]).pool for lane in snapshot.lanes}
+        most = known.counted or math.inf
         return Foreseen(
             self.now,
             lanes={lane.id: (lane.client_id, pool_of[lane.id]) for lane in snapshot.lanes},
-            crowds=_crowds(self.known, pool_of, self._follow),
+            crowds=_crowds(known, pool_of, self._backlog.follow),
             seats={head.job_id: ahead for lane in snapshot.lanes for ahead, head in enumerate(lane.heads)},
-            variation={"": self._habit("").variation}
-            | {pool: habit.variation for pool, habit in self.known.habits.items()},
+            variation={"": known.habit("").variation}
+            | {pool: habit.variation for pool, habit in known.habits.items()},
+            depths={lane_id: jobs for lane_id, jobs in known.depths.items() if jobs < most},
         )
 
-    def _to_come_of(self, lane: Lane) -> int:
-        return sum(self.known.to_come.get(one, 0) for one in {self._known_of(head) for head in lane.heads})
+    def _clock(self) -> Clock:
+        snapshot = self.known.snapshot
+        clock = Clock(self.fleet, self.now, on_end=self._ended)
+        pools = {lane.hops[0].pool for lane in snapshot.lanes}
+        seconds = min((self.known.habit(pool).seconds for pool in pools), default=1.0)
+        clock.window = timedelta(seconds=_WINDOW * seconds)
+        clock.feed(islice(self._arrivals.evenly(), self.most_starts))  # no more than the run may start
+        for gate in snapshot.providers.values():
+            if gate.opens_at is not None and gate.active:
+                clock.at(max(self.now, gate.opens_at), partial(self._recover, gate.provider))
+        return clock
 
-    def _known_of(self, head: Head) -> UUID:
-        """Return the id of a job's execution, if that was loaded, else its own."""
-        return self.known.executions.get(head.job_id, head.job_id)
-
-    def _made_up(self) -> UUID:
-        """Return an id that no real job has."""
-        return UUID(int=next(self._numbers))
-
-    def _execution_of(self, job_id: UUID) -> _Execution:
-        """Return the execution of a job of today, with that job open."""
-        known = self.known.executions.get(job_id, job_id)
-        found = self._executions.get(known)
-        if found is None:
-            follow = self.known.to_come.get(known, 0)
-            found = self._executions[known] = _Execution(follow=follow)
-        found.open += 1
-        return found
-
-    def _work(self, head: Head, pool: str, owner: _Part) -> Work:
-        habit = self._habit(pool)
-        return Work(
-            head=head,
-            seconds=habit.seconds,
-            used=None if habit.used is None else round(head.units * habit.used),
-            ready_at=self.now,
-            owner=owner,
-        )
-
-    def _run(self, fleet: VirtualFleet, run: RunNow, seq: int) -> None:
-        """Have a run that is under way end when such runs do, or a quarter of that from now on."""
-        habit = self._habit(run.hop.pool)
-        elapsed = (self.now - run.started_at).total_seconds()
-        left = max(habit.seconds - elapsed, habit.seconds / 4)
+    def _run(self, fleet: VirtualFleet, run: RunNow, left: float, seq: int) -> None:
+        """Have a run that is under way, and ends in so many seconds."""
         head = Head(job_id=run.job_id, aged_from=run.aged_from, seq=0, units=run.units)
-        work = self._work(head, run.hop.pool, _Part(self._execution_of(run.job_id)))
+        part = Part(self._supposed.execution_of(run.job_id))
         fleet.run(
             VirtualRun(
-                work=work,
+                work=self._supposed.work(head, run.key.client_id, run.hop.pool, part),
                 lane=fleet.lane(run.key, seq),  # below the ids of real lanes
                 hop=run.hop,
                 units=run.units,
@@ -215,74 +120,44 @@ class Forecast:
         gate = self.fleet.providers[provider]
         self.fleet.providers[provider] = msgspec.structs.replace(gate, opens_at=None, probes=0)
 
-    def _deepen(self, fleet: VirtualFleet, queued: VirtualLane, lane: Lane) -> None:
-        """Queue jobs like the loaded ones behind them, as far as they are counted and soon wanted."""
-        missing = min(self._unseen[lane.id], self._chunk - self._seated[lane.id])
-        if missing <= 0:
-            return
-        last, ahead = lane.heads[-1], self.known.depths[lane.id] - self._unseen[lane.id]
-        mean = round(sum(head.units for head in lane.heads) / len(lane.heads))
-        size = max(1, round(len(lane.heads) / len({self._known_of(head) for head in lane.heads})))
-        part = _Part(_Execution(), lane.id)
-        for place in range(ahead, ahead + missing):
-            if part.execution.open == size:
-                part = _Part(_Execution(), lane.id)
-            if part.execution.open == 0:
-                part.execution.follow = int(size * self._follow[lane.id] + self._random.random())
-            part.execution.open += 1
-            head = msgspec.structs.replace(last, job_id=self._made_up(), seq=last.seq + place, units=mean)
-            fleet.add(queued, self._work(head, lane.hops[0].pool, part))
-        self._unseen[lane.id] -= missing
-        self._seated[lane.id] += missing
-
     # What comes, and what follows a run.
 
-    def _arrivals(self) -> Iterator[tuple[datetime, Action]]:
-        """Have work come as fast as of late, evenly, no more of it than the run may start."""
-        sent = [self._sent(one, number) for number, one in enumerate(self._coming.values()) if one.a_second]
-        return islice(merge(*sent, key=itemgetter(0)), self.most_starts)
-
-    def _sent(self, coming: Coming, number: int) -> Iterator[tuple[datetime, Action]]:
-        """Give a client's arrivals; clients of the same rate don't send at the same moments."""
-        for place in count(_GOLDEN * (number + 1) % 1):
-            at = self.now + timedelta(seconds=place / coming.a_second)
-            yield at, partial(self._come, coming.client_id)
-
-    def _come(self, client_id: UUID, now: datetime) -> None:
-        """Have a client send an execution like its latest ones, in their order."""
-        sent = next(self._next_of[client_id])
+    def _come(self, sent: Arrived, now: datetime) -> None:
+        """Queue an execution that comes."""
         lane_id = self._coming_lanes.setdefault(sent.key, _COMING_LANES - len(self._coming_lanes))
-        lane, part = self.fleet.lane(sent.key, lane_id), _Part(_Execution(sent.jobs, sent.follow))
+        lane, part = self.fleet.lane(sent.key, lane_id), Part(Execution(sent.jobs, sent.follow))
         for _ in range(sent.jobs):
-            head = Head(job_id=self._made_up(), aged_from=now, seq=next(self._seqs), units=sent.units)
-            work = self._work(head, sent.key.hops[0].pool, part)
-            work.ready_at = now
-            self.fleet.add(lane, work)
+            head = Head(
+                job_id=self._supposed.next_id(), aged_from=now, seq=next(self._seqs), units=sent.units
+            )
+            self.fleet.add(
+                lane, self._supposed.work(head, sent.key.client_id, sent.key.hops[0].pool, part, now)
+            )
 
     def _ended(self, run: VirtualRun, now: datetime) -> None:
         """Queue what an execution has still to come when its known jobs have ended, or the next."""
         self.found.ends.append((now, run.lane.key))
-        assert isinstance(run.work.owner, _Part)
+        assert isinstance(run.work.owner, Part)
         execution = run.work.owner.execution
         execution.open -= 1
         if execution.open > 0:
             return
         execution.open, execution.follow = execution.follow, 0
-        for place in range(execution.open):
-            head = msgspec.structs.replace(run.work.head, job_id=self._made_up(), seq=place)
-            work = self._work(head, run.hop.pool, _Part(execution))
-            work.ready_at = now
+        for _ in range(execution.open):
+            job_id, seq = self._supposed.next_id(), next(self._seqs)
+            head = msgspec.structs.replace(run.work.head, job_id=job_id, seq=seq)
+            work = self._supposed.work(head, run.lane.key.client_id, run.hop.pool, Part(execution), now)
             self.fleet.add(run.lane, work)
-        coming = self._coming.get(run.lane.key.client_id)
-        if execution.open == 0 and coming is not None and coming.keeps:
-            self._come(coming.client_id, now)
+        if execution.open == 0:
+            self._arrivals.at_end(run.lane.key.client_id, now)
 
     # Running on.
 
     def step(self) -> bool:
         """Decide once more; False when all has started, or enough."""
-        if self._left <= 0 or self._count >= self.most_starts or self.clock.ticks >= self.most_plans:
-            self.complete = self._left <= 0
+        left = self._backlog.left
+        if left <= 0 or self._count >= self.most_starts or self.clock.ticks >= self.most_plans:
+            self.complete = left <= 0
             return False
         tick = self.clock.step()
         if tick is None:
@@ -290,15 +165,74 @@ class Forecast:
         for run in tick.runs:
             self._count += 1
             self.found.note_any(run.lane.id, run.work.ready_at, run.started_at)
-            assert isinstance(run.work.owner, _Part)
+            assert isinstance(run.work.owner, Part)
             lane_id = run.work.owner.lane_id
             if lane_id is not None:
-                self._left -= 1
-                self._seated[lane_id] -= 1
                 self.found.note(lane_id, run.hop.pool, run.started_at)
-                self._deepen(self.fleet, run.lane, self._lanes[lane_id])
+                self._backlog.started(self.fleet, run.lane, lane_id)
         self.found.until = self.clock.now
         return True
+
+
+class _Backlog:
+    """The jobs that wait as a forecast begins: the loaded ones, and behind them such as they are.
+
+    ``left``: how many of them have not started yet. ``follow``: of a job of each lane, how many follow it.
+    """
+
+    def __init__(self, known: Known, supposed: Supposed) -> None:
+        self._known, self._supposed = known, supposed
+        self._lanes = {lane.id: lane for lane in known.snapshot.lanes}
+        self._random = random.Random(1)
+        self._seated: dict[int, int] = {}
+        self._unseen: dict[int, int] = {}
+        self.follow: dict[int, float] = {}
+        self.left = 0
+        slots = known.snapshot.slots + known.snapshot.local_slots + len(known.runs)
+        self._chunk = max(4, math.ceil(2 * slots / max(1, len(self._lanes))))
+
+    def fill(self, fleet: VirtualFleet, queued: VirtualLane, lane: Lane) -> None:
+        """Queue a lane's jobs."""
+        known, supposed = self._known, self._supposed
+        for head in lane.heads:
+            part = Part(supposed.execution_of(head.job_id), lane.id)
+            fleet.add(queued, supposed.work(head, lane.client_id, lane.hops[0].pool, part))
+        executions = {known.execution_of(head.job_id) for head in lane.heads}
+        to_come = sum(known.to_come.get(one, 0) for one in executions)
+        self.follow[lane.id] = to_come / max(1, len(lane.heads))
+        self._seated[lane.id] = len(lane.heads)
+        self._unseen[lane.id] = max(0, known.depths.get(lane.id, 0) - len(lane.heads))
+        self.left += self._seated[lane.id] + self._unseen[lane.id]
+        self._deepen(fleet, queued, lane)
+
+    def started(self, fleet: VirtualFleet, queued: VirtualLane, lane_id: int) -> None:
+        """Count a start, and queue what may start next behind it."""
+        self.left -= 1
+        self._seated[lane_id] -= 1
+        self._deepen(fleet, queued, self._lanes[lane_id])
+
+    def _deepen(self, fleet: VirtualFleet, queued: VirtualLane, lane: Lane) -> None:
+        """Queue jobs like the loaded ones behind them, as far as they are counted and soon wanted."""
+        missing = min(self._unseen[lane.id], self._chunk - self._seated[lane.id])
+        if missing <= 0:
+            return
+        last, ahead = lane.heads[-1], self._known.depths[lane.id] - self._unseen[lane.id]
+        mean = round(sum(head.units for head in lane.heads) / len(lane.heads))
+        size = max(
+            1, round(len(lane.heads) / len({self._known.execution_of(head.job_id) for head in lane.heads}))
+        )
+        part = Part(Execution(), lane.id)
+        for place in range(ahead, ahead + missing):
+            if part.execution.open == size:
+                part = Part(Execution(), lane.id)
+            if part.execution.open == 0:
+                part.execution.follow = int(size * self.follow[lane.id] + self._random.random())
+            part.execution.open += 1
+            job_id = self._supposed.next_id()
+            head = msgspec.structs.replace(last, job_id=job_id, seq=last.seq + place, units=mean)
+            fleet.add(queued, self._supposed.work(head, lane.client_id, lane.hops[0].pool, part))
+        self._unseen[lane.id] -= missing
+        self._seated[lane.id] += missing
 
 
 def _key_of(lane: Lane) -> LaneKey:
@@ -312,21 +246,6 @@ def _key_of(lane: Lane) -> LaneKey:
         local=lane.local,
         alone=lane.alone,
     )
-
-
-def _with_gates(coming: Sequence[Coming], snapshot: Snapshot) -> Iterator[Coming]:
-    """Give what comes, but for work in lanes whose gates are not all known."""
-    for one in coming:
-        sent = tuple(arrived for arrived in one.sent if _has_gates(arrived.key, snapshot))
-        if sent:
-            yield msgspec.structs.replace(one, sent=sent, a_second=one.a_second * len(sent) / len(one.sent))
-
-
-def _has_gates(key: LaneKey, snapshot: Snapshot) -> bool:
-    """Whether a snapshot has all gates of a lane that may have no work in it now."""
-    pools = {hop.pool for hop in key.hops} | set(key.further_pools)
-    there = key.client_id in snapshot.clients and key.worker in snapshot.workers
-    return there and key.queue in snapshot.queues and pools <= snapshot.pools.keys()
 
 
 def _crowds(known: Known, pool_of: Mapping[int, str], to_come: Mapping[int, float]) -> dict[str, Crowd]:

@@ -52,7 +52,8 @@ class Crowd(msgspec.Struct, frozen=True, kw_only=True):
 class Foreseen:
     """The starts of today's jobs from ``now`` until ``until``; ``crowds`` and ``lanes`` are of ``now``.
 
-    ``lanes``: of each, its client and its pool. ``variation``: of each pool's runs, σ ÷ mean.
+    ``lanes``: of each, its client and its pool. ``variation``: of each pool's runs, σ ÷ mean. ``depths``: how
+    many jobs wait in each lane that was counted to its end.
     """
 
     def __init__(
@@ -63,10 +64,11 @@ class Foreseen:
         crowds: Mapping[str, Crowd],
         seats: Mapping[UUID, int],
         variation: Mapping[str, float],
+        depths: Mapping[int, int],
     ) -> None:
         self.now = self.until = now
         self.ends: list[tuple[datetime, LaneKey]] = []  #: of runs, as they come
-        self.depths: dict[int, int] = {}  #: how many jobs wait in each lane that was counted to its end
+        self.depths = depths
         self.starts: dict[int, list[tuple[datetime, int]]] = {}
         self.places: dict[str, int] = {}
         self._lanes, self._crowds, self._seats, self._variation = lanes, crowds, seats, variation

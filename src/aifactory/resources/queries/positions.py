@@ -13,6 +13,7 @@ from aifactory.resources.gates import Head
 from aifactory.resources.interface import Hop, JobState
 
 MOST_OPEN = 10_000  #: of an execution's jobs, and of the jobs before its own, that one poll reads
+MOST_LOOKED_UP = 2000  #: of these jobs, the oldest: where each stands takes three probes
 MOST_STEPS = 20
 # One probe for each job: as plain joins, the planner may read the whole of the queue instead.
 _OF_JOB = """
@@ -111,22 +112,27 @@ async def execution_of_job(
 
 
 async def open_work(tx: Tx, execution_id: ExecutionId) -> OpenWork:
-    """Return an execution's unfinished jobs in groups; of more than 10,000, any 10,000."""
+    """Return an execution's unfinished jobs in groups; of more than 2,000, the oldest of any 10,000."""
     rows = await tx.raw.fetch(
         f"""
         SELECT CASE WHEN run.job_id IS NULL THEN j.state ELSE 'running' END AS state, q.lane_id,
                count(*) AS jobs, min(d.due_at) AS due_at,
                (array_agg(j.id ORDER BY d.due_at, q.aged_from, q.seq, j.id))[1] AS first,
                (array_agg(j.id ORDER BY q.aged_from DESC, q.seq DESC, j.id DESC))[1] AS last
-        FROM (SELECT id, state, kind FROM jobs WHERE execution_id = $1 AND finished_at IS NULL LIMIT $2) j
+        FROM (SELECT * FROM (SELECT id, state, kind FROM jobs
+                             WHERE execution_id = $1 AND finished_at IS NULL LIMIT $2) open_ones
+              ORDER BY id LIMIT $3) j
         {_OF_JOB}
         GROUP BY 1, 2, j.kind ORDER BY min(q.aged_from), min(q.seq), 1, j.kind
         """,
         execution_id,
         MOST_OPEN,
+        min(MOST_OPEN, MOST_LOOKED_UP),
     )
     groups = [Group(**row) for row in rows]
-    return OpenWork(groups=groups, at_least=sum(group.jobs for group in groups) == MOST_OPEN)
+    return OpenWork(
+        groups=groups, at_least=sum(group.jobs for group in groups) >= min(MOST_OPEN, MOST_LOOKED_UP)
+    )
 
 
 async def open_jobs(tx: Tx, job_ids: Sequence[UUID]) -> dict[UUID, OpenJob]:

@@ -1,10 +1,9 @@
 """A closed gate in words: what a start needs there, what there is, and when it may open. Pure.
 
 A client is told its own figures and those that all may read, like a pool's level; the operator, who sees all
-clients' work, those of others too.
+clients' work, those of others too. Every span and level is as of the moment at which it is told.
 """
 
-import math
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
@@ -13,10 +12,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from aifactory.resources.admission import Admission, HopClosed
-from aifactory.resources.buckets import MICRO
+from aifactory.resources.buckets import MICRO, refilled
 from aifactory.resources.gates import Gate, Head, Lane, QuotaGate, Snapshot, Wait
 from aifactory.resources.interface import Hop
 from aifactory.resources.pool_plan import PoolPlan
+from aifactory.resources.spans import not_before, spoken, told_at, told_roughly
 
 LANE_WIDE = frozenset(Gate) - {Gate.QUOTA, Gate.UNITS, Gate.REQUESTS, Gate.BIG_JOB}
 """The gates that are closed for every job of a lane alike."""
@@ -60,11 +60,25 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     local_slots: int
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class Listener(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is told, and when: ``now`` is what spans are counted from; None: when the gates were looked at.
+
+    ``zone``: the client's, for its quotas. ``operator``: whoever may read of other clients' work.
+    """
+
+    now: datetime | None = None
+    fleet: Fleet | None = None
+    zone: str = "UTC"
+    operator: bool = False
+
+
+ANYBODY = Listener()
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
     """A wait that is to be told, in the state of the gates in which it was found.
 
-    ``big``: the lane of the pool's big job, where one keeps it. ``zone``: the client's, for its quotas.
-    ``operator``: it is told to whoever may read of other clients' work.
+    ``big``: the lane of the pool's big job, where one keeps it.
     """
 
     admission: Admission
@@ -72,10 +86,13 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     head: Head
     hop: Hop
     wait: Wait
-    fleet: Fleet | None = None
+    to: Listener
     big: tuple[Lane, Head, Hop] | None = None
-    zone: str = "UTC"
-    operator: bool = False
+
+    @property
+    def now(self) -> datetime:
+        """Return the moment at which it is told."""
+        return self.to.now or self.admission.now
 
     @property
     def pool(self) -> PoolPlan:
@@ -99,114 +116,127 @@ def others_pools(snapshot: Snapshot, lane: Lane) -> set[str]:
     return {name for name, owner in owners.items() if owner not in (None, lane.client_id)}
 
 
-def no_hop(admission: Admission, lane: Lane, opens_at: datetime | None, *, operator: bool = False) -> Closed:
+def no_hop(admission: Admission, lane: Lane, opens_at: datetime | None, to: Listener = ANYBODY) -> Closed:
     """Return what keeps a lane none of whose hops is open: one clause for each."""
-    unnamed = set() if operator else others_pools(admission.snapshot, lane)
-    obstacles = admission.hop_obstacles(lane)
+    now = to.now or admission.now
+    unnamed = set() if to.operator else others_pools(admission.snapshot, lane)
     clauses = [
-        "one of its pools is not open to it" if one.name in unnamed else _hop_words(one, admission.now)
-        for one in obstacles
+        "one of its pools is not open to it" if one.name in unnamed else _hop_words(one, now)
+        for one in admission.hop_obstacles(lane)
     ]
     return Closed(
         gate=Gate.NO_HOP,
         detail=f"None of its models can be called: {'; '.join(dict.fromkeys(clauses))}.",
         pool=next((hop.pool for hop in lane.hops if hop.pool not in unnamed), None),
-        opens_at=opens_at,
+        opens_at=not_before(now, opens_at),
     )
 
 
-def closed(asked: Asked) -> Closed:
+def closed(case: Case) -> Closed:
     """Return a closed gate with its figures and its words."""
-    words, figures = _TOLD[asked.wait.gate], _FIGURES.get(asked.wait.gate)
-    told = figures is not None and (asked.operator or asked.wait.gate not in _OF_ALL)
-    needed, available = figures(asked) if figures and told else (None, None)
+    words, figures = _TOLD[case.wait.gate], _FIGURES.get(case.wait.gate)
+    told = figures is not None and (case.to.operator or case.wait.gate not in _OF_ALL)
+    needed, available = figures(case) if figures and told else (None, None)
     return Closed(
-        gate=asked.wait.gate,
-        detail=words(asked),
-        pool=asked.wait.pool,
+        gate=case.wait.gate,
+        detail=words(case),
+        pool=case.wait.pool,
         needed=needed,
         available=None if available is None else max(0, available),
-        opens_at=asked.wait.opens_at,
+        opens_at=not_before(case.now, case.wait.opens_at),
     )
 
 
 # Figures: what is needed, what there is.
 
 
-def _units_free(pool: PoolPlan, lane: Lane) -> int:
-    return (pool.level_micro - pool.floor_micro(lane.urgency)) // MICRO
+def _level_micro(pool: PoolPlan, now: datetime) -> int:
+    """Return a pool's level at the moment at which it is told, if nothing has been taken since."""
+    gate = pool.gate
+    return refilled(
+        pool.level_micro,
+        capacity=gate.capacity,
+        refill_per_second=gate.refill_per_second,
+        since=pool.now,
+        now=now,
+    )
 
 
-def _quotas(asked: Asked) -> list[tuple[QuotaGate, int]]:
+def _units_free(case: Case, lane: Lane, needed: int) -> int:
+    """Return what there is of the units that a lane's job needs: all of them, or too few."""
+    floor = case.pool.floor_micro(lane.urgency)
+    return max(0, min(needed, (_level_micro(case.pool, case.now) - floor) // MICRO))
+
+
+def _quotas(case: Case) -> list[tuple[QuotaGate, int]]:
     """Return the client's quotas of the pool, each with the units that are left of it."""
-    key = asked.lane.client_id, asked.pool.gate.pool
-    taken = asked.admission.quota_taken.get(key, 0)
-    quotas = asked.admission.snapshot.quotas.get(key, ())
+    key = case.lane.client_id, case.pool.gate.pool
+    taken = case.admission.quota_taken.get(key, 0)
+    quotas = case.admission.snapshot.quotas.get(key, ())
     return [(quota, quota.units_limit - quota.units_used - taken) for quota in quotas]
 
 
-def _client_left(asked: Asked) -> int:
-    client = asked.lane.client_id
-    return asked.admission.clients[client].max_running - asked.admission.client_running[client]
+def _client_left(case: Case) -> int:
+    client = case.lane.client_id
+    return case.admission.clients[client].max_running - case.admission.client_running[client]
 
 
-def _worker_left(asked: Asked) -> int:
-    worker = asked.lane.worker
-    most = asked.admission.snapshot.workers[worker].max_running or 0
-    return most - asked.admission.worker_running[worker]
+def _worker_left(case: Case) -> int:
+    worker = case.lane.worker
+    most = case.admission.snapshot.workers[worker].max_running or 0
+    return most - case.admission.worker_running[worker]
 
 
-_FIGURES: dict[Gate, Callable[[Asked], tuple[int, int]]] = {
-    Gate.CLIENT_CAP: lambda asked: (1, _client_left(asked)),
-    Gate.WORKER_CAP: lambda asked: (1, _worker_left(asked)),
-    Gate.SLOTS: lambda asked: (1, asked.admission.slots[asked.lane.local]),
-    Gate.QUOTA: lambda asked: (asked.needed, min(left for _, left in _quotas(asked))),
-    Gate.UNITS: lambda asked: (asked.needed, _units_free(asked.pool, asked.lane)),
-    Gate.REQUESTS: lambda asked: (1, asked.pool.requests_micro // MICRO),
+_FIGURES: dict[Gate, Callable[[Case], tuple[int, int]]] = {
+    Gate.CLIENT_CAP: lambda case: (1, _client_left(case)),
+    Gate.WORKER_CAP: lambda case: (1, _worker_left(case)),
+    Gate.SLOTS: lambda case: (1, case.admission.slots[case.lane.local]),
+    Gate.QUOTA: lambda case: (case.needed, min(left for _, left in _quotas(case))),
+    Gate.UNITS: lambda case: (case.needed, _units_free(case, case.lane, case.needed)),
+    Gate.REQUESTS: lambda case: (1, case.pool.requests_micro // MICRO),
 }
 
-_ROUGH = (5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 28_800, 86_400)
 _OF_ALL = frozenset({Gate.WORKER_CAP, Gate.SLOTS})
 """The gates whose figures are all clients' running jobs, or the fleet."""
 
 # Words.
 
 
-def _no_hop_words(asked: Asked) -> str:
+def _no_hop_words(case: Case) -> str:
     """A lane whose provider can't be called here, or whose probe has just left."""
-    opens, _ = asked.admission.choose_hop(asked.lane)
-    if opens is None or opens == asked.hop:
-        return no_hop(asked.admission, asked.lane, None, operator=asked.operator).detail
-    return f"{asked.hop.provider} is being tried by one call; it takes {opens.provider} in the next round."
+    opens, _ = case.admission.choose_hop(case.lane)
+    if opens is None or opens == case.hop:
+        return no_hop(case.admission, case.lane, None, case.to).detail
+    return f"{case.hop.provider} is being tried by one call; it takes {opens.provider} in the next round."
 
 
 def _hop_words(one: HopClosed, now: datetime) -> str:
-    seconds = 0.0 if one.opens_at is None else (one.opens_at - now).total_seconds()
+    blocked_for = spoken(0.0 if one.opens_at is None else (one.opens_at - now).total_seconds())
     return {
         "gone": f"the pool {one.name} is gone",
         "paused": f"the pool {one.name} is paused",
         "dedicated": f"the pool {one.name} is another client's",
-        "blocked": f"the pool {one.name} is blocked by its provider for {spoken(seconds)}",
+        "blocked": f"the pool {one.name} is blocked by its provider for {blocked_for}",
         "no_key": f"no process has the key of {one.name}",
         "off": f"{one.name} is switched off",
         "tried": f"{one.name} is being tried by one call",
-        "failing": f"{one.name} fails, next try in {spoken(seconds)}",
+        "failing": f"{one.name} fails, next try {told_at(one.opens_at or now, now)}",
     }[one.why]
 
 
-def _cap_words(asked: Asked) -> str:
-    client = asked.lane.client_id
-    taken = asked.admission.client_running[client]
-    run = _jobs_run(taken, " of this client", asked.admission.clients[client].running)
+def _cap_words(case: Case) -> str:
+    client = case.lane.client_id
+    taken = case.admission.client_running[client]
+    run = _jobs_run(taken, " of this client", case.admission.clients[client].running)
     return f"{run}, and no more may at once."
 
 
-def _worker_cap_words(asked: Asked) -> str:
-    worker = asked.lane.worker
-    if not asked.operator:
+def _worker_cap_words(case: Case) -> str:
+    worker = case.lane.worker
+    if not case.to.operator:
         return f"As many jobs of the worker {worker} run as may at once."
-    taken = asked.admission.worker_running[worker]
-    run = _jobs_run(taken, f" of the worker {worker}", asked.admission.snapshot.workers[worker].running)
+    taken = case.admission.worker_running[worker]
+    run = _jobs_run(taken, f" of the worker {worker}", case.admission.snapshot.workers[worker].running)
     return f"{run}, and no more may at once."
 
 
@@ -216,18 +246,18 @@ def _jobs_run(taken: int, of: str, running: int) -> str:
     return f"{taken:,} {jobs}{of} {run}" + ("" if taken == running else f" or {start} before it")
 
 
-def _slots_words(asked: Asked) -> str:
-    fleet, local = asked.fleet, asked.lane.local
+def _slots_words(case: Case) -> str:
+    fleet, local = case.to.fleet, case.lane.local
     if fleet is not None and fleet.processes == 0:
         return "No process runs."
-    if asked.lane.alone and asked.admission.slots[local] > 0:
+    if case.lane.alone and case.admission.slots[local] > 0:
         return "It has crashed twice and runs alone: it waits until a process does nothing else."
     of = " for local work" if local else ""
     if fleet is None:
         return f"All slots{of} are busy, or no process runs."
-    snapshot = asked.admission.snapshot
+    snapshot = case.admission.snapshot
     free = (snapshot.local_slots if local else snapshot.slots) > 0
-    if not asked.operator:
+    if not case.to.operator:
         return f"All slots{of} are busy{' or go to jobs before it' if free else ''}."
     most = fleet.local_slots if local else fleet.slots
     of += " of 1 process" if fleet.processes == 1 else f" of {fleet.processes} processes"
@@ -236,69 +266,62 @@ def _slots_words(asked: Asked) -> str:
     return f"All {most:,} slots{of} are busy{' or go to jobs before it' if free else ''}."
 
 
-def _quota_words(asked: Asked) -> str:
+def _quota_words(case: Case) -> str:
     """Tell the exceeded quota that ends last: it is the one that is waited for."""
-    exceeded = [(quota, left) for quota, left in _quotas(asked) if left < asked.needed]
+    exceeded = [(quota, left) for quota, left in _quotas(case) if left < case.needed]
     quota, left = max(exceeded, key=lambda each: each[0].period_end)
-    has = f"This client's {quota.period}'s quota of {asked.pool.gate.pool} has {max(0, left):,}"
+    has = f"This client's {quota.period}'s quota of {case.pool.gate.pool} has {max(0, left):,}"
     most = min(quota.units_limit for quota, _ in exceeded)
-    if most < asked.needed:
-        return f"{has} of the {asked.needed:,} units needed, and never has more than {most:,}."
-    ends = quota.period_end.astimezone(ZoneInfo(asked.zone))
-    anew = f"it starts anew on {ends:%Y-%m-%d at %H:%M} {asked.zone}"
-    return f"{has} of the {asked.needed:,} units needed; {anew}."
+    if most < case.needed:
+        return f"{has} of the {case.needed:,} units needed, and never has more than {most:,}."
+    ends = quota.period_end.astimezone(ZoneInfo(case.to.zone))
+    anew = f"it starts anew on {ends:%Y-%m-%d at %H:%M} {case.to.zone}"
+    return f"{has} of the {case.needed:,} units needed; {anew}."
 
 
-def _units_words(asked: Asked) -> str:
-    pool, urgency = asked.pool, asked.lane.urgency
-    kept = max(0, min(pool.level_micro, pool.floor_micro(urgency))) // MICRO
+def _units_words(case: Case) -> str:
+    pool, urgency = case.pool, case.lane.urgency
+    kept = max(0, min(_level_micro(pool, case.now), pool.floor_micro(urgency))) // MICRO
     reserve = f" ({kept:,} more are kept for urgent work)" if kept else ""
-    free = max(0, _units_free(pool, asked.lane))
-    has = f"The {pool.gate.pool} pool has {free:,} of the {asked.needed:,} units needed{reserve}"
-    if (at := pool.units_at(asked.needed, urgency)) is not None:
-        return f"{has}; enough in {spoken((at - pool.now).total_seconds())}."
-    refilled = (
+    free = _units_free(case, case.lane, case.needed)
+    has = f"The {pool.gate.pool} pool has {free:,} of the {case.needed:,} units needed{reserve}"
+    if (at := pool.units_at(case.needed, urgency)) is not None:
+        return f"{has}; enough {told_at(at, case.now)}."
+    never = (
         "it never holds so many: ask the operator" if pool.gate.refill_per_second else "nothing refills it"
     )
-    return f"{has}; {refilled}."
+    return f"{has}; {never}."
 
 
-def _request_words(asked: Asked) -> str:
-    gate, at = asked.pool.gate, asked.pool.request_at() or asked.pool.now
-    wait = spoken((at - asked.pool.now).total_seconds())
+def _request_words(case: Case) -> str:
+    gate, at = case.pool.gate, case.pool.request_at() or case.now
     had = f"The {gate.pool} pool has had its {gate.requests_per_minute:,} requests of this minute"
-    return f"{had}; the next in {wait}."
+    return f"{had}; the next {told_at(at, case.now)}."
 
 
-def _big_job_words(asked: Asked) -> str:
-    pool = asked.pool
-    if asked.big is None:
+def _big_job_words(case: Case) -> str:
+    pool = case.pool
+    if case.big is None:
         return f"The {pool.gate.pool} pool gathers units for a larger job."
-    lane, head, hop = asked.big
+    lane, head, hop = case.big
     units = lane.draws(head, hop)[pool.gate.pool]
     at = pool.units_at(units, lane.urgency)
-    seconds = None if at is None else (at - pool.now).total_seconds()
-    if not asked.operator and lane.client_id != asked.lane.client_id:
+    if not case.to.operator and lane.client_id != case.lane.client_id:
         saves = f"The {pool.gate.pool} pool saves up for a larger request that goes first"
-        return f"{saves}." if seconds is None else f"{saves}; enough in about {_roughly(seconds)}."
-    waited = spoken((pool.now - head.aged_from).total_seconds())
+        return f"{saves}." if at is None else f"{saves}; enough {told_roughly(at, case.now)}."
+    waited = spoken((case.now - head.aged_from).total_seconds())
     gathers = f"The {pool.gate.pool} pool gathers {units:,} units for a larger job that has waited {waited}"
-    has = f"{gathers}, and has {max(0, _units_free(pool, lane)):,}"
-    return f"{has}." if seconds is None else f"{has}; enough in {spoken(seconds)}."
+    has = f"{gathers}, and has {_units_free(case, lane, units):,}"
+    return f"{has}." if at is None else f"{has}; enough {told_at(at, case.now)}."
 
 
-def _roughly(seconds: float) -> str:
-    """Return a span so coarse that no other client's units follow from it and the pool's refill."""
-    return spoken(next((each for each in _ROUGH if each >= seconds), seconds))
-
-
-_TOLD: dict[Gate, Callable[[Asked], str]] = {
-    Gate.SCHEDULER_OFF: lambda asked: scheduler_off().detail,
+_TOLD: dict[Gate, Callable[[Case], str]] = {
+    Gate.SCHEDULER_OFF: lambda case: scheduler_off().detail,
     Gate.NO_HOP: _no_hop_words,
-    Gate.QUEUE_PAUSED: lambda asked: f"The operator has paused the queue {asked.lane.queue}.",
-    Gate.CLIENT_SUSPENDED: lambda asked: "The operator has suspended this client.",
+    Gate.QUEUE_PAUSED: lambda case: f"The operator has paused the queue {case.lane.queue}.",
+    Gate.CLIENT_SUSPENDED: lambda case: "The operator has suspended this client.",
     Gate.CLIENT_CAP: _cap_words,
-    Gate.WORKER_PAUSED: lambda asked: f"The worker {asked.lane.worker} is not active.",
+    Gate.WORKER_PAUSED: lambda case: f"The worker {case.lane.worker} is not active.",
     Gate.WORKER_CAP: _worker_cap_words,
     Gate.SLOTS: _slots_words,
     Gate.QUOTA: _quota_words,
@@ -306,20 +329,3 @@ _TOLD: dict[Gate, Callable[[Asked], str]] = {
     Gate.REQUESTS: _request_words,
     Gate.BIG_JOB: _big_job_words,
 }
-
-
-def spoken(seconds: float) -> str:
-    """Return a span in words, rounded up: 0.4 s, 12 s, 2 min 5 s, 3 h 10 min, 4 d 2 h."""
-    tenths = math.ceil(max(0.0, seconds) * 10 - 1e-6)
-    if tenths < 600:
-        return f"{tenths // 10} s" if tenths % 10 == 0 else f"{tenths / 10:.1f} s"
-    whole = math.ceil(seconds - 1e-7)
-    for size, unit, smaller_size, smaller in (
-        (86_400, "d", 3600, "h"),
-        (3600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
-        if whole >= size:
-            large, rest = divmod(math.ceil(whole / smaller_size), size // smaller_size)
-            return f"{large} {unit}" if rest == 0 else f"{large} {unit} {rest} {smaller}"
-    return f"{whole} s"

@@ -13,9 +13,10 @@ import msgspec
 from aifactory.resources.admission import Admission
 from aifactory.resources.buckets import MICRO
 from aifactory.resources.gate_words import (
-    Asked,
+    ANYBODY,
+    Case,
     Closed,
-    Fleet,
+    Listener,
     closed,
     no_hop,
     others_pools,
@@ -35,48 +36,39 @@ def closed_gates(
     now: datetime,
     *,
     urgent: Collection[str] = (),
-    fleet: Fleet | None = None,
-    zone: str = "UTC",
-    operator: bool = False,
+    to: Listener = ANYBODY,
 ) -> Iterator[Closed]:
     """Yield every gate that keeps a head now; none: it could start.
 
-    ``urgent``: pools with urgent work. ``zone``: the client's, in which its quotas are told. ``operator``: it
-    is told to whoever may read of other clients' work; to others no pool that is dedicated to another client.
+    ``urgent``: pools with urgent work. Nobody but the operator is told of a pool that is dedicated to
+    another client.
     """
     if not snapshot.enabled:
         yield scheduler_off()
+    untold = set() if to.operator else others_pools(snapshot, lane)
     admission = Admission(snapshot, now)
-    untold = set() if operator else others_pools(snapshot, lane)
     hop, opens_at = admission.choose_hop(lane)
     if hop is None:
         hop = lane.hops[0]
-        yield no_hop(admission, lane, opens_at, operator=operator)
+        yield no_hop(admission, lane, opens_at, to)
         if not {hop.pool, *lane.further_pools} <= snapshot.pools.keys():  # one is gone: nothing to ask it
             return
         snapshot = _reachable(snapshot, lane)
     for _ in range(_MOST_GATES):
-        admission = Admission(snapshot, now)
-        for name in urgent:
-            if name in admission.pools:
-                admission.pools[name].urgent_waits = True
+        admission = _admission(snapshot, now, urgent)
         wait = admission.blocked(lane, head, hop)
         if wait is None:
             return
         if wait.pool not in untold:
-            yield closed(
-                Asked(
-                    admission=admission,
-                    lane=lane,
-                    head=head,
-                    hop=hop,
-                    wait=wait,
-                    fleet=fleet,
-                    zone=zone,
-                    operator=operator,
-                )
-            )
+            yield closed(Case(admission=admission, lane=lane, head=head, hop=hop, wait=wait, to=to))
         snapshot = _opened(snapshot, lane, head, hop, wait)
+
+
+def _admission(snapshot: Snapshot, now: datetime, urgent: Collection[str]) -> Admission:
+    admission = Admission(snapshot, now)
+    for name in admission.pools.keys() & set(urgent):
+        admission.pools[name].urgent_waits = True
+    return admission
 
 
 # A snapshot in which one gate is open.

@@ -6,7 +6,7 @@ from datetime import datetime
 from aifactory.kernel.db import Tx
 from aifactory.kernel.ids import new_id
 from aifactory.resources.availability_schemas import BlockedBy
-from aifactory.resources.gate_words import Closed
+from aifactory.resources.gate_words import Closed, Listener
 from aifactory.resources.gates import Head, Lane
 from aifactory.resources.interface import Estimate, NewExecution, PricedLine
 from aifactory.resources.off_peak import OffPeak
@@ -72,18 +72,10 @@ async def _closed(
     there = await load_fleet(tx, [lane for _, _, lane in steps])
     terms = await availability.client_terms(tx, new.client_id)
     urgent = await control_edit.pools_with_urgent_work(tx)
+    to = Listener(now=tx.now, fleet=there.fleet, zone=terms["time_zone"], operator=operator)
     gates: dict[tuple[str, str | None], BlockedBy] = {}
     for kind, first, lane in steps:
-        for gate in closed_gates(
-            there.snapshot,
-            lane,
-            lane.heads[0],
-            tx.now,
-            urgent=urgent,
-            fleet=there.fleet,
-            zone=terms["time_zone"],
-            operator=operator,
-        ):
+        for gate in closed_gates(there.snapshot, lane, lane.heads[0], tx.now, urgent=urgent, to=to):
             key = gate.gate.value, gate.pool
             gates[key] = _merged(gates.get(key), gate, kind, first=first)
     return list(gates.values())

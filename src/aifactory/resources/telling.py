@@ -1,86 +1,107 @@
-"""What is told of a waiting execution: the job that starts first, its gate, its priority, its place."""
+"""What is told of a waiting execution: the job that starts first, its gate, its priority, its place. Pure."""
 
+from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import msgspec
 
-from aifactory.kernel.ids import JobId, text_id
+from aifactory.kernel.ids import text_id
 from aifactory.resources import position_schemas as schemas
 from aifactory.resources.foresight import Outlook
 from aifactory.resources.freeing import with_opening
-from aifactory.resources.gate_words import CAPS, UNTIMED, Closed, Obstacle, spoken
+from aifactory.resources.gate_words import CAPS, UNTIMED, Closed, Listener, Obstacle
 from aifactory.resources.gates import Lane, Snapshot
-from aifactory.resources.interface import ExecutionView, Hop, JobState
+from aifactory.resources.interface import Hop
+from aifactory.resources.off_queue import COME, STARTING, off_queue
 from aifactory.resources.queries.positions import Before, OpenJob
 from aifactory.resources.room import closed_gates
-from aifactory.resources.submission import NEVER
+from aifactory.resources.subject import StepJobs, Subject
 from aifactory.resources.virtual.foreseen import Place
 from aifactory.resources.why import why
 
 _with = msgspec.structs.replace
-Asked = tuple[JobId, JobState]
+_UNTOLD: dict[str, Any] = {
+    "position": None,
+    "position_exact": True,
+    "position_at_least": False,
+    "ahead": None,
+    "priority": None,
+    "gate": None,
+    "also_closed": [],
+    "estimated_start": None,
+    "earliest_start": None,
+    "latest_start": None,
+    "basis": None,
+    "steps": [],
+    "steps_not_shown": 0,
+}
 
 
-class StepJobs(msgspec.Struct, frozen=True, kw_only=True):
-    """So many queued jobs of one kind in one lane, the first and the last of them."""
+class Seat(msgspec.Struct, frozen=True, kw_only=True):
+    """A queued job in the outlook: what keeps it, and when it starts, if anybody can say."""
 
-    first: OpenJob
-    last: OpenJob
-    jobs: int
-
-
-class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked about: an execution, or one job of it (``asked``, with its state).
-
-    ``jobs``: those unfinished ones that may be told. ``steps``: its queued jobs, oldest first, and how many
-    such steps more there are. ``before``: of the queued ones of ``jobs``, the jobs before them in their lane.
-    ``operator``: who asks may read of other clients' work.
-    """
-
-    execution: ExecutionView
-    asked: Asked | None
-    jobs: list[OpenJob] = []
-    steps: list[StepJobs] = []
-    more_steps: int = 0
-    before: dict[UUID, Before] = {}
-    counts: dict[str, int] = {}
-    counts_at_least: bool = False
-    zone: str = "UTC"
-    operator: bool
-    now: datetime
+    job: OpenJob
+    lane: Lane
+    closed: Closed
+    place: Place | None
 
 
 def position_of(subject: Subject, outlook: Outlook | None) -> schemas.Position:
     """Return what is told about a subject."""
-    told = _told_job(subject, outlook)
+    seats = {} if outlook is None else _seats(subject, outlook)
+    told = _told_job(subject, seats)
     blank = _blank(subject, told, outlook)
     if told is None:
         return blank
     if told.lane_id is None:
-        return _told_off_queue(blank, subject, _off_queue(told, subject))
-    if outlook is None or told.lane_id not in outlook.lanes:
+        return _told_off_queue(blank, subject, off_queue(told, subject))
+    seat = seats.get(told.job_id)
+    if outlook is None or seat is None:
         come = outlook is not None and outlook.as_of < subject.now
-        return _told_off_queue(blank, subject, _COME if come else _STARTING)
-    return _queued(blank, subject, told, outlook)
+        return _told_off_queue(blank, subject, COME if come else STARTING)
+    steps = [_step(step, subject, seats.get(step.first.job_id)) for step in subject.steps]
+    return _with(_queued(blank, subject, seat, outlook), steps=steps, steps_not_shown=subject.more_steps)
 
 
-def _told_job(subject: Subject, outlook: Outlook | None) -> OpenJob | None:
+def _seats(subject: Subject, outlook: Outlook) -> dict[UUID, Seat]:
+    """Return the queued jobs that may be told, as far as the outlook has their lanes."""
+    asked = subject.asked.job_id if subject.asked else None
+    jobs = [step.first for step in subject.steps]
+    jobs += [job for job in subject.jobs if job.job_id == asked]
+    return {job.job_id: _seat(job, lane, subject, outlook) for job, lane in _in_lanes(jobs, outlook)}
+
+
+def _in_lanes(jobs: list[OpenJob], outlook: Outlook) -> Iterator[tuple[OpenJob, Lane]]:
+    for job in jobs:
+        lane = outlook.lanes.get(job.lane_id or 0)
+        if lane is not None:
+            yield job, lane
+
+
+def _seat(job: OpenJob, lane: Lane, subject: Subject, outlook: Outlook) -> Seat:
+    closed = why(outlook.plan, lane, job.head(), _listener(subject, outlook))
+    closed = _opening(closed, lane, subject.now, outlook)
+    return Seat(job=job, lane=lane, closed=closed, place=_place(job, lane, closed, subject, outlook))
+
+
+def _listener(subject: Subject, outlook: Outlook) -> Listener:
+    return Listener(now=subject.now, fleet=outlook.fleet, zone=subject.zone, operator=subject.operator)
+
+
+def _told_job(subject: Subject, seats: dict[UUID, Seat]) -> OpenJob | None:
     """Return the job that was asked about, else the queued one that starts first, else what comes next."""
     if subject.asked is not None:
-        return next((job for job in subject.jobs if job.job_id == subject.asked[0]), None)
+        return next((job for job in subject.jobs if job.job_id == subject.asked.job_id), None)
     if subject.steps:
-        firsts = [step.first for step in subject.steps]
-        return (
-            firsts[0] if outlook is None else min(firsts, key=lambda job: _start_order(job, subject, outlook))
-        )
+        return min((step.first for step in subject.steps), key=lambda job: _start_order(job, seats))
     return min(subject.jobs, key=_off_queue_order, default=None)
 
 
-def _start_order(job: OpenJob, subject: Subject, outlook: Outlook) -> tuple[bool, datetime, int]:
+def _start_order(job: OpenJob, seats: dict[UUID, Seat]) -> tuple[bool, datetime, int]:
     """What starts first comes first, what nobody can say of last."""
-    place = _place(job, subject, outlook, None)
+    place = seats[job.job_id].place if job.job_id in seats else None
     return place is None, job.aged_from if place is None else place.starts_at, job.seq
 
 
@@ -100,84 +121,26 @@ def _hop(told: OpenJob | None, subject: Subject, outlook: Outlook | None) -> Hop
 
 def _blank(subject: Subject, told: OpenJob | None, outlook: Outlook | None) -> schemas.Position:
     """Return all that holds whatever state the told job is in."""
-    execution = subject.execution
+    execution, asked = subject.execution, subject.asked
     hop = _hop(told, subject, outlook)
-    queues = {} if outlook is None else outlook.plan.snapshot.queues
+    queue = None if outlook is None else outlook.plan.snapshot.queues.get(execution.queue)
+    job_id = told.job_id if told else asked.job_id if asked else None
     return schemas.Position(
         id=text_id("exec", execution.id),
         request_id=text_id("req", execution.request_id),
-        job_id=text_id("job", told.job_id)
-        if told
-        else text_id("job", subject.asked[0])
-        if subject.asked
-        else None,
-        state=(subject.asked[1] if subject.asked else execution.state).value,
+        job_id=None if job_id is None else text_id("job", job_id),
+        state=(asked.state if asked else execution.state).value,
         waits=False,
         queue=execution.queue,
-        policy=queues[execution.queue].policy if execution.queue in queues else None,
+        policy=queue.policy if queue else None,
         worker=told.worker if told else None,
         pool=hop.pool if hop else None,
         provider=hop.provider if hop else None,
         model=hop.model if hop else None,
-        position=None,
-        position_exact=True,
-        position_at_least=False,
-        ahead=None,
-        priority=None,
-        gate=None,
-        also_closed=[],
-        estimated_start=None,
-        earliest_start=None,
-        latest_start=None,
-        basis=None,
-        jobs=schemas.JobCounts(
-            ready=subject.counts.get("ready", 0),
-            scheduled=subject.counts.get("scheduled", 0),
-            following=subject.counts.get("following", 0),
-            running=subject.counts.get("running", 0),
-            at_provider=subject.counts.get("at_provider", 0),
-            at_least=subject.counts_at_least,
-        ),
-        steps=[],
-        steps_not_shown=0,
+        jobs=schemas.JobCounts(**subject.counts, at_least=subject.counts_at_least),
         as_of=subject.now,
+        **_UNTOLD,
     )
-
-
-# What is in no queue.
-
-_COME = Closed(gate=Obstacle.TURN, detail="It came a moment ago; its place is known in a few seconds.")
-_STARTING = Closed(gate=Obstacle.STARTING, detail="A process has taken it and starts it.")
-
-
-def _off_queue(job: OpenJob, subject: Subject) -> Closed:
-    """Return what keeps a job that no lane has."""
-    if job.state is JobState.RUNNING:
-        if subject.asked is not None:
-            return Closed(gate=Obstacle.RUNNING, detail="It runs.")
-        count = subject.counts.get("running", 1)
-        run = "1 of its jobs runs" if count == 1 else f"{count:,} of its jobs run"
-        return Closed(gate=Obstacle.RUNNING, detail=f"{run}; what follows is queued when they end.")
-    if job.state is JobState.FOLLOWING:
-        return Closed(gate=Obstacle.FOLLOWING, detail="An identical job is under way: it shares its answer.")
-    if job.state is JobState.AT_PROVIDER:
-        return Closed(gate=Obstacle.AT_PROVIDER, detail="It is in a batch at its provider.")
-    if job.due_at is None or job.runs:
-        return _STARTING
-    return _put_off(job, job.due_at, subject)
-
-
-def _put_off(job: OpenJob, due_at: datetime, subject: Subject) -> Closed:
-    if due_at >= subject.execution.deadline + NEVER:
-        held = "A handshake holds it; it is queued when that is processed, and given up when it is over."
-        return Closed(gate=Obstacle.HELD, detail=held)
-    if job.attempt > 1:
-        soon = spoken((due_at - subject.now).total_seconds())
-        words = f"Attempt {job.attempt} of {job.max_attempts} follows in {soon}."
-    else:
-        local = due_at.astimezone(ZoneInfo(subject.zone))
-        words = f"It is put off, as it asks for, until {local:%Y-%m-%d at %H:%M} {subject.zone}."
-    return Closed(gate=Obstacle.NOT_DUE, detail=words, opens_at=due_at)
 
 
 def _told_off_queue(blank: schemas.Position, subject: Subject, closed: Closed) -> schemas.Position:
@@ -198,28 +161,9 @@ def _told_off_queue(blank: schemas.Position, subject: Subject, closed: Closed) -
 # What is queued.
 
 
-def _queued(blank: schemas.Position, subject: Subject, job: OpenJob, outlook: Outlook) -> schemas.Position:
-    lane = outlook.lanes[job.lane_id or 0]
-    head = job.head()
-    plan, operator = outlook.plan, subject.operator
-    found = _opening(
-        why(plan, lane, head, fleet=outlook.fleet, zone=subject.zone, operator=operator), lane, outlook
-    )
-    gates = closed_gates(
-        _of_lane(plan.snapshot, lane),
-        lane,
-        head,
-        outlook.as_of,
-        urgent=[name for name, pool in plan.pools.items() if pool.urgent_waits],
-        fleet=outlook.fleet,
-        zone=subject.zone,
-        operator=operator,
-    )
-    told = None if found.of_job_ahead else (found.gate, found.pool)
-    before = subject.before.get(job.job_id, Before())
-    place = _place(job, subject, outlook, found)
-    if found.gate is Obstacle.TURN and found.opens_at is None and place is not None and place.place > 1:
-        found = _with(found, detail=_turn_words(place, before, outlook.forecast.pace(found.pool)))
+def _queued(blank: schemas.Position, subject: Subject, seat: Seat, outlook: Outlook) -> schemas.Position:
+    before, place = subject.before_of(seat.job), seat.place
+    timed = place is not None and not before.at_least
     return _with(
         blank,
         waits=True,
@@ -229,25 +173,46 @@ def _queued(blank: schemas.Position, subject: Subject, job: OpenJob, outlook: Ou
         ahead=schemas.Ahead(
             in_lane=before.jobs, in_pool=place.place - 1 if place else None, at_least=before.at_least
         ),
-        priority=_priority(job, outlook),
-        gate=_gate(found, subject.now),
-        also_closed=[
-            _gate(_opening(one, lane, outlook), subject.now) for one in gates if (one.gate, one.pool) != told
-        ],
-        estimated_start=place.starts_at if place and not before.at_least else None,
+        priority=_priority(seat, outlook),
+        gate=_gate(_in_turn(seat, before, outlook), subject.now),
+        also_closed=[_gate(one, subject.now) for one in _also_closed(seat, subject, outlook)],
+        estimated_start=place.starts_at if place and timed else None,
         earliest_start=place.earliest if place else None,
-        latest_start=place.latest if place and not before.at_least else None,
+        latest_start=place.latest if place and timed else None,
         basis=place.basis if place else None,
-        steps=[_step(step, subject, outlook) for step in subject.steps],
-        steps_not_shown=subject.more_steps,
     )
 
 
-def _opening(closed: Closed, lane: Lane, outlook: Outlook) -> Closed:
+def _in_turn(seat: Seat, before: Before, outlook: Outlook) -> Closed:
+    """Return what keeps a job; of one that waits for its turn only, with who is served before it."""
+    found, place = seat.closed, seat.place
+    if found.gate is Obstacle.TURN and found.opens_at is None and place is not None and place.place > 1:
+        return _with(found, detail=_turn_words(place, before, outlook.forecast.pace(found.pool)))
+    return found
+
+
+def _also_closed(seat: Seat, subject: Subject, outlook: Outlook) -> Iterator[Closed]:
+    """Give the gates that are closed beside the told one."""
+    found, plan = seat.closed, outlook.plan
+    told = None if found.of_job_ahead else (found.gate, found.pool)
+    gates = closed_gates(
+        _of_lane(plan.snapshot, seat.lane),
+        seat.lane,
+        seat.job.head(),
+        outlook.as_of,
+        urgent=[name for name, pool in plan.pools.items() if pool.urgent_waits],
+        to=_listener(subject, outlook),
+    )
+    for one in gates:
+        if (one.gate, one.pool) != told:
+            yield _opening(one, seat.lane, subject.now, outlook)
+
+
+def _opening(closed: Closed, lane: Lane, now: datetime, outlook: Outlook) -> Closed:
     """Return a gate with when there is room, if that depends on what runs."""
     if outlook.fleet.processes == 0:
         return closed
-    return with_opening(closed, lane, outlook.plan.admission, outlook.forecast.ends)
+    return with_opening(closed, lane, outlook.plan.admission, outlook.forecast.ends, now)
 
 
 def _of_lane(snapshot: Snapshot, lane: Lane) -> Snapshot:
@@ -262,25 +227,21 @@ def _of_lane(snapshot: Snapshot, lane: Lane) -> Snapshot:
     )
 
 
-def _place(job: OpenJob, subject: Subject, outlook: Outlook, found: Closed | None) -> Place | None:
+def _place(job: OpenJob, lane: Lane, closed: Closed, subject: Subject, outlook: Outlook) -> Place | None:
     """Return when a queued job starts, unless a gate keeps it that nobody can time.
 
     Of a job with more before it than were counted it is the place after those, so at least that; a bound from
     above says nothing of it.
     """
-    lane = outlook.lanes.get(job.lane_id or 0)
-    if lane is None:
+    if closed.gate in UNTIMED and closed.opens_at is None:
         return None
-    found = found or why(outlook.plan, lane, job.head())
-    if found.gate in UNTIMED and found.opens_at is None:
-        return None
-    before = subject.before.get(job.job_id, Before())
+    before = subject.before_of(job)
     return outlook.forecast.place_at(
         subject.now,
         lane.id,
         before.jobs,
         job_id=job.job_id,
-        bounded=found.gate not in CAPS and not before.at_least,
+        bounded=closed.gate not in CAPS and not before.at_least,
     )
 
 
@@ -296,12 +257,11 @@ def _turn_words(place: Place, before: Before, pace: float | None) -> str:
     return f"{words}; the pool starts about {starts}."
 
 
-def _priority(job: OpenJob, outlook: Outlook) -> schemas.Priority:
-    plan = outlook.plan
-    lane = outlook.lanes[job.lane_id or 0]
+def _priority(seat: Seat, outlook: Outlook) -> schemas.Priority:
+    plan, lane = outlook.plan, seat.lane
     hop = plan.hop_of.get(lane.id, lane.hops[0])
     standing = plan.usage.standing(lane.client_id, hop.pool)
-    parts = [round(float(part), 2) for part in plan.parts(lane, job.aged_from, standing)]
+    parts = [round(float(part), 2) for part in plan.parts(lane, seat.job.aged_from, standing)]
     tier, urgency, waiting, fairness = parts
     return schemas.Priority(
         score=round(sum(parts), 2),
@@ -313,19 +273,18 @@ def _priority(job: OpenJob, outlook: Outlook) -> schemas.Priority:
     )
 
 
-def _step(step: StepJobs, subject: Subject, outlook: Outlook) -> schemas.Step:
-    first, last = (subject.before.get(job.job_id, Before()) for job in (step.first, step.last))
-    lane = outlook.lanes.get(step.first.lane_id or 0)
-    place = _place(step.first, subject, outlook, None)
+def _step(step: StepJobs, subject: Subject, seat: Seat | None) -> schemas.Step:
+    first, last = subject.before_of(step.first), subject.before_of(step.last)
+    place = None if seat is None or first.at_least else seat.place
     return schemas.Step(
         kind=step.first.kind,
         jobs=step.jobs,
         first_ahead=first.jobs,
         last_ahead=last.jobs,
         ahead_at_least=last.at_least,
-        estimated_start=place.starts_at if place and not first.at_least else None,
-        latest_start=place.latest if place and not first.at_least else None,
-        gate=None if lane is None else why(outlook.plan, lane, step.first.head()).gate.value,
+        estimated_start=place.starts_at if place else None,
+        latest_start=place.latest if place else None,
+        gate=None if seat is None else seat.closed.gate.value,
     )
 
 
@@ -338,6 +297,6 @@ def _gate(closed: Closed, now: datetime) -> schemas.BlockingGate:
         needed=closed.needed,
         available=closed.available,
         opens_at=opens_at,
-        opens_in_ms=None if opens_at is None else max(0, round((opens_at - now).total_seconds() * 1000)),
+        opens_in_ms=None if opens_at is None else round((opens_at - now).total_seconds() * 1000),
         of_job_ahead=closed.of_job_ahead,
     )

@@ -3,10 +3,11 @@
 import msgspec
 
 from aifactory.resources.gate_words import (
+    ANYBODY,
     LANE_WIDE,
-    Asked,
+    Case,
     Closed,
-    Fleet,
+    Listener,
     Obstacle,
     closed,
     no_hop,
@@ -17,45 +18,25 @@ from aifactory.resources.interface import Hop
 from aifactory.resources.policy import Plan
 
 
-def why(
-    plan: Plan,
-    lane: Lane,
-    head: Head,
-    *,
-    fleet: Fleet | None = None,
-    zone: str = "UTC",
-    operator: bool = False,
-) -> Closed:
+def why(plan: Plan, lane: Lane, head: Head, to: Listener = ANYBODY) -> Closed:
     """Return what keeps a queued job after a decided plan: its own closed gate, or that of its lane's head.
 
-    ``head`` may be deeper in the lane than what the plan has loaded. ``operator``: see ``Asked``.
+    ``head`` may be deeper in the lane than what the plan has loaded.
     """
     if not plan.snapshot.enabled:
         return scheduler_off()
     hop = plan.hop_of.get(lane.id)
     if hop is None:
-        return no_hop(plan.admission, lane, plan.admission.choose_hop(lane)[1], operator=operator)
+        return no_hop(plan.admission, lane, plan.admission.choose_hop(lane)[1], to)
     if _starts(plan, lane, head):
         words = "It starts with the next round."
-        return Closed(gate=Obstacle.TURN, detail=words, pool=hop.pool, opens_at=plan.now)
+        return Closed(gate=Obstacle.TURN, detail=words, pool=hop.pool, opens_at=to.now or plan.now)
     wait = None if plan.exhausted(lane) else plan.blocked(lane)
     if wait is None:
         words = "Other jobs of its lane are served before it."
         return Closed(gate=Obstacle.TURN, detail=words, pool=hop.pool)
-    first = plan.head(lane)
-    found = closed(
-        Asked(
-            admission=plan.admission,
-            lane=lane,
-            head=first,
-            hop=hop,
-            wait=wait,
-            fleet=fleet,
-            big=_big_job(plan, wait),
-            zone=zone,
-            operator=operator,
-        )
-    )
+    first, big = plan.head(lane), _big_job(plan, wait)
+    found = closed(Case(admission=plan.admission, lane=lane, head=first, hop=hop, wait=wait, to=to, big=big))
     if first.job_id == head.job_id or wait.gate in LANE_WIDE:
         return found
     return msgspec.structs.replace(

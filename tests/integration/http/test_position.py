@@ -301,9 +301,18 @@ async def test_each_state_is_told_under_every_id_to_its_own_client_only(world: W
         assert_problem(await world.ask("GET", path, world.theirs.key), 404, "execution_not_found")
     assert (await position(world, job))["state"] == "ready"
     draft = await world.ask("POST", "/requests", world.ours.key, json={**REQUEST, "execute": False})
-    for unknown in (draft.json()["id"], text_id("job", new_id()), text_id("exec", new_id()), "job_1"):
-        path = f"/api/queue/position/{unknown}"
-        assert_problem(await world.ask("GET", path, world.ours.key), 404, "execution_not_found")
+    unknown_ids = {
+        draft.json()["id"]: "execution",
+        text_id("exec", new_id()): "execution",
+        text_id("job", new_id()): "job",
+        job: "job",
+        "job_1": "execution",
+    }
+    for unknown, what in unknown_ids.items():
+        asker = world.theirs.key if unknown == job else world.ours.key
+        answer = await world.ask("GET", f"/api/queue/position/{unknown}", asker)
+        assert_problem(answer, 404, "execution_not_found")
+        assert answer.json()["detail"] == f"There is no {what} with this id."
 
     job_id = parse_id("job", job)
     await run_job(world, job_id)

@@ -1,5 +1,6 @@
 """Every closed gate is told at once, by the rules that the scheduler has."""
 
+from collections.abc import Collection
 from datetime import timedelta
 
 import msgspec
@@ -17,7 +18,7 @@ from tests.unit.resources.snapshots import (
 )
 
 from aifactory.resources import policy
-from aifactory.resources.gate_words import Closed, Obstacle
+from aifactory.resources.gate_words import Closed, Listener, Obstacle
 from aifactory.resources.gates import Gate, Lane, Snapshot, WorkerGate
 from aifactory.resources.interface import Hop, Urgency
 from aifactory.resources.room import closed_gates
@@ -25,8 +26,11 @@ from aifactory.resources.room import closed_gates
 MICRO = 1_000_000
 
 
-def closed(there: Snapshot, one: Lane, **options: object) -> dict[Gate | Obstacle, Closed]:
-    found = list(closed_gates(there, one, one.heads[0], NOW, **options))  # type: ignore[arg-type]
+def closed(
+    there: Snapshot, one: Lane, *, urgent: Collection[str] = (), operator: bool = False
+) -> dict[Gate | Obstacle, Closed]:
+    to = Listener(operator=operator)
+    found = list(closed_gates(there, one, one.heads[0], NOW, urgent=urgent, to=to))
     assert len({(gate.gate, gate.pool) for gate in found}) == len(found)
     return {gate.gate: gate for gate in found}
 

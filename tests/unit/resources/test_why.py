@@ -1,6 +1,6 @@
 """Why a job waits: every gate by its figures and its whole sentence; and always the gate that is closed."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,12 @@ from tests.unit.resources.snapshots import (
 )
 
 from aifactory.resources.buckets import MICRO
-from aifactory.resources.gate_words import Closed, Fleet, Obstacle, spoken
+from aifactory.resources.gate_words import Closed, Fleet, Listener, Obstacle
 from aifactory.resources.gates import Gate, Snapshot, WorkerGate
 from aifactory.resources.interface import Urgency
 from aifactory.resources.policy import Plan
 from aifactory.resources.room import closed_gates
+from aifactory.resources.spans import spoken
 from aifactory.resources.why import why
 
 FLEET = Fleet(processes=2, slots=128, local_slots=3)
@@ -45,11 +46,13 @@ def told(
     place: int = 0,
     fleet: Fleet | None = FLEET,
     operator: bool = True,
+    now: datetime | None = None,
 ) -> Closed:
     plan = Plan(found, NOW)
     plan.decide()
     (one,) = [each for each in found.lanes if each.id == lane_id]
-    return why(plan, one, one.heads[place], fleet=fleet, zone="Europe/Berlin", operator=operator)
+    to = Listener(now=now, fleet=fleet, zone="Europe/Berlin", operator=operator)
+    return why(plan, one, one.heads[place], to)
 
 
 def soon(seconds: float) -> Any:

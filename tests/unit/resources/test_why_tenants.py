@@ -20,7 +20,7 @@ from tests.unit.resources.snapshots import (
 
 from aifactory.resources.buckets import MICRO
 from aifactory.resources.freeing import with_opening
-from aifactory.resources.gate_words import Closed, Fleet
+from aifactory.resources.gate_words import Closed, Fleet, Listener
 from aifactory.resources.gates import Gate, Snapshot, WorkerGate
 from aifactory.resources.interface import Urgency
 from aifactory.resources.policy import Plan
@@ -108,10 +108,10 @@ def reveals(told: Closed) -> list[str]:
 def explained(found: Snapshot, *, operator: bool) -> list[Closed]:
     plan = Plan(found, NOW)
     plan.decide()
-    told = why(plan, OURS, OURS.heads[0], fleet=FLEET, operator=operator)
+    told = why(plan, OURS, OURS.heads[0], Listener(fleet=FLEET, operator=operator))
     ends = [(NOW + timedelta(seconds=12), _key(client)) for client in (0, 1)]
-    gates = closed_gates(found, OURS, OURS.heads[0], NOW, fleet=FLEET, operator=operator)
-    return [told, with_opening(told, OURS, plan.admission, ends), *gates]
+    gates = closed_gates(found, OURS, OURS.heads[0], NOW, to=Listener(fleet=FLEET, operator=operator))
+    return [told, with_opening(told, OURS, plan.admission, ends, NOW), *gates]
 
 
 def _key(client: int) -> LaneKey:
@@ -142,7 +142,7 @@ def test_with_all_its_pools_anothers_a_lane_is_told_no_pool_and_no_units() -> No
     told = list(closed_gates(found, only, only.heads[0], NOW))
     assert [(one.gate, one.pool) for one in told] == [(Gate.NO_HOP, None)]
     bigger = msgspec.structs.replace(only, heads=(head(1, units=10**6),))
-    gates = closed_gates(found, bigger, bigger.heads[0], NOW, operator=True)
+    gates = closed_gates(found, bigger, bigger.heads[0], NOW, to=Listener(operator=True))
     assert [one.gate for one in gates] == [Gate.NO_HOP, Gate.UNITS]
     assert not any(reveals(one) for one in closed_gates(found, bigger, bigger.heads[0], NOW))
 
@@ -164,7 +164,7 @@ def test_a_cap_and_the_slots_open_when_so_many_runs_are_foreseen_to_end() -> Non
     }.items():
         plan = Plan(found, NOW)
         plan.decide()
-        told = with_opening(why(plan, OURS, OURS.heads[0]), OURS, plan.admission, ends)
+        told = with_opening(why(plan, OURS, OURS.heads[0]), OURS, plan.admission, ends, NOW)
         at = None if told.opens_at is None else (told.opens_at - NOW).total_seconds()
         opens[name] = at, told.detail.rpartition(". ")[2]
     assert opens == {
@@ -179,4 +179,4 @@ def test_a_cap_and_the_slots_open_when_so_many_runs_are_foreseen_to_end() -> Non
     plan = Plan(world(lanes=(alone,), idle=False), NOW)
     plan.decide()
     kept = why(plan, alone, alone.heads[0])
-    assert (kept.gate, with_opening(kept, alone, plan.admission, ends)) == (Gate.SLOTS, kept)
+    assert (kept.gate, with_opening(kept, alone, plan.admission, ends, NOW)) == (Gate.SLOTS, kept)

@@ -153,8 +153,7 @@ async def _work(turns: Turns, watched: Watched, seeds: _Seeds) -> list[Explained
     found, engine = await _common_work(turns, watched, seeds), turns.engine
     with watched.watch("expire"):
         await _expire(turns)
-    async with turns.database.lend() as raw:
-        await raw.execute("VACUUM running_jobs")  # of what was explained and rolled back
+    await _clear_runs(turns)
     with watched.watch("rescue"):
         await _rescue(turns)
     with watched.watch("strand"):
@@ -173,6 +172,7 @@ async def _common_work(turns: Turns, watched: Watched, seeds: _Seeds) -> list[Ex
         await _explain(watched, near_front)
     with watched.watch("tick and start"):
         await engine.tick()
+    await _clear_runs(turns)
     with watched.watch("settle"):
         await turns.settle()
     with watched.watch("cancel"):
@@ -183,6 +183,12 @@ async def _common_work(turns: Turns, watched: Watched, seeds: _Seeds) -> list[Ex
         await engine.maintenance.round()
         await engine.maintenance.reopen_orphans()
     return watched.taken()
+
+
+async def _clear_runs(turns: Turns) -> None:
+    """Take out the runs that were explained and rolled back; how much of them is left is chance."""
+    async with turns.database.lend() as raw:
+        await raw.execute("VACUUM running_jobs")
 
 
 async def _explain(watched: Watched, execution_id: ExecutionId) -> None:

@@ -5,12 +5,14 @@ from uuid import UUID
 
 import msgspec
 
-from aifactory.resources.gate_words import Asked, closed, no_hop
+from aifactory.resources.gate_words import Case, Listener, closed, no_hop
 from aifactory.resources.gates import Gate, Snapshot, Wait
 from aifactory.resources.policy import Plan
 from aifactory.resources.simulation.ground import Ground, client_ids
 from aifactory.resources.virtual.fleet import VirtualFleet
 from aifactory.resources.virtual.lanes import VirtualLane
+
+_OPERATOR = Listener(operator=True)
 
 
 class Left(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -52,13 +54,13 @@ def _why(ground: Ground, snapshot: Snapshot, plan: Plan, wait: Wait) -> str:
             slots, of = ground.run.local_slots, " for local work"
         return f"All {slots:,} slots{of} are busy." if slots else f"There are no slots{of}."
     if wait.gate is Gate.NO_HOP:
-        return no_hop(plan.admission, lane, wait.opens_at, operator=True).detail
-    asked = Asked(
+        return no_hop(plan.admission, lane, wait.opens_at, _OPERATOR).detail
+    case = Case(
         admission=plan.admission,
         lane=lane,
         head=next(head for head in lane.heads if head.job_id == wait.job_id),
         hop=plan.hop_of[wait.lane_id],
         wait=wait,
-        operator=True,
+        to=_OPERATOR,
     )
-    return closed(asked).detail
+    return closed(case).detail

@@ -1,7 +1,6 @@
 """Fills a JSON Schema: structure, enums, sizes and bounds here, wording in the modules beside. Pure."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -9,18 +8,32 @@ import msgspec
 from devprovider.writing import items, objectives, texts
 from devprovider.writing.desk import Desk, Scope, about, is_below, parts
 from devprovider.writing.lists import LISTS, count_of, ids_in_turn
-from devprovider.writing.material import first_clause, shorten
+from devprovider.writing.material import shorten
 from devprovider.writing.schemas import enum_of, item_kinds, key_enum, main_type, plain
+from devprovider.writing.strings import STRINGS, sentence
 
 MAX_NESTING = 12
+# Of objects that may be left out, one in so many is there.
+RARE = 4
+_MOST_WORDS = re.compile(r"\bat most (\d+) words\b")
+_MINUTES = re.compile(r"\bMinutes are from (\d+) to (\d+)\b")
+_LONG_MINUTES = (20, 90)
+_USUAL_NUMBERS = {
+    "minutes": (3, 12), "weight": (20, 20), "points": (1, 1), "weeks": (1, 4), "importance": (1, 3),
+    "from": (0, 2), "to": (1, 4), "startLevel": (0, 1), "targetLevel": (2, 4), "hoursPerWeek": (2, 6),
+    "words": (700, 1_900),
+}  # fmt: skip
 
 
 def fill(desk: Desk, schema: dict[str, Any], name: str, scope: Scope, parent: dict[str, Any]) -> Any:
     """A value for a property of that name; ``parent`` is the object so far."""
+    may_be_null = not _needed(schema, desk)
     schema = plain(schema, desk.schema)
     if "const" in schema:
         return schema["const"]
     kind = main_type(schema)
+    if kind == "object" and may_be_null and desk.below(RARE, scope.path, scope.place, name):
+        return None
     if kind == "object" or "anyOf" in schema:
         return fill_object(desk, schema, scope)
     if kind == "array":
@@ -29,8 +42,9 @@ def fill(desk: Desk, schema: dict[str, Any], name: str, scope: Scope, parent: di
     if allowed:
         return _choice(desk, allowed, name, scope, parent)
     if kind == "string":
-        text = _STRINGS.get(name, _sentence)(desk, scope, parent, name)
-        return _bounded(text, schema)
+        text = STRINGS.get(name, sentence)(desk, scope, parent, name)
+        asked = _MOST_WORDS.search(schema.get("description", ""))
+        return _bounded(shorten(text, int(asked[1])).rstrip(".") if asked else text, schema)
     if kind in ("integer", "number"):
         return _number(desk, schema, name, scope)
     return bool(desk.below(2, scope.path, scope.place, name)) if kind == "boolean" else None
@@ -221,8 +235,7 @@ def _choice(desk: Desk, allowed: list[Any], name: str, scope: Scope, parent: dic
 
 
 def _number(desk: Desk, schema: dict[str, Any], name: str, scope: Scope) -> int | float:
-    usual = {"minutes": (3, 12), "weight": (20, 20), "points": (1, 1), "weeks": (1, 4), "importance": (1, 3)}
-    low, high = usual.get(name, (1, 5))
+    low, high = _USUAL_NUMBERS.get(name, (1, 5))
     low = int(
         schema.get(
             "minimum", schema.get("exclusiveMinimum", low - 1) + 1 if "exclusiveMinimum" in schema else low
@@ -231,6 +244,10 @@ def _number(desk: Desk, schema: dict[str, Any], name: str, scope: Scope) -> int 
     high = max(low, int(schema.get("maximum", max(low, high))))
     if name == "minutes" and low < 3 <= high:
         low, high = 3, min(high, 12)
+    asked = _MINUTES.search(desk.prompt.task) if name == "minutes" else None
+    if asked:
+        low, high = max(int(asked[1]), _LONG_MINUTES[0]), min(int(asked[2]), _LONG_MINUTES[1])
+        high = max(low, high)
     return low + desk.below(high - low + 1, scope.path, scope.place, name)
 
 
@@ -245,99 +262,3 @@ def _bounded_within(value: Any, schema: dict[str, Any], desk: Desk) -> Any:
     if isinstance(value, list) and main_type(schema) == "array":
         return [_bounded(one, plain(schema.get("items", {}), desk.schema)) for one in value]
     return _bounded(value, schema)
-
-
-Say = Callable[[Desk, Scope, dict[str, Any], str], str]
-
-
-def _sentence(desk: Desk, scope: Scope, parent: dict[str, Any], name: str) -> str:
-    return texts.sentence(desk, scope, name)[0]
-
-
-def _claim(desk: Desk, scope: Scope, parent: dict[str, Any], name: str) -> str:
-    text, number = texts.sentence(desk, scope, "claim")
-    parent["sources"] = desk.labels([number])
-    return shorten(text, 40)
-
-
-def _card(desk: Desk, scope: Scope, parent: dict[str, Any], name: str) -> str:
-    """Front and back are made together, from a passage that no other card has; a cloze card has a gap."""
-    kind = parent.get("cardKind", parent.get("kind"))
-    if kind == "cloze":
-        text, keys, number = items.gapped(desk, scope, 1)
-        sides = {"front": text, "back": keys[0]}
-    elif kind == "reversed":
-        text, keys, number = items.gapped(desk, scope, 1)
-        meaning = re.sub(
-            rf"^(?:(?:an?|the)\s+)?{items.GAP}\s+(?:is|are|means)\s+", "", text, flags=re.IGNORECASE
-        )
-        sides = {"front": keys[0], "back": meaning.replace(items.GAP, "this")}
-    else:
-        number = desk.take_passage(scope, "items")
-        phrases = [one.text for one in desk.material.phrases[number]] or desk.terms(scope)
-        term = next((one for one in phrases if one.lower() not in desk.terms_used), phrases[0])
-        desk.terms_used.add(term.lower())
-        front = f"What does the source say about the {term}?" if desk.english else f"{term}?"
-        sides = {"front": front, "back": shorten(desk.text(number), 40)}
-    parent |= sides
-    parent["sources"] = desk.labels([number])
-    return sides[name]
-
-
-def _term(desk: Desk, scope: Scope, parent: dict[str, Any], name: str) -> str:
-    """A term not yet explained, introduced ones first, with its definition."""
-    candidates = [
-        *desk.introduced_elsewhere(),
-        *desk.terms(scope),
-        *desk.material.terms(tuple(range(len(desk.material.passages)))),
-    ]
-    term = next((one for one in candidates if one.lower() not in desk.explained), candidates[0])
-    desk.explained.add(term.lower())
-    number = next(
-        (n for n, one in enumerate(desk.material.passages) if term.lower() in one.text.lower()),
-        scope.passages[0],
-    )
-    made: dict[str, Any] = {
-        "term": term,
-        "definition": shorten(desk.text(number), 35),
-        "sources": desk.labels([number]),
-    }
-    parent.update(made)
-    return str(made[name])
-
-
-def _instructions(desk: Desk, scope: Scope, parent: dict[str, Any], name: str) -> str:
-    return texts.instructions(
-        desk, scope, str(parent.get("activityKind") or parent.get("kind") or "practice")
-    )
-
-
-def _deliverable(desk: Desk, scope: Scope, parent: dict[str, Any], name: str) -> str:
-    return texts.DELIVERABLES[scope.position % len(texts.DELIVERABLES)]
-
-
-def _reason(desk: Desk, scope: Scope, parent: dict[str, Any], name: str) -> str:
-    return str(desk.pick(texts.REASONS, scope.path, scope.place, name))
-
-
-def _title(desk: Desk, scope: Scope, parent: dict[str, Any], name: str) -> str:
-    return scope.title or texts.title(desk, scope)
-
-
-def _key(desk: Desk, scope: Scope, parent: dict[str, Any], name: str) -> str:
-    return scope.key or f"k{scope.position + 1}"
-
-
-def _summary(desk: Desk, scope: Scope, parent: dict[str, Any], name: str) -> str:
-    return texts.summary(desk, scope)[0]
-
-
-def _point(desk: Desk, scope: Scope, parent: dict[str, Any], name: str) -> str:
-    return shorten(first_clause(_sentence(desk, scope, parent, name)), 24)
-
-
-_STRINGS: dict[str, Say] = {
-    "title": _title, "name": _title, "key": _key, "id": _key, "summary": _summary, "description": _summary,
-    "rationale": _reason, "reason": _reason, "front": _card, "back": _card, "claim": _claim, "term": _term,
-    "definition": _term, "instructions": _instructions, "deliverable": _deliverable, "criterion": _point,
-}  # fmt: skip

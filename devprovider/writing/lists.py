@@ -127,7 +127,25 @@ def _terms(
     return enum_of(inner)[:count] or desk.terms(scope)[:count]
 
 
+def _threads(
+    desk: Desk, schema: dict[str, Any], inner: dict[str, Any], scope: Scope, parent: dict[str, Any], path: str
+) -> list[Any]:
+    """What a scene opens or closes: mostly nothing."""
+    allowed = enum_of(inner)
+    return allowed[:0] if desk.below(3, path, scope.place) else ids_in_turn(allowed, scope, 1)
+
+
+def _inputs(
+    desk: Desk, schema: dict[str, Any], inner: dict[str, Any], scope: Scope, parent: dict[str, Any], path: str
+) -> list[Any]:
+    """What a first step begins with; what the others take up is what those before them put out."""
+    return [] if scope.position else desk.terms(scope)[:1]
+
+
 LISTS: dict[str, Maker] = {
+    "inputs": _inputs,
+    "opens": _threads,
+    "closes": _threads,
     "objectiveIds": _objective_ids,
     "outcomeIds": _outcome_ids,
     "requires": _requires,

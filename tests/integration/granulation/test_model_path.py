@@ -36,11 +36,16 @@ async def made(ground: Ground, kind: str, source: str | None = None, **parameter
     return (await ground.ended([execution_id], 60))[execution_id]
 
 
-async def made_of_all(ground: Ground, source: str | None = None, **given: Any) -> dict[str, ExecutionView]:
+async def made_of_all(
+    ground: Ground,
+    source: str | None = None,
+    kinds: tuple[str, ...] = ("course", "quiz", "flashcards", "document"),
+    **given: Any,
+) -> dict[str, ExecutionView]:
     """Make a tree of each kind at once; return what became of them by kind."""
     works = {
         kind: Work(structure_type=kind, parameters={**TOPIC, **given}, source=source)
-        for kind in ("course", "quiz", "flashcards", "document")
+        for kind in kinds
     }
     ids = {kind: await ground.submit(work) for kind, work in works.items()}
     ended = await ground.ended(list(ids.values()), 60)
@@ -74,6 +79,21 @@ async def test_a_topic_alone_becomes_a_tree_with_its_models_named(database: Data
             jobs = await kinds_of_jobs(ground, view)
             assert "read" not in jobs, kind
             assert jobs["outline"] == ["succeeded"], kind
+    await assert_books_agree(ground)
+
+
+async def test_types_whose_nodes_refer_to_one_another_are_written_whole_at_level_three(
+    database: Database,
+) -> None:
+    async with simulated(database, garbage=0.1, truncated=0.05) as ground:
+        kinds = ("learning_path", "knowledge_map", "workflow", "novel")
+        given = {"validation": {"threshold": 0}, "granularityLevel": 3}
+        for kind, view in (await made_of_all(ground, TIDES, kinds, **given)).items():
+            assert view.state is ExecutionState.SUCCEEDED, (kind, view.reasons)
+            assert view.result is not None
+            assert view.result["origin"] == "simulated"
+            tree = await tree_of(ground.database, view)
+            assert max(node.level for _, node in walk(tree)) == 3
     await assert_books_agree(ground)
 
 

@@ -52,24 +52,37 @@ def test_a_stage_keeps_its_type_as_it_was_written():
     assert set(kept_with(builtin_specs()["quiz"])) == {"structureType"}
 
 
-def test_models_write_what_points_nowhere_and_what_the_outline_fixes():
+def test_models_write_all_types_that_come_with_the_package_and_what_the_outline_names():
     told = {name: why_not_by_models(spec) for name, spec in builtin_specs().items()}
-    assert {name for name, why in told.items() if why is None} >= {"course", "quiz", "flashcards", "document"}
-    assert "edges" in str(told.get("knowledge_map", "edges"))
-    assert why_not_by_models(spec_of(fields={"note": {"type": "text", "required": True}})) is None
+    assert set(told.values()) == {None}
+    needed = {
+        "note": {"type": "text", "required": True},
+        "by": {**REFERENCE, "refersTo": "owner"},
+        "then": {**REFERENCE, "refersTo": "check"},
+    }
+    owner = {"type": "object", "defines": "owner", "fields": {"id": {"type": "text", "required": True}}}
+    root = {
+        "goal": {"type": "text", "required": True},
+        "owners": {"type": "list", "required": True, "of": owner},
+    }
+    assert why_not_by_models(spec_of(fields=needed, rootFields=root)) is None
 
 
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"fields": {"after": {**REFERENCE, "refersTo": "check"}}}, "check.after"),
+        ({"fields": {"after": {**REFERENCE, "refersTo": "check", "use": "order"}}}, "check.after"),
         (
             {
                 "fields": {
-                    "after": {"type": "list", "required": True, "of": {**REFERENCE, "refersTo": "area"}}
+                    "after": {
+                        "type": "list",
+                        "required": True,
+                        "of": {"type": "reference", "refersTo": "area", "use": "order"},
+                    }
                 }
             },
-            "check",
+            "check.after",
         ),
         (
             {
@@ -84,7 +97,7 @@ def test_models_write_what_points_nowhere_and_what_the_outline_fixes():
             "check.by",
         ),
         ({"fields": {"tests": {**REFERENCE, "refersTo": "objective"}}}, "check.tests"),
-        ({"rootFields": {"goal": {"type": "text", "required": True}}}, "goal"),
+        ({"rootFields": {"first": {**REFERENCE, "refersTo": "check"}}}, "first"),
     ],
 )
 def test_what_models_are_not_told_of_is_made_offline(changes, named):

@@ -15,7 +15,8 @@ from aifactory.granulation.generation.recipe import (
     expanded_fields,
     title_field,
 )
-from aifactory.granulation.specs import FieldSpec, FieldType
+from aifactory.granulation.generation.roots import gathered_fields, object_keys, outlined_fields
+from aifactory.granulation.specs import FieldSpec, FieldType, Use
 from aifactory.granulation.tree import Bloom, Difficulty
 
 HINTS = {
@@ -29,6 +30,9 @@ HINTS = {
     "introduces": "terms that are explained here for the first time",
     "needs": "terms explained earlier that are used here",
     "instructions": "what the learner does, step by step, to the learner",
+    "evidence": "what shows the skill: something made or done that can be checked, in the words of the skill",
+    "outputs": "a thing that the step leaves behind, 2-6 words",
+    "inputs": "an output of an earlier step, in the same words",
     "valueJson": "the new value as JSON text, of the same type as the old one",
 }
 
@@ -36,8 +40,17 @@ Keys = dict[str, tuple[str, ...]]
 _Fields = list[tuple[str, Any]]
 
 
-def _text(hint: str = "") -> Any:
-    return Annotated[str, Meta(description=HINTS[hint])] if hint in HINTS else str
+# A text of at most so many characters is told so; for longer ones the system text is enough.
+_SHORT = 160
+_CHARACTERS_A_WORD = 8
+
+
+def _text(hint: str = "", most: float | None = None) -> Any:
+    if hint in HINTS:
+        return Annotated[str, Meta(description=HINTS[hint])]
+    if most is None or most > _SHORT:
+        return str
+    return Annotated[str, Meta(description=f"at most {max(1, int(most) // _CHARACTERS_A_WORD)} words")]
 
 
 def _struct(name: str, fields: _Fields, **options: Any) -> type[msgspec.Struct]:
@@ -95,6 +108,7 @@ def outline_type(recipe: Recipe, *, grounded: bool, given: Sequence[str] = ()) -
     fields: _Fields = [("rationale", str), ("title", str), ("summary", str)]
     if recipe.root_objectives and not given:
         fields.append((recipe.root_objectives, _many(_objective_type("RootObjective", roots))))
+    fields += _field_types(outlined_fields(recipe), object_keys(recipe))
     return _struct("Outline", [*fields, ("nodes", _many(_struct("PlannedNode", node)))])
 
 
@@ -104,9 +118,10 @@ def expansion_type(
     """The inside of one part, or of some of its children.
 
     ``children`` are the keys of titled children; ``keys`` the allowed references by space; ``whole``: the
-    part's own fields are wanted too.
+    part's own fields are wanted too, and what the part adds to the root.
     """
-    fields: _Fields = _field_types(expanded_fields(recipe.spec.levels[0], recipe, 0), keys) if whole else []
+    own = expanded_fields(recipe.spec.levels[0], recipe, 0) | gathered_fields(recipe)
+    fields: _Fields = _field_types(own, keys) if whole else []
     if recipe.children_are_items:
         fields.append(("items", _many(item_type(keys, grounded=grounded))))
     elif recipe.children:
@@ -174,9 +189,30 @@ def _field_types(fields: dict[str, FieldSpec], keys: Keys) -> _Fields:
         kind = _field_type(name, field, keys)
         if kind is None:
             continue
-        optional = not field.required and field.type in (FieldType.TEXT, FieldType.CHOICE)
-        typed.append((name, kind | None if optional else kind))
+        typed.append((name, kind | None if _may_be_null(field) else kind))
     return typed
+
+
+def _may_be_null(field: FieldSpec) -> bool:
+    """Whether an answer may say nothing: a list can be empty, and an object that points nowhere is wanted."""
+    if field.required:
+        return False
+    if field.type is FieldType.OBJECT:
+        return any(_points(one) for one in field.fields.values())
+    return field.type in (FieldType.TEXT, FieldType.CHOICE, FieldType.REFERENCE)
+
+
+def _points(field: FieldSpec) -> bool:
+    inner = (field.of,) if field.of is not None else tuple(field.fields.values())
+    is_own = field.type is FieldType.REFERENCE and field.refers_to != "objective"
+    return is_own or any(map(_points, inner))
+
+
+def _allowed(field: FieldSpec, keys: Keys) -> tuple[str, ...]:
+    """The keys that a reference may name: what comes before has to be earlier."""
+    space = field.refers_to or ""
+    earlier = keys.get(f"earlier {space}") if field.use is Use.ORDER else None
+    return keys.get(space, ()) if earlier is None else earlier
 
 
 def _field_type(name: str, field: FieldSpec, keys: Keys) -> Any:
@@ -185,7 +221,7 @@ def _field_type(name: str, field: FieldSpec, keys: Keys) -> Any:
         case FieldType.TEXT | FieldType.CONCEPT:
             if field.type is FieldType.CONCEPT:
                 return _struct("Term", [("term", str), ("definition", str)])
-            return _text(name)
+            return _text(name, field.max)
         case FieldType.INTEGER:
             return int
         case FieldType.NUMBER:
@@ -197,7 +233,7 @@ def _field_type(name: str, field: FieldSpec, keys: Keys) -> Any:
         case FieldType.OBJECTIVE:
             return _objective_type(f"{name.capitalize()}Objective")
         case FieldType.REFERENCE:
-            allowed = keys.get(field.refers_to or "", ())
+            allowed = _allowed(field, keys)
             return _enum(allowed) if allowed else None
         case FieldType.LIST:
             assert field.of is not None
@@ -209,7 +245,11 @@ def _field_type(name: str, field: FieldSpec, keys: Keys) -> Any:
                 for key, own in field.fields.items()
                 if own.required or own.type not in (FieldType.INTEGER, FieldType.NUMBER)
             }
-            return _struct(name.capitalize(), _field_types(wanted, keys))
+            typed = _field_types(wanted, keys)
+            if field.defines in keys:
+                # What the root declares is named by the keys that the parts will refer to.
+                typed = [("key", _enum(keys[field.defines])), *(one for one in typed if one[0] != "id")]
+            return _struct(name.capitalize(), typed)
         case _:
             return None
 

@@ -13,6 +13,12 @@ from aifactory.granulation.generation.recipe import (
     Recipe,
     expanded_fields,
 )
+from aifactory.granulation.generation.roots import (
+    gathered_fields,
+    outlined_fields,
+    rows_a_part,
+    rows_asked,
+)
 from aifactory.granulation.parameters import Parameters
 from aifactory.granulation.specs import FieldSpec, FieldType
 
@@ -30,13 +36,17 @@ class OutlineMaterial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PartMaterial(msgspec.Struct, frozen=True, kw_only=True):
-    """What the calls of one part know: the sections that all parts share, its objectives, its passages."""
+    """What the calls of one part know: the sections that all parts share, its objectives, its passages.
+
+    ``keys`` are what it may refer to, by space.
+    """
 
     shared: str
     objectives: tuple[PlannedObjective, ...]
     part: PlannedPart
     source_name: str
     passages: Labelled
+    keys: dict[str, tuple[str, ...]] = {}
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +97,10 @@ def _outline_sizes(recipe: Recipe, *, are_given: bool) -> dict[str, int]:
     sizes: dict[str, int] = {}
     if recipe.root_objectives and not are_given:
         sizes[recipe.root_objectives] = recipe.root_objective_count
+    for name, field in outlined_fields(recipe).items():
+        if field.of is not None:
+            rows = field.of.type is FieldType.OBJECT
+            sizes[name] = rows_asked(field, recipe) if rows else bounds.list_length(field)
     sizes["nodes"] = recipe.parts
     if recipe.part_objectives:
         sizes[f"nodes[].{recipe.part_objectives}"] = recipe.objectives_a_part
@@ -133,7 +147,7 @@ def _part_text(recipe: Recipe, material: PartMaterial, task: str, sizes: dict[st
 
 
 def _keys(material: PartMaterial) -> answers.Keys:
-    return {"objective": tuple(one.key for one in material.objectives)}
+    return {**material.keys, "objective": tuple(one.key for one in material.objectives)}
 
 
 def _expansion_sizes(recipe: Recipe, children: int, whole: bool) -> dict[str, int]:
@@ -142,6 +156,7 @@ def _expansion_sizes(recipe: Recipe, children: int, whole: bool) -> dict[str, in
     sizes: dict[str, int] = {}
     if whole:
         sizes |= _list_sizes("", expanded_fields(recipe.spec.levels[0], recipe, 0))
+        sizes |= {name: rows_a_part(field, recipe) for name, field in gathered_fields(recipe).items()}
     if recipe.children:
         sizes["children"] = children
         sizes |= _list_sizes("children[].", expanded_fields(recipe.spec.levels[1], recipe, 1))
@@ -152,11 +167,14 @@ def _expansion_sizes(recipe: Recipe, children: int, whole: bool) -> dict[str, in
 
 
 def _list_sizes(prefix: str, fields: dict[str, FieldSpec]) -> dict[str, int]:
-    """Lengths of lists of texts; how many references a node needs is for the writer to know."""
+    """Lengths of lists of texts; how many references or labels a node needs is for the writer to know."""
     return {
         f"{prefix}{name}": bounds.list_length(field)
         for name, field in fields.items()
-        if field.of is not None and field.of.type is FieldType.TEXT and field.of.refers_to is None
+        if field.of is not None
+        and field.of.type is FieldType.TEXT
+        and field.of.refers_to is None
+        and not bounds.lists_labels(field)
     }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from aifactory.granulation.generation.closing import closed
 from aifactory.granulation.generation.fields import FieldReader
 from aifactory.granulation.generation.items import item_from
 from aifactory.granulation.generation.nodes import (
@@ -24,8 +25,10 @@ from aifactory.granulation.generation.plan import (
     fitted_title,
     one_line,
 )
+from aifactory.granulation.generation.plan_keys import declared_rows
 from aifactory.granulation.generation.recipe import Recipe, expanded_fields, title_field
 from aifactory.granulation.generation.repairs import Repair, RepairedBy
+from aifactory.granulation.generation.roots import gathered_fields
 from aifactory.granulation.generation.wholes import close_root, source_info, weighted
 from aifactory.granulation.offline.digest import Digest
 from aifactory.granulation.offline.identity import short_hash
@@ -86,7 +89,10 @@ class _Assembly:
         roots = "outcome" if recipe.part_objectives else "objective"
         self.ids = {one.key: _objective_id(one) for one in (*plan.objectives, *own)}
         self.blooms = {self.ids[one.key]: one.bloom for one in (*plan.objectives, *own)}
-        self.ids |= {part.key: "n_" + short_hash(plan.title, part.key) for part in plan.parts}
+        named = [key for part in plan.parts for key in (part.key, *(child.key for child in part.children))]
+        self.ids |= {key: "n_" + short_hash(plan.title, key) for key in named}
+        # What the root declares keeps its key for an id.
+        self.ids |= {row["id"]: row["id"] for rows in declared_rows(plan, recipe).values() for row in rows}
         self.root_space = roots
         self.reader = FieldReader(self.ids)
 
@@ -109,6 +115,9 @@ class _Assembly:
         nodes = [renumbered(node, 1, at) for at, node in enumerate(weighted(nodes), 1)]
         objectives = [*(self._objective(one) for one in self.plan.objectives), *borrowed]
         nodes, fields = close_root(nodes, objectives, self.recipe, self.passages)
+        whole = closed(nodes, self.plan.fields | self._gathered(answers) | fields, self.recipe.spec)
+        for rule, note in whole.notes:
+            self._told("", rule, RepairedBy.RULE, note)
         tree = Tree(
             structure_type=self.recipe.spec.type,
             title=self.plan.title,
@@ -119,12 +128,22 @@ class _Assembly:
             target_audience=self.asked.target_audience,
             level=self.asked.level,
             source=source_info(digest),
-            fields=fields,
-            nodes=tuple(nodes),
+            fields=whole.fields,
+            nodes=tuple(whole.nodes),
         )
         # A tree is stored as JSON: let nothing in its fields differ from what comes back.
         tree = msgspec.json.decode(msgspec.json.encode(tree), type=Tree)
         return Assembled(tree=tree, repairs=tuple(self.repairs), missing=tuple(missing))
+
+    def _gathered(self, answers: Answers) -> dict[str, list[Any]]:
+        """What the parts' answers say of the root: entries that join nodes, in the order of the parts."""
+        fields = gathered_fields(self.recipe)
+        rows: dict[str, list[Any]] = {name: [] for name in fields}
+        for part in self.plan.parts:
+            for answer in answers.get(f"expand.{part.key}", ()):
+                for name, found in self.reader.read(fields, answer).items():
+                    rows[name] += found
+        return rows
 
     def _told(self, path: str, rule: str, by: RepairedBy, note: str) -> None:
         self.repairs.append(Repair(path=path, rule=rule, by=by, note=note))
@@ -268,8 +287,8 @@ class _Assembly:
         )
 
     def _minutes(self, level: LevelSpec, answer: dict[str, Any], below: Sequence[Node]) -> int | None:
-        if below:
-            return sum_of_minutes(below)
+        if (total := sum_of_minutes(below)) is not None:
+            return total
         if "leafMinutes" not in level.rules:
             return None
         low, high = self.recipe.spec.leaf_minutes

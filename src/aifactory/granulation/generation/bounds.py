@@ -15,6 +15,7 @@ from aifactory.granulation.generation.recipe import (
     is_item_level,
     title_field,
 )
+from aifactory.granulation.generation.roots import gathered_fields, outlined_fields, rows_a_part, rows_asked
 from aifactory.granulation.specs import FieldSpec, FieldType, LevelSpec
 
 ASCII_A_TOKEN = 3
@@ -26,6 +27,8 @@ SOURCES_TOKENS = 14
 # A limit is a fuse: it has to be wide enough that an honest answer never meets it.
 LIMIT_OVER_EXPECTED = 1.8
 LIMIT_BASE = 300
+# Of texts that are names or labels a list has two, of sentences more.
+_SHORT, _LONG = 160, 400
 _FIELD_TOKENS = {
     FieldType.TEXT: 28,
     FieldType.CHOICE: 8,
@@ -56,12 +59,20 @@ def outline_output(recipe: Recipe) -> int:
     part += recipe.objectives_a_part * (OBJECTIVE_TOKENS + 6)
     if recipe.children_are_titled:
         part += recipe.children * TITLE_TOKENS
-    return 100 + recipe.root_objective_count * OBJECTIVE_TOKENS + recipe.parts * part
+    root = sum(_rows(field, rows_asked(field, recipe)) for field in outlined_fields(recipe).values())
+    return 100 + root + recipe.root_objective_count * OBJECTIVE_TOKENS + recipe.parts * part
+
+
+def _rows(field: FieldSpec, rows: int) -> int:
+    """A list of objects has so many; any other value is as long as it would be elsewhere."""
+    of = field.of
+    return 4 + rows * _field(of) if of is not None and of.type is FieldType.OBJECT else _field(field)
 
 
 def expansion_output(recipe: Recipe, children: int) -> int:
     """Return the tokens that the expansion of a part with so many children is expected to have."""
     own = sum(_field(field) for field in expanded_fields(recipe.spec.levels[0], recipe, 0).values())
+    own += sum(_rows(field, rows_a_part(field, recipe)) for field in gathered_fields(recipe).values())
     if recipe.children_are_items:
         return 30 + own + children * ITEM_TOKENS
     return 30 + own + children * _node(recipe, 1)
@@ -106,9 +117,16 @@ def _field(field: FieldSpec) -> int:
     return _FIELD_TOKENS[field.type]
 
 
+def lists_labels(field: FieldSpec) -> bool:
+    """Whether a list holds short texts that a node may do without."""
+    is_short = field.of is not None and field.of.defines is None and (field.of.max or _LONG) <= _SHORT
+    return is_short and not field.required
+
+
 def list_length(field: FieldSpec) -> int:
     """Return how many entries a list of an expansion is asked for."""
     assert field.of is not None
-    wanted = KEY_POINTS if field.of.type is FieldType.TEXT and field.of.defines is None else 2
+    is_prose = field.of.type is FieldType.TEXT and field.of.defines is None
+    wanted = KEY_POINTS if is_prose and (field.of.max or _LONG) > _SHORT else 2
     low, high = int(field.min or 0), int(field.max or wanted)
     return max(low, min(wanted, high))

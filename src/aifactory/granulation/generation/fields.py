@@ -30,7 +30,9 @@ class FieldReader:
                 return trimmed(value, int(field.max or 4000))
             case FieldType.REFERENCE:
                 return self._ids.get(value)
-            case FieldType.INTEGER | FieldType.NUMBER:
+            case FieldType.NUMBER:
+                return round(_within(value, field), 2)
+            case FieldType.INTEGER:
                 return _within(value, field)
             case FieldType.CONCEPT:
                 return {"term": trimmed(value["term"], 120), "definition": trimmed(value["definition"], 600)}

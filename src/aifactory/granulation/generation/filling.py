@@ -1,6 +1,7 @@
 """What the offline generator writes in place of an answer that never came. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -17,11 +18,20 @@ from aifactory.granulation.tree import Node, NodeState, Origin, Tree
 class OfflineFill:
     """Writes parts offline: the whole tree once, when the first part is missing, then its fitting nodes."""
 
-    def __init__(self, recipe: Recipe, digest: Digest | None, text: str, brief: Brief) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        digest: Digest | None,
+        text: str,
+        brief: Brief,
+        declared: Mapping[str, Sequence[Mapping[str, Any]]] = MappingProxyType({}),
+    ) -> None:
+        """``declared`` is what the plan's root declares, by the names of its fields: that is referred to."""
         self._recipe = recipe
         self._digest = digest
         self._text = text
         self._brief = brief
+        self._declared = declared
         self._tree: Tree | None = None
         self._free: list[Node] | None = None
 
@@ -39,7 +49,8 @@ class OfflineFill:
             one for one in self._tree.fields.get(self._recipe.root_objectives or "", []) if one["id"] in named
         ]
         adopted = self._adopted(chosen)
-        severed = self._severed(adopted, _ids_in(adopted) | {one["id"] for one in roots})
+        own = {row["id"] for rows in self._declared.values() for row in rows}
+        severed = self._severed(adopted, _ids_in(adopted) | {one["id"] for one in roots} | own)
         return (severed, roots) if severed is not None else None
 
     def _nodes(self) -> list[Node]:
@@ -58,7 +69,17 @@ class OfflineFill:
             fields[self._recipe.part_objectives] = [
                 {name: value for name, value in one.items() if name != "outcomeIds"} for one in own
             ]
-        return _marked(msgspec.structs.replace(node, fields=fields))
+        adopted = msgspec.structs.replace(node, fields=fields)
+        return _marked(_renamed(adopted, self._names()) if self._declared else adopted)
+
+    def _names(self) -> dict[str, str]:
+        """The plan's ids for those of the offline tree's own roles or characters, in their order."""
+        assert self._tree is not None
+        names: dict[str, str] = {}
+        for name, rows in self._declared.items():
+            for at, stranger in enumerate(self._tree.fields.get(name, ()) if rows else ()):
+                names[stranger["id"]] = rows[at % len(rows)]["id"]
+        return names
 
     def _severed(self, node: Node, known: frozenset[str]) -> Node | None:
         """A node without references to what is not known; None where it can't do without one of them."""
@@ -102,6 +123,24 @@ def _ids_in(node: Node) -> frozenset[str]:
     """The ids of a node, of its objectives, and of all below it."""
     own = {node.id, *(one.id for one in node.objectives)}
     return frozenset(own.union(*map(_ids_in, node.children)))
+
+
+def _renamed(node: Node, names: Mapping[str, str]) -> Node:
+    """A node, and all below it, that refers to other ids."""
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, str):
+            return names.get(value, value)
+        if isinstance(value, dict):
+            return {name: renamed(one) for name, one in value.items()}
+        if isinstance(value, (list, tuple)):
+            own = [renamed(one) for one in value]
+            # Two of theirs may have become the same one of ours.
+            return list(dict.fromkeys(own)) if all(isinstance(one, str) for one in own) else own
+        return value
+
+    children = tuple(_renamed(child, names) for child in node.children)
+    return msgspec.structs.replace(node, fields=renamed(node.fields), children=children)
 
 
 def _marked(node: Node) -> Node:

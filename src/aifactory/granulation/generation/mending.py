@@ -106,7 +106,7 @@ def sibling_titles(tree: Tree, problems: Sequence[Problem]) -> list[str]:
 def apply_rules(tree: Tree, violations: Sequence[Violation], check: Check) -> Mended:
     """Mend what follows from the rest: references to nothing, outcomes nobody serves, missing rationales."""
     edits = _Edits(tree)
-    late = [one for one in violations if one.rule in ("order.late", "order.unknown")]
+    late = [one for one in violations if one.rule in ("order.late", "order.unknown", "flow.input_late")]
     for one in sorted(late, key=lambda one: _place(one.pointer), reverse=True):
         edits.remove(one.pointer, one.rule, RepairedBy.RULE)
     for one in violations:

@@ -1,7 +1,7 @@
 """Small operations on nodes, each giving a new one. Pure."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -32,6 +32,23 @@ def replaced(node: Node, new: Node) -> Node:
     if node.id == new.id:
         return new
     return msgspec.structs.replace(node, children=tuple(replaced(child, new) for child in node.children))
+
+
+def refielded(nodes: Sequence[Node], changed: Mapping[str, dict[str, Any]]) -> list[Node]:
+    """Return nodes, and all below them, with the fields that were changed, by id."""
+    return [
+        msgspec.structs.replace(
+            node,
+            fields=changed.get(node.id, node.fields),
+            children=tuple(refielded(node.children, changed)),
+        )
+        for node in nodes
+    ]
+
+
+def every(nodes: Sequence[Node]) -> list[Node]:
+    """Return nodes and all below them, in tree order."""
+    return [one for node in nodes for one in (node, *every(node.children))]
 
 
 def renumbered(node: Node, level: int, ordinal: int) -> Node:

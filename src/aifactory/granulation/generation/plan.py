@@ -4,8 +4,10 @@ from typing import Any
 
 import msgspec
 
+from aifactory.granulation.generation.fields import FieldReader
 from aifactory.granulation.generation.passages import Passages
 from aifactory.granulation.generation.recipe import Recipe
+from aifactory.granulation.generation.roots import object_keys, outlined_fields
 from aifactory.granulation.offline.titles import fit_title
 from aifactory.granulation.tree import Bloom
 
@@ -52,12 +54,13 @@ class PlannedPart(Planned, frozen=True, kw_only=True):
 
 
 class Plan(Planned, frozen=True, kw_only=True):
-    """An outline that passed its gate."""
+    """An outline that passed its gate; ``fields`` are those of the root that it has settled."""
 
     title: str
     summary: str
     objectives: tuple[PlannedObjective, ...]
     parts: tuple[PlannedPart, ...]
+    fields: dict[str, Any] = {}
     fixes: tuple[str, ...] = ()
 
     def objectives_for(self, part: PlannedPart) -> tuple[PlannedObjective, ...]:
@@ -79,12 +82,23 @@ def outline_faults(answer: dict[str, Any], recipe: Recipe) -> str | None:
         short = [key for key, node in nodes.items() if len(node["children"]) < least]
         if short:
             return f"{', '.join(short)}: fewer than {least} children"
+    for name, field in outlined_fields(recipe).items():
+        if field.required and _amount(answer[name]) < (field.min or 1 if field.of is not None else 1):
+            return f"no {name}, or too few"
     # An outline for given objectives was not asked for any.
     if recipe.root_objectives and not answer.get(recipe.root_objectives, True):
         return f"no {recipe.root_objectives}"
     if recipe.part_objectives and any(not node[recipe.part_objectives] for node in nodes.values()):
         return f"a node without {recipe.part_objectives}"
     return None
+
+
+def _amount(value: Any) -> float:
+    """How much there is of a root's value: entries under keys of their own, characters of a text."""
+    if isinstance(value, list):
+        keys = {one["key"] for one in value if isinstance(one, dict) and "key" in one}
+        return len(keys or value)
+    return len(value.strip()) if isinstance(value, str) else 1
 
 
 def plan_of(
@@ -112,8 +126,22 @@ def plan_of(
         summary=fitted_summary(answer["summary"]),
         objectives=_served(roots, parts) if recipe.part_objectives else roots,
         parts=tuple(parts),
+        fields=_root_fields(answer, recipe),
         fixes=tuple(fixes),
     )
+
+
+def _root_fields(answer: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """The fields that the outline settles; what it declares has its key for an id."""
+    keys = object_keys(recipe)
+    fields = outlined_fields(recipe)
+    said: dict[str, Any] = {}
+    for name, field in fields.items():
+        value = answer.get(name)
+        if value and field.of is not None and field.of.defines in keys and isinstance(value[0], dict):
+            value = [{**row, "id": key} for key, row in _by_key(value).items()]
+        said[name] = value
+    return FieldReader({key: key for known in keys.values() for key in known}).read(fields, said)
 
 
 def _by_key(nodes: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

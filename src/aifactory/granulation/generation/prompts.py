@@ -11,7 +11,9 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from aifactory.granulation.generation.plan import Plan, PlannedObjective, PlannedPart
+from aifactory.granulation.generation.plan_keys import declared_rows
 from aifactory.granulation.generation.recipe import Recipe
+from aifactory.granulation.generation.roots import gathered_fields, object_keys
 from aifactory.granulation.parameters import Parameters
 
 SYSTEM = """\
@@ -23,7 +25,28 @@ Write in the language named in the brief, for the audience named there, in plain
 Titles: 3 to 8 words, different from all their siblings. Summaries: one or two whole sentences, at most 60 words.
 Objectives: one measurable verb of the stated level (never understand, know, learn, appreciate, explore, cover), 8 to 25 words, with a condition.
 Items: the stem is a whole question or has one ____; single has exactly one correct option of three or four; options are different, of like length, each with its rationale; no "all of the above", no negative stems, no always or never; no answer is given away by its stem.
-Activities: what the learner does, in 3 to 12 minutes."""  # noqa: E501
+Activities: what the learner does, in 3 to 12 minutes where the task does not say otherwise."""  # noqa: E501
+
+_USUAL_MINUTES = (3, 12)
+# What the rules of a type ask of those who write its outline, and of those who write its parts.
+_OF_OUTLINE = {
+    "skillRise": "The levels of skill run from 0, nothing, to 5, expert; the target is above the start.",
+    "story": "Everyone in the cast, every place and every thread is needed by the parts.",
+    "flow": "Name as roles who does or approves something; no role without work.",
+}
+_OF_PART = {
+    "skillRise": "Each skill goes up: 'to' is above 'from', and within the levels of the whole.",
+    "workload": "The minutes of the activities fill the weeks at the hours a week of the whole.",
+    "story": "A thread is opened in one scene and closed in one later scene. Who tells a chapter is in it.",
+    "flow": (
+        "A step names in 'requires' only what it waits for. Leave 'decision' null but where the way really "
+        "parts; a branch that leads back is rework."
+    ),
+    "edges": (
+        "In a prerequisite, 'from' is what comes first and 'to' what builds on it. No edge between a node "
+        "and what it stands in, none twice."
+    ),
+}
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 # What nobody sees: zero widths (but those that shape letters of other scripts), changes of direction, tags.
@@ -87,7 +110,21 @@ def outline_section(plan: Plan, recipe: Recipe, *, with_children: bool = True) -
         lines.append(f"{part.key} {inert(part.title)}")
         if with_children:
             lines += [f"  {child.key} {inert(child.title)}" for child in part.children]
-    return section("Outline", _as_data("outline", lines))
+    return section("Outline", _as_data("outline", lines)) + _named_section(plan, recipe)
+
+
+def _named_section(plan: Plan, recipe: Recipe) -> str:
+    """What the root says of the whole, and what it declares under keys for all parts."""
+    lines = [
+        f"{name}: {inert(str(value))}"
+        for name, value in plan.fields.items()
+        if isinstance(value, (str, int, float))
+    ]
+    for rows in declared_rows(plan, recipe).values():
+        for row in rows:
+            said = [str(value) for name, value in row.items() if name != "id" and isinstance(value, str)]
+            lines.append(f"{row['id']}: {inert('; '.join(said))}")
+    return section("Whole", _as_data("whole", lines)) if lines else ""
 
 
 def passages_section(name: str, passages: Sequence[tuple[str, str]]) -> str:
@@ -119,6 +156,8 @@ def outline_task(recipe: Recipe) -> str:
         lines.append(
             f"Give each {first} the titles of its {recipe.spec.levels[1].title.lower()}s as children."
         )
+    lines += [f"Each entry has a key of {space}s, for the parts to name." for space in object_keys(recipe)]
+    lines += [said for rule, said in _OF_OUTLINE.items() if recipe.spec.has_rule(rule)]
     lines.append("Cover the whole of the passages; cite for each what it is to be written from.")
     return section("Task", lines)
 
@@ -137,7 +176,22 @@ def part_task(part: PlannedPart, recipe: Recipe, children: Sequence[str], *, ite
     lines.append(
         "Use every objective below at least once. Do not repeat what other parts of the outline cover."
     )
+    if not items:
+        lines += _part_rules(recipe)
     return section("Part", _as_data("part", about)) + section("Task", lines)
+
+
+def _part_rules(recipe: Recipe) -> list[str]:
+    """What the type asks of a part beyond its fields."""
+    spec = recipe.spec
+    lines = [
+        f"In {name}, join what you write here by its keys, and half of it with other parts."
+        for name in gathered_fields(recipe)
+    ]
+    lines += [said for rule, said in _OF_PART.items() if spec.has_rule(rule)]
+    if spec.leaf_minutes != _USUAL_MINUTES and spec.has_rule("leafMinutes"):
+        lines.append("Minutes are from {} to {}.".format(*spec.leaf_minutes))
+    return lines
 
 
 def objectives_section(objectives: Sequence[PlannedObjective]) -> str:

@@ -84,8 +84,21 @@ def recipe_of(spec: StructureSpec, counts: Counts) -> Recipe:
         part_objective_refs=_references(first.fields, "objective"),
         item_list=_list_of(second.fields, FieldType.ITEM) if second else None,
         children_are_items=second is not None and is_item_level(second),
-        children_are_titled=second is not None and len(spec.levels) > 2 and not title_field(second),
+        children_are_titled=second is not None
+        and not title_field(second)
+        and (len(spec.levels) > 2 or _is_pointed_at(spec, second.kind)),
     )
+
+
+def _is_pointed_at(spec: StructureSpec, kind: str) -> bool:
+    """Whether a field points at nodes of a kind: then the outline has to name them."""
+
+    def points(field: FieldSpec) -> bool:
+        inner = (field.of,) if field.of is not None else tuple(field.fields.values())
+        return field.refers_to == kind or any(map(points, inner))
+
+    every = [spec.root_fields, *(level.fields for level in spec.levels)]
+    return any(points(field) for fields in every for field in fields.values())
 
 
 def is_item_level(level: LevelSpec) -> bool:

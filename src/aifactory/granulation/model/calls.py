@@ -217,5 +217,6 @@ def _passages(part: PartMaterial, portion: Portion, room: int) -> tuple[tuple[st
 def _smaller(recipe: Recipe) -> Recipe:
     """Return the recipe with as few nodes below a part as the type allows."""
     counts = recipe.counts.per_level
-    least = [min(count, level.min) for count, level in zip(counts, recipe.spec.levels, strict=False)]
+    # A part that may do without children was planned with some; it gets one at least.
+    least = [min(count, max(1, level.min)) for count, level in zip(counts, recipe.spec.levels, strict=False)]
     return recipe.with_counts(counts[0], *least[1:])

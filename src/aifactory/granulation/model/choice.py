@@ -4,10 +4,16 @@ from collections.abc import Sequence
 
 import msgspec
 
-from aifactory.granulation.generation.recipe import Recipe, recipe_of
+from aifactory.granulation.generation.recipe import recipe_of
+from aifactory.granulation.generation.roots import (
+    can_be_asked,
+    gathered_fields,
+    outlined_fields,
+    spaces_with_keys,
+)
 from aifactory.granulation.parameters import Mode
 from aifactory.granulation.sizes import Counts
-from aifactory.granulation.specs import FieldSpec, FieldType, StructureSpec
+from aifactory.granulation.specs import StructureSpec
 from aifactory.resources.interface import Hop, Model, Route
 
 # Hops after the first cost at most twice the first; dearer models come by escalation only.
@@ -80,35 +86,30 @@ def why_offline(models: Sequence[Model], allowed: Sequence[str], mode: Mode) -> 
 def why_not_by_models(spec: StructureSpec) -> str | None:
     """Say which required field of a type no model is asked for, so that only the offline generator writes it.
 
-    None for a type that models write. Models are asked for objectives and their references, for what the
-    parts need of each other, and for every field that points nowhere.
+    None for a type that models write. Models are asked for what points nowhere, at objectives, at what the
+    root declares, and at the nodes that an outline names; not for what has to point at anything else.
     """
     recipe = recipe_of(spec, Counts(per_level=(1,) * len(spec.levels)))
-    written = {recipe.root_objectives, "blueprint", "glossary"}
+    written = {
+        recipe.root_objectives,
+        "blueprint",
+        "glossary",
+        *outlined_fields(recipe),
+        *gathered_fields(recipe),
+    }
     unasked = [name for name, field in spec.root_fields.items() if field.required and name not in written]
+    spaces = spaces_with_keys(recipe)
     for depth, level in enumerate(spec.levels):
         outlined = {recipe.part_needs, recipe.part_objective_refs} if depth == 0 else set()
         unasked += [
             f"{level.kind}.{name}"
             for name, field in level.fields.items()
-            if field.required and name not in outlined and _is_unasked(field, recipe, items=depth == 1)
+            if field.required and name not in outlined and not can_be_asked(field, spaces, items=depth == 1)
         ]
     if not unasked:
         return None
     more = f" and {len(unasked) - 3} more" if len(unasked) > 3 else ""
     return f"Models don't write {', '.join(unasked[:3])}{more} of a {spec.type}: it is made offline."
-
-
-def _is_unasked(field: FieldSpec, recipe: Recipe, *, items: bool) -> bool:
-    """Whether a field is, or can't be without, what a model is not told of: other nodes, lone items."""
-    if field.type is FieldType.REFERENCE:
-        has_objectives = recipe.root_objectives or recipe.part_objectives
-        return field.refers_to != "objective" or not has_objectives
-    if field.type is FieldType.ITEM:
-        return not items
-    if field.of is not None:
-        return _is_unasked(field.of, recipe, items=items)
-    return any(one.required and _is_unasked(one, recipe, items=items) for one in field.fields.values())
 
 
 def _is_large_enough(model: Model) -> bool:

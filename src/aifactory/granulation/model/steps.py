@@ -35,6 +35,7 @@ from aifactory.granulation.generation.mending import (
 )
 from aifactory.granulation.generation.passages import Passages
 from aifactory.granulation.generation.plan import Plan, PlannedObjective, plan_of
+from aifactory.granulation.generation.plan_keys import declared_fields, keys_of_plan
 from aifactory.granulation.generation.recipe import Recipe, recipe_of
 from aifactory.granulation.generation.repairs import Repair, RepairedBy
 from aifactory.granulation.generation.wholes import blueprint_of
@@ -178,6 +179,7 @@ def plan(source: Source | None, answer: bytes, wish: Wish) -> Made:
             part=part,
             source_name=opened.digest.name if opened else "",
             passages=tuple(lines),
+            keys=keys_of_plan(made, recipe, part),
         )
         artifacts[f"part.{part.key}"] = msgspec.json.encode(material)
     keys = {part.key: [child.key for child in part.children] for part in made.parts}
@@ -195,9 +197,12 @@ def put_together(
     """Assemble the tree, mend it by rules, and say what ``calls`` repair calls are to be asked."""
     opened, recipe = _opened(source), wish.recipe
     digest = opened.digest if opened else None
-    fill = OfflineFill(recipe, digest, opened.text if opened else "", wish.brief)
+    planned = msgspec.json.decode(plan_bytes, type=Plan)
+    fill = OfflineFill(
+        recipe, digest, opened.text if opened else "", wish.brief, declared_fields(planned, recipe)
+    )
     assembled = assemble(
-        msgspec.json.decode(plan_bytes, type=Plan),
+        planned,
         {name: [msgspec.json.decode(one) for one in found] for name, found in answers.items()},
         recipe,
         Asked(

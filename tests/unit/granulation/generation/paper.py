@@ -16,7 +16,7 @@ from aifactory.granulation.model.lines import ModelPath
 from aifactory.granulation.model.steps import Source, Wish
 from aifactory.granulation.parameters import SourceReference, read_parameters
 from aifactory.granulation.scoring import Assessment
-from aifactory.granulation.specs import builtin_specs
+from aifactory.granulation.specs import StructureSpec, builtin_specs
 from aifactory.granulation.structured import answer_format, read_answer
 from aifactory.granulation.tree import Origin, Tree
 from aifactory.resources.interface import Hop, Route, SchemaProfile
@@ -37,7 +37,7 @@ class Paper:
 
     def __init__(
         self,
-        structure_type: str,
+        structure_type: str | StructureSpec,
         parameters: Mapping[str, Any],
         source: bytes | None = None,
         *,
@@ -45,7 +45,7 @@ class Paper:
         profiles: tuple[SchemaProfile, ...] = (SchemaProfile.OPENAI,),
         spoil: Spoil | None = None,
     ) -> None:
-        spec = builtin_specs()[structure_type]
+        spec = builtin_specs()[structure_type] if isinstance(structure_type, str) else structure_type
         read = read_parameters(dict(parameters), spec)
         if source is not None:
             read = msgspec.structs.replace(read, source=SourceReference(data_ref="data_x", name="source.md"))

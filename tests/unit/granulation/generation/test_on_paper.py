@@ -1,18 +1,22 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.unit.granulation.generation.paper import Paper
 
+from aifactory.granulation.generation.plan import Plan, PlannedChild, PlannedPart
+from aifactory.granulation.generation.plan_keys import keys_of_plan
 from aifactory.granulation.generation.prompts import SYSTEM
 from aifactory.granulation.model.calls import Portion
+from aifactory.granulation.specs import builtin_specs, load_spec
 from aifactory.granulation.structured import AnswerFormat, check_strict
 from aifactory.granulation.tree import Origin, walk
 from aifactory.resources.interface import SchemaProfile
 
 EXAMPLES = Path(__file__).parents[4] / "examples"
 WATER = (EXAMPLES / "drinking-water.md").read_bytes()
-TYPES = ("course", "quiz", "flashcards", "document")
+TYPES = tuple(builtin_specs())
 
 
 @pytest.mark.parametrize("structure_type", TYPES)
@@ -134,7 +138,7 @@ def test_a_part_without_an_answer_is_written_offline_and_says_so() -> None:
     def lose(kind: str, portion: Portion, value: object) -> object:
         return None if portion.part == "m2" else value
 
-    for structure_type in ("course", "quiz", "flashcards", "document"):
+    for structure_type in TYPES:
         paper = Paper(structure_type, {"granularityLevel": 2}, WATER, spoil=lose)
         tree, assessment, told = paper.run()
         assert assessment.score.gates_failed == (), structure_type
@@ -162,3 +166,101 @@ def test_without_a_source_too_many_lost_parts_fail_the_tree() -> None:
     paper = Paper("course", {"topic": "Safe water", "granularityLevel": 2}, spoil=lose)
     _, assessment, _ = paper.run()
     assert "levels.minimum" in assessment.score.gates_failed
+
+
+PLAYBOOK = {
+    "type": "playbook",
+    "title": "Playbook",
+    "levels": [
+        {
+            "kind": "play",
+            "title": "Play",
+            "min": 2,
+            "max": 6,
+            "fields": {
+                "lead": {"type": "reference", "required": True, "refersTo": "owner"},
+                "opening": {"type": "reference", "required": True, "refersTo": "move"},
+            },
+        },
+        {
+            "kind": "move",
+            "title": "Move",
+            "min": 2,
+            "max": 6,
+            "summary": "required",
+            "fields": {
+                "by": {
+                    "type": "list", "required": True, "min": 1,
+                    "of": {"type": "reference", "refersTo": "owner"},
+                },
+                "after": {"type": "list", "of": {"type": "reference", "refersTo": "move", "use": "order"}},
+                "signal": {"type": "text", "required": True, "min": 3, "max": 120},
+            },
+        },
+    ],
+    "rootFields": {
+        "aim": {"type": "text", "required": True, "min": 5, "max": 300},
+        "owners": {
+            "type": "list", "required": True, "min": 2, "max": 6,
+            "of": {
+                "type": "object", "defines": "owner",
+                "fields": {
+                    "id": {"type": "text", "required": True},
+                    "name": {"type": "text", "required": True, "max": 60},
+                },
+            },
+        },
+        "rivals": {
+            "type": "list", "max": 20,
+            "of": {
+                "type": "object",
+                "fields": {
+                    "one": {"type": "reference", "required": True, "refersTo": "move"},
+                    "other": {"type": "reference", "required": True, "refersTo": "play"},
+                },
+            },
+        },
+    },
+    "rules": ["order", "redundancy", "coherence"],
+    "presets": {"3": [3, 3]},
+    "weights": {"coverage": 0.3, "order": 0.2, "nonRedundancy": 0.2, "form": 0.2, "readability": 0.1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("source", [WATER, None], ids=["source", "topic"])
+def test_a_users_own_type_is_written_with_what_its_root_declares_and_what_its_nodes_point_at(
+    source: bytes | None,
+) -> None:
+    spec = load_spec(msgspec.json.encode(PLAYBOOK))
+    paper = Paper(spec, {"topic": "Safe water at home"}, source, profiles=tuple(SchemaProfile))
+    tree, assessment, _ = paper.run()
+    assert assessment.score.gates_failed == ()
+    assert tree.fields["aim"]
+    owners = {row["id"] for row in tree.fields["owners"]}
+    moves = {move.id: play.id for play in tree.nodes for move in play.children}
+    assert len(moves) == 9
+    assert {play.fields["lead"] for play in tree.nodes} <= owners
+    assert {play.fields["opening"] for play in tree.nodes} <= moves.keys()
+    assert all(set(move.fields["by"]) <= owners for play in tree.nodes for move in play.children)
+    assert any("after" in move.fields for play in tree.nodes for move in play.children)
+    assert tree.fields["rivals"]
+
+
+def test_a_part_knows_the_keys_of_others_and_only_earlier_ones_where_order_is_meant() -> None:
+    recipe = Paper(load_spec(msgspec.json.encode(PLAYBOOK)), {"topic": "Safe water"}).path.recipe
+    parts = tuple(
+        PlannedPart(
+            key=f"m{at}",
+            title=f"Play {at}",
+            summary="",
+            children=tuple(PlannedChild(key=f"m{at}c{own}", title="A move") for own in range(1, 31)),
+        )
+        for at in range(1, 4)
+    )
+    plan = Plan(title="T", summary="", objectives=(), parts=parts, fields={"owners": [{"id": "owner1"}]})
+    keys = keys_of_plan(plan, recipe, parts[1])
+    assert keys["owner"] == ("owner1",)
+    assert (keys["play"], keys["earlier play"]) == (("m1", "m2", "m3"), ("m1",))
+    assert len(keys["move"]) == len(keys["node"]) == 60
+    assert {child.key for child in parts[1].children} < set(keys["move"])
+    assert not {key for key in keys["earlier move"] if key.startswith("m3")}

@@ -35,6 +35,16 @@ capacity = 50_000_000
 refill_per_second = 5_000_000"""
 
 
+# The small worker templates of types that have no basic one.
+_TEMPLATES = {
+    "course": "course_structure_v1",
+    "learning_path": "learning_path_v1",
+    "knowledge_map": "knowledge_map_v1",
+    "workflow": "workflow_standard_v1",
+    "novel": "novel_structure_v1",
+}
+
+
 class Work(msgspec.Struct, frozen=True, kw_only=True):
     """One execution that a proof submits: a type, its parameters, the name of an example as its source.
 
@@ -61,9 +71,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
 
     async def submit(self, work: Work) -> ExecutionId:
         """Admit one execution."""
-        template = work.template or {"course": "course_structure_v1"}.get(
-            work.structure_type, f"{work.structure_type}_basic_v1"
-        )
+        template = work.template or _TEMPLATES.get(work.structure_type, f"{work.structure_type}_basic_v1")
         async with self.database.begin() as tx:
             parameters, source = dict(work.parameters), None
             if work.source is not None:

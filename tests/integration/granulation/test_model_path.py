@@ -43,10 +43,7 @@ async def made_of_all(
     **given: Any,
 ) -> dict[str, ExecutionView]:
     """Make a tree of each kind at once; return what became of them by kind."""
-    works = {
-        kind: Work(structure_type=kind, parameters={**TOPIC, **given}, source=source)
-        for kind in kinds
-    }
+    works = {kind: Work(structure_type=kind, parameters={**TOPIC, **given}, source=source) for kind in kinds}
     ids = {kind: await ground.submit(work) for kind, work in works.items()}
     ended = await ground.ended(list(ids.values()), 60)
     return {kind: ended[execution_id] for kind, execution_id in ids.items()}
@@ -85,15 +82,16 @@ async def test_a_topic_alone_becomes_a_tree_with_its_models_named(database: Data
 async def test_types_whose_nodes_refer_to_one_another_are_written_whole_at_level_three(
     database: Database,
 ) -> None:
-    async with simulated(database, garbage=0.1, truncated=0.05) as ground:
+    async with simulated(database, faults={"garbage": 0.1, "truncated": 0.1}) as ground:
         kinds = ("learning_path", "knowledge_map", "workflow", "novel")
         given = {"validation": {"threshold": 0}, "granularityLevel": 3}
         for kind, view in (await made_of_all(ground, TIDES, kinds, **given)).items():
             assert view.state is ExecutionState.SUCCEEDED, (kind, view.reasons)
             assert view.result is not None
             assert view.result["origin"] == "simulated"
-            tree = await tree_of(ground.database, view)
-            assert max(node.level for _, node in walk(tree)) == 3
+            stored = await tree_of(ground, view)
+            assert stored is not None
+            assert max(node.level for _, node in walk(stored[0])) == 3
     await assert_books_agree(ground)
 
 

@@ -1,6 +1,6 @@
 """Random answers of the right types, and what hostile or clumsy models put into them."""
 
-from collections.abc import Callable
+from random import Random
 from typing import Any, Literal, get_args, get_origin
 
 import msgspec
@@ -57,22 +57,39 @@ def _structs(kind: type[msgspec.Struct], most: int) -> st.SearchStrategy[Any]:
     return st.fixed_dictionaries(fields)
 
 
-def spoiled(draw: Callable[[st.SearchStrategy[Any]], Any], value: Any) -> Any:
+class Spoils(msgspec.Struct, frozen=True, kw_only=True):
+    """What is put into sound answers, and the chance that decides where: drawn once, not at each place."""
+
+    chance: Random
+    texts: list[str]
+    labels: list[str]
+
+
+SPOILS = st.builds(
+    Spoils,
+    chance=st.integers(0, 2**32).map(Random),
+    texts=st.lists(TEXTS, min_size=12, max_size=24),
+    labels=st.lists(LABELS, min_size=6, max_size=12),
+)
+
+
+def spoiled(spoils: Spoils, value: Any) -> Any:
     """A sound answer with lists shortened, emptied and doubled, and texts blank, huge or repeated."""
+    chance = spoils.chance
     if isinstance(value, list):
-        kept = [spoiled(draw, one) for one in value]
-        if kept and isinstance(kept[0], (dict, str)) and draw(st.integers(0, 5)) == 0:
-            return draw(st.sampled_from([[], kept[:1], kept + kept, kept[::-1], kept[1:]]))
+        kept = [spoiled(spoils, one) for one in value]
+        if kept and isinstance(kept[0], (dict, str)) and chance.random() < 1 / 6:
+            return chance.choice([[], kept[:1], kept + kept, kept[::-1], kept[1:]])
         return kept
     if isinstance(value, dict):
         return {
-            name: draw(LABELS if name == "sources" else TEXTS)
-            if isinstance(inner, str) and _is_free(name) and draw(st.integers(0, 9)) == 0
-            else spoiled(draw, inner)
+            name: chance.choice(spoils.labels if name == "sources" else spoils.texts)
+            if isinstance(inner, str) and _is_free(name) and chance.random() < 0.1
+            else spoiled(spoils, inner)
             for name, inner in value.items()
         }
-    if type(value) is int and draw(st.integers(0, 5)) == 0:
-        return draw(st.integers(-(10**9), 10**9))
+    if type(value) is int and chance.random() < 1 / 6:
+        return chance.choice([chance.randint(-(10**9), 10**9), 0, -1])
     return value
 
 
@@ -80,7 +97,8 @@ def _is_free(name: str) -> bool:
     """Whether a text is the writer's own; others are of a fixed set, which answers are checked for."""
     return name in (
         "title", "summary", "text", "rationale", "feedback", "stem", "front", "back", "claim", "instructions",
-        "deliverable", "unit", "term", "definition",
+        "deliverable", "unit", "term", "definition", "evidence", "resource", "entry", "criteria", "outputs",
+        "inputs", "label", "question", "instruction", "purpose", "goal", "conflict", "name", "role", "setup",
     )  # fmt: skip
 
 

@@ -10,23 +10,32 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.unit.granulation.generation.paper import Paper
-from tests.unit.granulation.generation.random_answers import TEXTS, ids_in, opened, plain, spoiled
+from tests.unit.granulation.generation.random_answers import (
+    SPOILS,
+    TEXTS,
+    Spoils,
+    ids_in,
+    opened,
+    plain,
+    spoiled,
+)
 
 from aifactory.granulation.generation.assembly import Asked, Assembled, assemble
 from aifactory.granulation.generation.mending import Check, apply_patches, apply_rules, problems_of, salvage
 from aifactory.granulation.generation.plan import Plan
 from aifactory.granulation.model import steps as model_steps
 from aifactory.granulation.scoring import assess
+from aifactory.granulation.specs import builtin_specs
 from aifactory.granulation.tree import Origin, Tree, walk
 from aifactory.granulation.validation import validate
 from aifactory.granulation.violations import Severity, Violation
 
 EXAMPLES = Path(__file__).parents[4] / "examples"
 DIGEST, TEXT, PASSAGES = opened((EXAMPLES / "drinking-water.md").read_bytes())
-TYPES = ("course", "quiz", "flashcards", "document")
+TYPES = tuple(builtin_specs())
 CHECKED = settings(
     derandomize=True,
-    # For each of four types, of the whole of a tree's answers: a sound one has some hundred places to spoil.
+    # For each type, of the whole of a tree's answers: a sound one has some hundred places to spoil.
     max_examples=25,
     # Looking for a smaller example takes minutes here.
     phases=(Phase.explicit, Phase.generate),
@@ -88,12 +97,12 @@ def references_in(value: Any) -> set[str]:
 
 @pytest.mark.parametrize("structure_type", TYPES)
 @CHECKED
-@given(data=st.data(), grounded=st.booleans())
+@given(data=st.data(), spoils=SPOILS, grounded=st.booleans())
 def test_spoiled_answers_become_a_closed_tree_within_its_counts(
-    structure_type: str, data: st.DataObject, grounded: bool
+    structure_type: str, data: st.DataObject, spoils: Spoils, grounded: bool
 ) -> None:
     made = written(structure_type)
-    answers = {name: [spoiled(data.draw, one) for one in given] for name, given in made.answers.items()}
+    answers = {name: [spoiled(spoils, one) for one in given] for name, given in made.answers.items()}
     lost = data.draw(st.sets(st.sampled_from(sorted(answers)), max_size=2))
     answers = {name: given for name, given in answers.items() if name not in lost}
     tree = assembled(made, answers, grounded=grounded).tree
@@ -108,6 +117,7 @@ def test_spoiled_answers_become_a_closed_tree_within_its_counts(
     assert references_in(plain(tree)) <= set(found)
     assert_exact(plain(tree))
     assert msgspec.json.decode(msgspec.json.encode(tree), type=Tree) == tree
+    assert not {one.rule for one in checker(made)(tree)} & {"ids.closed", "graph.cycle", "ids.unique"}
     settled(made, tree)
 
 

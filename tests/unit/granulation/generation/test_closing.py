@@ -114,7 +114,7 @@ def novel(*scenes: dict[str, Any], **fields: Any) -> Closed:
 def test_every_thread_is_opened_once_and_closed_once_later() -> None:
     made = fields_of(
         novel(
-            {"closes": ["thread1"]},
+            {"closes": ["thread1", "thread2"]},
             {"opens": ["thread1"]},
             {"opens": ["thread1"], "closes": ["thread1"]},
             {"closes": ["thread1"]},

@@ -29,7 +29,7 @@ from aifactory.granulation.generation.plan_keys import declared_rows
 from aifactory.granulation.generation.recipe import Recipe, expanded_fields, title_field
 from aifactory.granulation.generation.repairs import Repair, RepairedBy
 from aifactory.granulation.generation.roots import gathered_fields
-from aifactory.granulation.generation.wholes import close_root, source_info, weighted
+from aifactory.granulation.generation.wholes import close_root, source_info, weighted, with_targets
 from aifactory.granulation.offline.digest import Digest
 from aifactory.granulation.offline.identity import short_hash
 from aifactory.granulation.offline.titles import numbered, same_title
@@ -129,7 +129,7 @@ class _Assembly:
             level=self.asked.level,
             source=source_info(digest),
             fields=whole.fields,
-            nodes=tuple(whole.nodes),
+            nodes=tuple(with_targets(whole.nodes, digest, self.asked.target_audience, self.asked.language)),
         )
         # A tree is stored as JSON: let nothing in its fields differ from what comes back.
         tree = msgspec.json.decode(msgspec.json.encode(tree), type=Tree)

@@ -7,7 +7,9 @@ from aifactory.granulation.generation.nodes import items_below, leaves_of, with_
 from aifactory.granulation.generation.passages import Passages
 from aifactory.granulation.generation.recipe import Recipe
 from aifactory.granulation.offline.digest import Digest
+from aifactory.granulation.offline.handover import handed_over, tone_for
 from aifactory.granulation.offline.identity import shares
+from aifactory.granulation.offline.words import stems_of
 from aifactory.granulation.tree import Bloom, Node, SourceInfo
 
 
@@ -31,6 +33,15 @@ def close_root(
     if "glossary" in recipe.spec.root_fields and passages is not None:
         fields["glossary"] = passages.glossary(introduced_in(nodes))
     return nodes, fields
+
+
+def with_targets(nodes: Sequence[Node], digest: Digest | None, audience: str, language: str) -> list[Node]:
+    """Tell a later writer of each node how long, in which tone, how urgent: as in trees made offline."""
+    phrases: dict[str, float] = {}
+    for phrase in digest.keyphrases if digest is not None else ():
+        for stem in stems_of(phrase.text, language):
+            phrases[stem] = max(phrases.get(stem, 0.0), phrase.weight)
+    return list(handed_over(nodes, tone=tone_for(audience), phrases=phrases, language=language))
 
 
 def weighted(nodes: list[Node]) -> list[Node]:

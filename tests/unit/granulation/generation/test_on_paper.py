@@ -8,6 +8,7 @@ from tests.unit.granulation.generation.paper import Paper
 from aifactory.granulation.generation.plan import Plan, PlannedChild, PlannedPart
 from aifactory.granulation.generation.plan_keys import keys_of_plan
 from aifactory.granulation.generation.prompts import SYSTEM
+from aifactory.granulation.index import HANDOVER_FIELDS
 from aifactory.granulation.model.calls import Portion
 from aifactory.granulation.specs import builtin_specs, load_spec
 from aifactory.granulation.structured import AnswerFormat, check_strict
@@ -38,6 +39,8 @@ def test_a_source_becomes_a_valid_tree_of_the_asked_depth_and_counts(
     assert (told["finish"]["offline"], told["finish"]["leftOut"]) == (0, 0)
     assert told["finish"]["counts"][tree.nodes[0].kind] == len(tree.nodes)
     assert tree.origin is Origin.SIMULATED
+    assert all(node.fields.keys() >= HANDOVER_FIELDS for _, node in walk(tree))
+    assert not any(one.rule.startswith("handover.") for one in assessment.violations)
 
 
 @pytest.mark.parametrize("structure_type", TYPES)

@@ -12,6 +12,7 @@ from aifactory.granulation.offline.course import CourseMaker
 from aifactory.granulation.offline.digest import Digest
 from aifactory.granulation.offline.document import DocumentMaker
 from aifactory.granulation.offline.flashcards import DeckMaker
+from aifactory.granulation.offline.frames.framing import frame_of
 from aifactory.granulation.offline.generic import GenericMaker, lacking
 from aifactory.granulation.offline.handover import handed_over, in_hours, tone_for
 from aifactory.granulation.offline.language import UNKNOWN, language_code
@@ -25,7 +26,7 @@ from aifactory.granulation.offline.words import stems_of
 from aifactory.granulation.specs import StructureSpec, builtin_specs
 from aifactory.granulation.tree import MAX_NODES, Node, Origin, SourceInfo, Tree
 
-__all__ = ["STRUCTURE_TYPES", "Brief", "generate"]
+__all__ = ["STRUCTURE_TYPES", "Brief", "frame", "generate"]
 
 STRUCTURE_TYPES = (
     "course",
@@ -42,7 +43,7 @@ _LEAST_TITLE = 3
 _OPENING_LINES = 6
 _ANY_MINUTES = (1, 600)
 # Types that are of no use with fewer nodes than they want: then there is a reason instead.
-_WHOLE = frozenset({"learning_path", "knowledge_map", "workflow", "novel"})
+_WHOLE = frozenset({"quiz", "flashcards", "learning_path", "knowledge_map", "workflow", "novel"})
 
 
 def generate(digest: Digest, text: str, brief: Brief, spec: StructureSpec | None = None) -> Tree:
@@ -82,18 +83,27 @@ def generate(digest: Digest, text: str, brief: Brief, spec: StructureSpec | None
     return msgspec.json.decode(msgspec.json.encode(tree), type=Tree)
 
 
+def frame(brief: Brief) -> Tree:
+    """Make a frame of a topic alone, for a type of the package and in English. Raises "
+    "``ValueError`` for others."""
+    spec = builtin_specs().get(brief.structure_type)
+    levels = len(spec.levels) if spec is not None else None
+    return frame_of(brief, _within_cap(brief.counts.per_level[:levels]))
+
+
 def _make(
     study: Study, spec: StructureSpec, per_level: tuple[int, ...], opening: Sequence[Point]
 ) -> tuple[tuple[Node, ...], dict[str, Any]]:
-    if spec.type == "quiz":
-        return QuizMaker(study, per_level).make()
+    maker = _MAKERS.get(spec.type)
     if spec.type == "course":
         return CourseMaker(study, per_level).make()
-    maker = _MAKERS.get(spec.type)
-    if maker is None:
+    if spec.type == "quiz":
+        nodes, fields = QuizMaker(study, per_level).make()
+    elif maker is None:
         return GenericMaker(study, per_level, opening, spec).make()
-    nodes, fields = maker(study, per_level, opening).make()
-    lack = lacking(spec, per_level, nodes) if nodes and spec.type in _WHOLE else ""
+    else:
+        nodes, fields = maker(study, per_level, opening).make()
+    lack = lacking(spec, per_level, nodes) if spec.type in _WHOLE and "reason" not in fields else ""
     return ((), {"reason": lack}) if lack else (nodes, fields)
 
 

@@ -32,11 +32,11 @@ def step_of(job: Job, wish: Wish, generator: Generator | None) -> Step:
     if job.kind == "write":
         return Step(
             function=steps.write,
-            arguments=(job.data["source"], job.data["digest"], wish.brief, wish.spec),
+            arguments=(job.data.get("source"), job.data.get("digest"), wish.brief, wish.spec),
         )
     if job.kind == "score" and "tree" in job.data:
         counts = counts_of(wish.parameters, wish.spec)
-        arguments = (job.data["source"], job.data["digest"], job.data["tree"], wish.spec, counts)
+        arguments = (job.data.get("source"), job.data.get("digest"), job.data["tree"], wish.spec, counts)
         return Step(function=steps.score, arguments=(*arguments, wish.parameters.objects))
     return _around_calls(job, wish)
 

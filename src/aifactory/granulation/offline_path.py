@@ -1,6 +1,7 @@
 """The way of a stage without models: read, write, score, each one local step in a worker process. Pure.
 
 A stage that is given trees of earlier ones takes from them first: a text to read, objectives to serve.
+One without a source has nothing to read: it writes a frame of its topic.
 """
 
 from collections.abc import Iterable
@@ -45,12 +46,14 @@ def node_words(structure_type: str) -> int:
     return NODE_WORDS.get(structure_type, TYPICAL_NODE_WORDS)
 
 
-def lines_of(wish: Wish, source_words: int) -> list[Line]:
-    """Bound the three steps in words: the source where it is read, the tree where it is made and judged."""
+def lines_of(wish: Wish, source_words: int | None) -> list[Line]:
+    """Bound the steps in words: the source, if there is one, where it is read, the tree where it is "
+    "made and judged."""
     nodes = counts_of(wish.parameters, wish.spec).nodes
     limit, expected = nodes * NODE_WORDS_LIMIT, nodes * node_words(wish.spec.type)
+    reading = [] if source_words is None else [local_line("read", source_words, 0, source_words, 0)]
     return [
-        local_line("read", source_words, 0, source_words, 0),
+        *reading,
         local_line("write", 0, limit, 0, expected),
         local_line("score", limit, 0, expected, 0),
     ]

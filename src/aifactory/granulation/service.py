@@ -19,6 +19,7 @@ from aifactory.granulation import (
     types,
 )
 from aifactory.granulation.generation.repairs import Repair
+from aifactory.granulation.input_checks import check_inputs
 from aifactory.granulation.late_calls import LateCalls
 from aifactory.granulation.local_steps import Step, step_of
 from aifactory.granulation.model import lines as model_lines
@@ -28,8 +29,8 @@ from aifactory.granulation.model.choice import Generator, choose_generator, why_
 from aifactory.granulation.model.follow_ups import follow_ups
 from aifactory.granulation.model.lines import ModelPath
 from aifactory.granulation.model.steps import Wish
-from aifactory.granulation.offline.source import LEAST_WORDS
-from aifactory.granulation.parameters import Mode, Parameters, read_parameters
+from aifactory.granulation.offline.frames.framing import FRAME_NOTICE
+from aifactory.granulation.parameters import read_parameters
 from aifactory.granulation.scoring import Assessment
 from aifactory.granulation.tree import SIMULATED_NOTICE, Origin, Tree
 from aifactory.granulation.verdicts import (
@@ -135,7 +136,9 @@ class Granulation:
         """See ``Worker.estimate``. Local units are words, a model's are tokens."""
         wish, generator = _wish(resolved), _generator(resolved)
         if inputs is not None:
-            _check_inputs(inputs, resolved, wish.parameters, generator)
+            check_inputs(inputs, resolved, wish.parameters, generator)
+        if generator is None and not given.has_source(resolved, inputs):
+            return offline_path.lines_of(wish, None)
         words = inputs.source_words if inputs is not None else TYPICAL_SOURCE_WORDS
         if given.SOURCE in given.trees_given(resolved):
             words = given.bound_of(resolved)
@@ -153,12 +156,14 @@ class Granulation:
         return offline_path.lines_of(wish, words)
 
     def plan(self, resolved: ResolvedStage, inputs: StageInputs) -> Phase:
-        """See ``Worker.plan``: reading the source comes first, where there is one."""
+        """See ``Worker.plan``: reading the source comes first, where there is one, else a frame is "
+        "written."""
         generator = _generator(resolved)
         resolved, inputs = given.with_given(resolved, inputs, _wish(resolved).spec)
         if generator is not None:
             return model_path.first_phase(_path(resolved, inputs, generator), resolved, inputs)
-        assert given.has_source(resolved, inputs), "estimate refuses a request without a source"
+        if not given.has_source(resolved, inputs):
+            return offline_path.local_phase("write", resolved, inputs, {})
         taking = offline_path.taking_phase(resolved, inputs)
         return taking or offline_path.local_phase("read", resolved, inputs, {})
 
@@ -276,6 +281,8 @@ class Granulation:
         }
         if stored.origin == Origin.SIMULATED:
             outputs["notice"] = SIMULATED_NOTICE
+        elif is_written_offline(stage) and not given.has_source(stage.resolved, stage.inputs):
+            outputs["notice"] = FRAME_NOTICE
         state, reasons = end_of(stored, parameters, gaps_of(stage))
         return StageResult(state=state, outputs=outputs, reasons=reasons)
 
@@ -307,33 +314,6 @@ def _path_of_job(job: EndedJob, generator: Generator) -> ModelPath:
         has_source=wish.parameters.source is not None,
         given_objectives=given.OBJECTIVES in given.trees_given(resolved),
     )
-
-
-def _check_inputs(
-    inputs: StageInputs, resolved: ResolvedStage, parameters: Parameters, generator: Generator | None
-) -> None:
-    """Refuse at submission what the first step would refuse. Raises Invalid."""
-    if given.SOURCE in given.trees_given(resolved):
-        return
-    if inputs.source is None and generator is None:
-        reason = resolved.settings.get("whyOffline") or (
-            "The offline generator works from a source."
-            if parameters.mode is Mode.OFFLINE
-            else "No model provider is configured, so the text comes from a source."
-        )
-        message = f"{reason} Add parameters.source with text or dataRef."
-        raise invalid("/parameters/source", "source_required", message)
-    named = {"topic", "title", given.OBJECTIVES}.intersection(resolved.settings.get("given", ()))
-    said = f"{parameters.topic or ''}{parameters.title or ''}".strip()
-    if inputs.source is None and not said and not named:
-        message = "Say what it is to be about: parameters.topic, or parameters.source with text or dataRef."
-        raise invalid("/parameters/topic", "topic_required", message)
-    if inputs.source is not None and inputs.source_words < LEAST_WORDS:
-        raise invalid(
-            "/parameters/source",
-            "source_too_short",
-            f"The source is too short: it has {inputs.source_words} of at least {LEAST_WORDS} words.",
-        )
 
 
 def _failed(job: EndedJob) -> StageResult:

@@ -1,6 +1,7 @@
 """The local steps of a granulation, each a function of bytes that runs in a worker process. Pure.
 
 read: source → digest · write: source, digest → tree · assess: source, digest, tree → tree, assessment.
+Without a source there is nothing to read, and what is written is a frame.
 Words are what these steps are charged for, each once: the source's where it is read, the tree's where it is
 written and where it is judged.
 """
@@ -13,7 +14,8 @@ import msgspec
 
 from aifactory.granulation.offline.brief import Brief
 from aifactory.granulation.offline.digest import Digest, SourceError, SourceFormat
-from aifactory.granulation.offline.generate import generate
+from aifactory.granulation.offline.frames.framing import why_unframed
+from aifactory.granulation.offline.generate import frame, generate
 from aifactory.granulation.offline.language import UNKNOWN
 from aifactory.granulation.offline.source import decode_source, read_source
 from aifactory.granulation.rules_source import MandatoryObject
@@ -65,8 +67,13 @@ def read(source: bytes, source_format: SourceFormat, name: str, language: str | 
     )
 
 
-def write(source: bytes, digest: bytes, brief: Brief, spec: StructureSpec | None = None) -> Made | Refused:
-    """Write the tree with the offline generator; ``spec`` is the brief's type."""
+def write(
+    source: bytes | None, digest: bytes | None, brief: Brief, spec: StructureSpec | None = None
+) -> Made | Refused:
+    """Write the tree with the offline generator; ``spec`` is the brief's type. Without a source: a frame."""
+    if source is None or digest is None:
+        why = why_unframed(brief.structure_type, brief.language)
+        return _written(frame(brief)) if why is None else Refused(code="source_required", message=why)
     tree = generate(msgspec.json.decode(digest, type=Digest), decode_source(source), brief, spec)
     if not tree.nodes and brief.objectives:
         return Refused(
@@ -76,26 +83,30 @@ def write(source: bytes, digest: bytes, brief: Brief, spec: StructureSpec | None
         )
     if not tree.nodes:
         return Refused(code="source_too_thin", message=str(tree.fields.get("reason") or _TOO_THIN))
+    return _written(tree)
+
+
+def _written(tree: Tree) -> Made:
     encoded = msgspec.json.encode(tree)
     return Made(artifacts={"tree": encoded}, words_read=0, words_written=len(encoded.split()))
 
 
 def score(
-    source: bytes,
-    digest: bytes,
+    source: bytes | None,
+    digest: bytes | None,
     tree: bytes,
     spec: StructureSpec,
     counts: Counts,
     objects: tuple[MandatoryObject, ...],
 ) -> Made:
-    """Validate and score the tree against its type, its size and its source."""
-    read_digest = msgspec.json.decode(digest, type=Digest)
+    """Validate and score the tree against its type, its size and its source, if it has one."""
+    phrases = msgspec.json.decode(digest, type=Digest).keyphrases if digest is not None else ()
     made = msgspec.json.decode(tree, type=Tree)
     assessment = assess(
         made,
         spec,
-        text=decode_source(source),
-        keyphrases=[(phrase.text, phrase.weight) for phrase in read_digest.keyphrases],
+        text=decode_source(source) if source is not None else None,
+        keyphrases=[(phrase.text, phrase.weight) for phrase in phrases],
         counts=counts,
         objects=objects,
     )

@@ -8,7 +8,7 @@ import msgspec
 from aifactory.granulation.generation.nodes import items_below
 from aifactory.granulation.offline.brief import GivenObjective
 from aifactory.granulation.steps import Made, Refused
-from aifactory.granulation.tree import Concept, Node, Objective, Span, Tree, walk
+from aifactory.granulation.tree import Concept, Node, Objective, Origin, Span, Tree, walk
 
 # Fields whose texts a reader would read, in this order.
 _READ = ("keyPoints", "instructions", "claim", "front", "back")
@@ -20,7 +20,13 @@ def take(source: bytes | None, objectives: bytes | None, most_words: int) -> Mad
     artifacts: dict[str, bytes] = {}
     words = 0
     if source is not None:
-        text = text_of(msgspec.json.decode(source, type=Tree), most_words)
+        tree = msgspec.json.decode(source, type=Tree)
+        if tree.origin is Origin.OFFLINE and tree.source is None:
+            message = (
+                "The earlier stage made a frame of a topic, which tells nothing. Give the request a source."
+            )
+            return Refused(code="source_is_frame", message=message)
+        text = text_of(tree, most_words)
         artifacts["source"] = text.encode()
         words += min(most_words, len(text.split()))
     if objectives is not None:

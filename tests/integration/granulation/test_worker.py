@@ -81,6 +81,24 @@ async def test_a_source_becomes_a_scored_tree_whose_leaves_point_into_it(factory
     assert 0 < execution.spent_nano < execution.held_nano
 
 
+async def test_a_topic_alone_becomes_a_frame_that_says_so_and_costs_less(factory: Factory) -> None:
+    execution = await run(factory, COURSE, topic="tides", mode="offline", granularityLevel=2)
+    assert execution.state is ExecutionState.SUCCEEDED
+    assert execution.stages[0].jobs_done == 2
+    assert execution.result is not None
+    assert execution.result["score"] == 60
+    assert "from the topic alone" in execution.result["notice"]
+    tree_id = TreeId(parse_id("tree", execution.result["treeId"]) or new_id())
+    async with factory.database.begin() as tx:
+        stored = await queries.find_tree(tx, client_id=execution.client_id, tree_id=tree_id)
+        assert stored is not None
+        tree = await queries.load_tree(tx, stored)
+    assert stored.assessment["templateGrade"] is True
+    assert tree.source is None
+    assert "without a source" in tree.summary
+    assert 0 < execution.spent_nano < execution.held_nano
+
+
 async def test_a_score_below_the_caller_s_threshold_is_partial_and_says_so(factory: Factory) -> None:
     execution = await run(factory, QUIZ, source=text(), validation={"threshold": 100})
     assert execution.state is ExecutionState.PARTIAL
@@ -106,7 +124,8 @@ async def test_a_source_in_another_language_than_asked_for_is_refused_and_not_mi
 @pytest.mark.parametrize(
     ("template", "parameters", "code"),
     [
-        (QUIZ, {"topic": "tides"}, "source_required"),
+        (QUIZ, {"topic": "Gezeiten", "language": "de"}, "source_required"),
+        (QUIZ, {}, "topic_required"),
         (QUIZ, {"source": text("Far too short.")}, "source_too_short"),
         (QUIZ, {"source": text(), "structureType": "course"}, "wrong_type"),
         (QUIZ, {"source": text(), "granularityLevel": 6}, ""),

@@ -16,8 +16,8 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
 
-demo: $(VENV)/.runtime ## a real document becomes a priced course: make demo [FILE=your.md] [TYPE=course|quiz|flashcards|document|learning_path|knowledge_map|workflow|novel]
-	@$(BIN)/aifactory demo $(if $(FILE),"$(FILE)") --type "$(or $(TYPE),course)"
+demo: $(VENV)/.runtime ## a real document becomes a priced course: make demo [FILE=your.md] [TOPIC="…"] [TYPE=course|quiz|flashcards|document|learning_path|knowledge_map|workflow|novel]
+	@$(BIN)/aifactory demo $(if $(FILE),"$(FILE)") $(if $(TOPIC),--topic "$(TOPIC)") --type "$(or $(TYPE),course)"
 
 run: $(VENV)/.runtime ## serve the API and run the scheduler
 	@exec $(BIN)/aifactory serve

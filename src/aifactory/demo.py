@@ -1,4 +1,5 @@
-"""One real document through the whole factory in this process: ``aifactory demo`` and ``granulate``."""
+"""One real document, or a topic, through the whole factory in this process: ``aifactory demo`` and "
+"``granulate``."""
 
 import contextlib
 import os
@@ -80,13 +81,18 @@ def read_file(path: Path) -> str:
 
 
 async def run_demo(
-    settings: Settings, *, path: Path, structure_type: str, tell: Callable[[str], None]
+    settings: Settings,
+    *,
+    path: Path | None,
+    structure_type: str,
+    topic: str | None = None,
+    tell: Callable[[str], None],
 ) -> DemoResult:
-    """Take a file through request, queue, scheduler, generator and ledger; export the tree.
+    """Take a file or a topic through request, queue, scheduler, generator and ledger; export the tree.
 
     Raises DemoRefused for a file or type that can't be used, AppError when the request is refused.
     """
-    parameters = _read_order(path)
+    parameters = _read_order(path) | ({"topic": topic} if topic else {})
     tell("opening the database")
     async with _running(settings, with_models=False) as factory:
         tell("submitting the request")
@@ -98,7 +104,7 @@ async def run_demo(
 async def granulate_file(
     settings: Settings,
     *,
-    path: Path,
+    path: Path | None,
     structure_type: str,
     parameters: dict[str, Any],
     offline: bool,
@@ -123,7 +129,9 @@ async def granulate_file(
         return await _collect(factory, execution, None)
 
 
-def _read_order(path: Path) -> dict[str, Any]:
+def _read_order(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
     source_format, _ = kind_of(path)
     return {"source": {"text": read_file(path), "format": source_format, "name": path.name}}
 

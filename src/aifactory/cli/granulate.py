@@ -26,7 +26,7 @@ _SHORT = {"md": "markdown", "htm": "html"}
 
 
 def granulate_command(
-    file: Path,
+    file: Path | None = None,
     *,
     type: str = "course",
     topic: str | None = None,
@@ -35,15 +35,16 @@ def granulate_command(
     offline: bool = False,
     as_json: Json = False,
 ) -> int:
-    """Turn a document into content and export it, with nothing running.
+    """Turn a document, or a topic alone, into content and export it, with nothing running.
 
     It runs here, in this process, with the configured model providers (AIFACTORY_PROVIDERS_FILE, or
-    OPENAI_API_KEY); without any, the offline generator works from the document.
+    OPENAI_API_KEY); without any, the offline generator works from the document, or makes a
+    frame of the topic: what to find out, and no facts.
 
     Parameters
     ----------
     file
-        A Markdown, HTML, reStructuredText or plain text file.
+        A Markdown, HTML, reStructuredText or plain text file; may be left out where there is a topic.
     type
         course, quiz, flashcards, document, learning_path, knowledge_map, workflow, novel, or a type that was
         added to this database.
@@ -64,6 +65,9 @@ def granulate_command(
     form = EXPORTS.get(_SHORT.get(export, export))
     if form is None:
         tell_error(f"--export is one of md, {', '.join(sorted(EXPORTS))}, not {export!r}.")
+        return USAGE
+    if file is None and not topic:
+        tell_error("Name a file, or say with --topic what it is to be about.")
         return USAGE
     settings = read_environment(quiet=True)
     with err.status("starting") as status:

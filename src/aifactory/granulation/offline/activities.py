@@ -21,7 +21,7 @@ from aifactory.granulation.offline.procedures import name_of, span_of, steps_of
 from aifactory.granulation.offline.quotable import is_quotable
 from aifactory.granulation.offline.reading import Line
 from aifactory.granulation.offline.study import Study
-from aifactory.granulation.offline.summary import Point, clipped, shorten
+from aifactory.granulation.offline.summary import Point, clipped, key_points, shorten
 from aifactory.granulation.tree import Span
 
 WORDS_PER_MINUTE = 200
@@ -31,6 +31,61 @@ _MOST_READ = 2_000
 _MOST_INSTRUCTIONS = 1_800
 _REASON = re.compile(
     r"\b(?:because|therefore|so that|as a result|which is why|otherwise|depends on|must|should)\b", re.I
+)
+
+
+# With more tasks than these asked for, there are some that work on one sentence each.
+_FEW = 4
+_ON_A_SENTENCE = (
+    (
+        "practice",
+        "Draw {about}",
+        "Turn this sentence into a drawing without words: “{said}” Show it to somebody who tells you what "
+        "it says. Improve the drawing where the two of you differ.",
+        "A drawing that speaks for itself",
+    ),
+    (
+        "discuss",
+        "Put {about} to the test",
+        "Take this statement: “{said}” Think of an observation that would show it to be wrong. Say who "
+        "could make it, and what you would then believe instead.",
+        "An observation that would refute the statement",
+    ),
+    (
+        "practice",
+        "Write a question on {about}",
+        "The answer is given: “{said}” Write the question that it answers, and two wrong answers that a "
+        "hasty reader would choose. Try them on a partner.",
+        "A question with one right and two tempting answers",
+    ),
+    (
+        "reflect",
+        "What you knew about {about}",
+        "Read: “{said}” Note what you believed about this before, where you had it from, and what has "
+        "changed now.",
+        "Three short notes: before, from where, now",
+    ),
+    (
+        "practice",
+        "Shorten what is said of {about}",
+        "Say this in at most eight words without losing what matters: “{said}” Then put back the word that "
+        "you miss most.",
+        "A sentence of eight words",
+    ),
+    (
+        "discuss",
+        "Ask an expert about {about}",
+        "Suppose that the author of this sentence sat opposite you: “{said}” Prepare two questions that the "
+        "text leaves open, and say where you would look for the answers.",
+        "Two open questions, each with a place to look",
+    ),
+    (
+        "project",
+        "A notice on {about}",
+        "Make a notice for a wall out of this: “{said}” It names whom it concerns, what to do, and why, in "
+        "large letters on one sheet.",
+        "A notice on one sheet",
+    ),
 )
 
 
@@ -68,6 +123,8 @@ def tasks_of(
     if most < 1:
         return []
     desk = _Desk(study, chunk, title, aims, points)
+    if most > _FEW:
+        desk.lay_out(2 * most)
     practice = desk.practice(Counter() if used is None else used, max(1, most - 1))
     if most == 1 and practice:
         return [desk.with_reading(practice[0])]
@@ -151,6 +208,28 @@ class _Desk:
             if task is not None:
                 used[name] += 1
                 tasks.append(task)
+        return [*tasks, *self._further(most - len(tasks))]
+
+    def lay_out(self, most: int) -> None:
+        """Put more points on the desk than those that the lesson lists."""
+        known = frozenset(point.line.index for point in self.free) | self.cited
+        more = key_points(self.study, self.chunk.first, self.chunk.last, most=most, avoid=known)
+        self.free += [point for point in more if point.line.index not in known]
+
+    def _further(self, most: int) -> list[Task]:
+        """Tasks on single sentences, in turns of form, for lessons that have the matter for many."""
+        tasks: list[Task] = []
+        while len(tasks) < most and (point := self._take(lambda _: True)) is not None:
+            kind, title, instructions, deliverable = _ON_A_SENTENCE[len(tasks) % len(_ON_A_SENTENCE)]
+            task = self._on_point(
+                point,
+                kind=kind,
+                title=title.format(about=self._about(point)),
+                summary=clipped(point.text),
+                instructions=instructions.replace("{said}", point.text),
+                deliverable=deliverable,
+            )
+            tasks += [] if any(task.title == other.title for other in tasks) else [task]
         return tasks
 
     def _forms(self) -> Iterator[tuple[str, Callable[[], Task | None]]]:
@@ -415,8 +494,8 @@ class _Desk:
             title=f"Tell it back: {self._about(point)}",
             summary=clipped(point.text),
             instructions=f"Read this sentence once more: “{point.text}” Close the text and go on from there "
-            "in three or four sentences, as you would for a friend who is new to the subject. Check what you "
-            "left out.",
+            "in three or four sentences, as you would for a friend who is new to the subject. Check what "
+            "you left out.",
             deliverable="Three or four sentences of your own",
         )
 

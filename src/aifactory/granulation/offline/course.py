@@ -12,7 +12,7 @@ from aifactory.granulation.offline.glossary import Terms
 from aifactory.granulation.offline.identity import shares, short_hash
 from aifactory.granulation.offline.items import Draft, drafts_of
 from aifactory.granulation.offline.objectives import Aim, aims_of, outcome_of
-from aifactory.granulation.offline.outline import Chunk, outline
+from aifactory.granulation.offline.outline import Chunk, outline, room_for
 from aifactory.granulation.offline.procedures import title_of
 from aifactory.granulation.offline.study import Study
 from aifactory.granulation.offline.summary import Point, key_points, summarise, summary_text
@@ -22,6 +22,8 @@ from aifactory.granulation.tree import Bloom, Item, Node, NodeState, Objective, 
 _MOST_OBJECTIVES = 5
 _MOST_OUTCOMES = 8
 _MOST_ITEMS = 5
+# Words of two titles that an objective can name both.
+_LONGEST_RUN = 9
 _MOST_POINTS = 6
 _TAGS = 3
 _BLOOM_RANK = {bloom: rank for rank, bloom in enumerate(Bloom)}
@@ -53,7 +55,11 @@ class CourseMaker:
         depth = len(self._per_level)
         lessons_most = self._per_level[1] if depth > 1 else 3
         plan = outline(
-            self._study, most=self._per_level[0], inner=lessons_most, inner_least=min(2, lessons_most)
+            self._study,
+            most=self._per_level[0],
+            inner=lessons_most,
+            inner_least=min(2, lessons_most),
+            room=room_for(self._per_level[0] * lessons_most),
         )
         taken: list[str] = []
         nodes: list[Node] = []
@@ -73,8 +79,8 @@ class CourseMaker:
         node_id = "n_" + short_hash(path, title)
         lessons = self._plan_lessons(path, title, parts[1:] or [part])
         outcome = self._outcome(path, part, title, lessons)
-        lessons = _with_objectives(path, lessons, outcome.id if outcome else "")
-        objectives = [objective for lesson in lessons for objective in lesson.objectives]
+        lessons = _with_objectives(path, self._in_runs(lessons), outcome.id if outcome else "")
+        objectives = list(dict.fromkeys(one for lesson in lessons for one in lesson.objectives))
         needs: Counter[str] = Counter()
         children = []
         for position, lesson in enumerate(lessons, 1):
@@ -125,6 +131,22 @@ class CourseMaker:
                 if title and 2 * len(procedure.steps) >= piece.last - piece.first and title not in taken:
                     return title
         return self._titles.of(piece, taken, above)
+
+    def _in_runs(self, lessons: list[Lesson]) -> list[Lesson]:
+        """The lessons; neighbours with one aim in common where a module has too many for one each."""
+        if len(lessons) <= _MOST_OBJECTIVES:
+            return lessons
+        made: list[Lesson] = []
+        for at in range(_MOST_OBJECTIVES):
+            first, last = (round(len(lessons) * edge / _MOST_OBJECTIVES) for edge in (at, at + 1))
+            run = lessons[first:last]
+            whole = Chunk("", run[0].chunk.first, run[-1].chunk.last, merged=True)
+            title = " and ".join(lesson.title for lesson in (run[0], run[-1])[: len(run)])
+            if len(title.split()) > _LONGEST_RUN:
+                title = run[0].title
+            aim = _first_aim(aims_of(self._study, whole, title))
+            made += [msgspec.structs.replace(lesson, aims=(aim,)) for lesson in run]
+        return made
 
     def _outcome(self, path: str, part: Chunk, title: str, lessons: Sequence[Lesson]) -> Objective | None:
         if len(self._outcomes) >= _MOST_OUTCOMES:
@@ -214,34 +236,33 @@ class CourseMaker:
 
 
 def _with_objectives(path: str, lessons: Sequence[Lesson], outcome: str) -> list[Lesson]:
-    """Give every lesson an objective, then a second one while the module has room."""
+    """Give every lesson an objective, then a second one while the module has room.
+
+    More lessons than a module may have objectives are given one for each run of neighbours.
+    """
     chosen: list[list[Aim]] = [[_first_aim(lesson.aims)] for lesson in lessons]
     room = max(0, _MOST_OBJECTIVES - len(lessons))
     practised: Counter[str] = Counter()
     for lesson, aims in zip(lessons, chosen, strict=True):
-        rest = [aim for aim in lesson.aims if aim not in aims]
+        rest = [aim for aim in lesson.aims if aim.text != aims[0].text]
         if room and rest:
             # What no other lesson of the module asks for, so that they don't all look alike.
             aims.append(min(rest, key=lambda aim: practised[aim.purpose]))
             practised[aims[-1].purpose] += 1
             room -= 1
-    used: set[str] = set()
     made = []
     for lesson, aims in zip(lessons, chosen, strict=True):
-        objectives = []
-        for aim in aims:
-            if aim.text in used:
-                continue
-            used.add(aim.text)
-            objectives.append(
-                Objective(
-                    id="ob_" + short_hash(path, aim.text),
-                    text=aim.text,
-                    bloom=aim.bloom,
-                    outcome_ids=(outcome,) if outcome else (),
-                )
+        # Lessons that ask for the same share an objective.
+        objectives = tuple(
+            Objective(
+                id="ob_" + short_hash(path, aim.text),
+                text=aim.text,
+                bloom=aim.bloom,
+                outcome_ids=(outcome,) if outcome else (),
             )
-        made.append(msgspec.structs.replace(lesson, aims=tuple(aims), objectives=tuple(objectives)))
+            for aim in aims
+        )
+        made.append(msgspec.structs.replace(lesson, aims=tuple(aims), objectives=objectives))
     return made
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from aifactory.granulation.offline.glossary import Terms
 from aifactory.granulation.offline.identity import short_hash
-from aifactory.granulation.offline.outline import Chunk, outline
+from aifactory.granulation.offline.outline import Chunk, outline, room_for
 from aifactory.granulation.offline.quotable import is_quotable, is_reference
 from aifactory.granulation.offline.reading import Line
 from aifactory.granulation.offline.study import Study
@@ -44,7 +44,9 @@ class DocumentMaker:
     def make(self) -> tuple[tuple[Node, ...], dict[str, Any]]:
         """The sections, and the fields of the root."""
         inner = self._per_level[1] if len(self._per_level) > 1 else 1
-        plan = outline(self._study, most=self._per_level[0], inner=inner, inner_least=min(2, inner))
+        most = self._per_level[0]
+        room = room_for(most * inner)
+        plan = outline(self._study, most=most, inner=inner, inner_least=min(2, inner), room=room)
         taken: list[str] = []
         nodes: list[Node] = []
         for part, *pieces in plan:

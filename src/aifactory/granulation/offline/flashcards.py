@@ -16,6 +16,11 @@ from aifactory.granulation.tree import Node, NodeState
 
 LEAST_GROUPS, LEAST_CARDS = 2, 5
 _TITLE_WORDS = 9
+# Cards of a group that are many, and the part of them that is enough.
+_MANY, _FULL = 12, 0.7
+# More cards asked for than this, and a long source is divided into more parts: sentences for each card.
+_FEW = 40
+_ROOM = 3
 _LEAD_WORDS = 34
 _ALIKE = 0.55
 _SAME_ANSWER = 2
@@ -45,7 +50,9 @@ class DeckMaker:
         study = self._study
         most = self._per_level[1] if len(self._per_level) > 1 else LEAST_CARDS
         least, fewest = min(most, LEAST_CARDS), min(self._per_level[0], LEAST_GROUPS)
-        parts = [pieces[0] for pieces in outline(study, most=self._per_level[0], inner=1, inner_least=1)]
+        room = _ROOM * most if self._per_level[0] * most > _FEW else None
+        plan = outline(study, most=self._per_level[0], inner=1, inner_least=1, room=room)
+        parts = [pieces[0] for pieces in plan]
         offered = [cards_between(study, part.first, part.last) for part in parts]
         is_filled = False
         while True:
@@ -63,6 +70,14 @@ class DeckMaker:
             left = _smaller_neighbour(parts, poor)
             parts[left : left + 2] = [joined(parts[left], parts[left + 1])]
             offered[left : left + 2] = [[*offered[left], *offered[left + 1]]]
+        if most > _MANY and not is_filled:
+            # Who asks for many cards gets plain ones too, in groups that would have few.
+            few = [len(kept) < _FULL * most for kept in chosen]
+            offered = [
+                [*cards, *(self._spare(part) if plain else ())]
+                for cards, part, plain in zip(offered, parts, few, strict=True)
+            ]
+            chosen = _choose(offered, most)
         if len(parts) < fewest:
             whole = offered[0] if is_filled else [*offered[0], *self._spare(parts[0])]
             if halves := self._halves(parts[0], whole, least, most):

@@ -12,6 +12,10 @@ from aifactory.granulation.offline.study import Study
 
 # Quotable sentences that a lesson wants: three key points and a summary.
 SENTENCES_PER_LESSON = 4
+# One with more of them is divided where more lessons are asked for.
+SENTENCES_OF_A_FULL_LESSON = 8
+# With so few pieces asked for the headings decide alone; so many are to be small ones.
+_FEW, _MANY, _ENDLESS = 24, 60, 1_000_000
 _LEAST_SENTENCES = 2
 # Bounds on what the cut has to weigh, so that its cost does not grow with the square of a long text.
 _MOST_UNITS = 300
@@ -31,15 +35,56 @@ class Chunk(msgspec.Struct, frozen=True):
     merged: bool = False
 
 
-def outline(study: Study, *, most: int, inner: int, inner_least: int = 2) -> list[list[Chunk]]:
-    """Parts, each followed by its pieces: at most ``most`` × ``inner``, and ``inner_least`` where they fit.
+def outline(
+    study: Study, *, most: int, inner: int, inner_least: int = 2, room: int | None = None
+) -> list[list[Chunk]]:
+    """Parts, each followed by its pieces: at most ``most`` × ``inner``, ``inner_least`` where they fit.
 
-    Short sources get smaller pieces before they get fewer parts.
+    Short sources get smaller pieces before they get fewer parts. With ``room`` long ones are divided further
+    than by their headings, until they fill the counts or a piece has no more sentences than that.
     """
     total = study.weight(0, len(study.lines))
     piece = max(_LEAST_SENTENCES, min(SENTENCES_PER_LESSON, total // (min(3, most) * inner_least)))
     parts = _parts(study, most, piece * inner_least)
-    return [[part, *_pieces(study, part, inner, inner_least, piece)] for part in parts]
+    room = room or _ENDLESS
+    full = room * max(1, inner)
+    wanted = sum(max(1, study.weight(part.first, part.last) // full) for part in parts)
+    parts = _divided(study, parts, min(most, wanted), room * inner_least)
+    plan = []
+    for part in parts:
+        pieces = _pieces(study, part, inner, inner_least, piece)
+        wanted = min(inner, study.weight(part.first, part.last) // room)
+        plan.append([part, *_divided(study, pieces, wanted, max(piece, room // 2))])
+    return plan
+
+
+def room_for(pieces: int) -> int | None:
+    """The sentences of a piece that need no division, by how many pieces are asked for; None: any number."""
+    if pieces <= _FEW:
+        return None
+    return SENTENCES_OF_A_FULL_LESSON if pieces < _MANY else SENTENCES_PER_LESSON + 1
+
+
+def _divided(study: Study, chunks: Sequence[Chunk], wanted: int, least: int) -> list[Chunk]:
+    """The chunks in ``wanted`` parts of ``least`` sentences or more, the largest divided first."""
+    made, whole = list(chunks), set[int]()
+    total = sum(study.weight(chunk.first, chunk.last) for chunk in made)
+    while len(made) < wanted:
+        free = [chunk for chunk in made if chunk.first not in whole]
+        largest = max(
+            free, key=lambda chunk: (study.weight(chunk.first, chunk.last), -chunk.first), default=None
+        )
+        size = 0 if largest is None else study.weight(largest.first, largest.last)
+        if largest is None or size < 2 * least:
+            break
+        share = max(2, min(wanted - len(made) + 1, round(wanted * size / total)))
+        pieces = _split(study, largest, share, share, least)
+        if len(pieces) < 2:
+            whole.add(largest.first)
+        else:
+            at = made.index(largest)
+            made[at : at + 1] = pieces
+    return made
 
 
 def _parts(study: Study, most: int, least: int) -> list[Chunk]:

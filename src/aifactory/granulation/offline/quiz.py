@@ -20,6 +20,9 @@ from aifactory.granulation.tree import Bloom, Item, ItemKind, Node, NodeState, O
 LEAST_SECTIONS, LEAST_ITEMS = 2, 3
 _MOST_OBJECTIVES = 40
 _TITLE_WORDS = 9
+# More items asked for than this, and a long source is divided into more parts: sentences for each item.
+_FEW = 40
+_ROOM = 4
 _LABELS = {
     ItemKind.SINGLE: "Choose",
     ItemKind.TRUE_FALSE: "True or false",
@@ -69,7 +72,9 @@ class QuizMaker:
         study = self._study
         most = self._per_level[1] if len(self._per_level) > 1 else LEAST_ITEMS
         least, fewest = min(most, LEAST_ITEMS), min(self._per_level[0], LEAST_SECTIONS)
-        parts = [pieces[0] for pieces in outline(study, most=self._per_level[0], inner=1, inner_least=1)]
+        room = _ROOM * most if self._per_level[0] * most > _FEW else None
+        plan = outline(study, most=self._per_level[0], inner=1, inner_least=1, room=room)
+        parts = [pieces[0] for pieces in plan]
         offered = [self._drafts(part) for part in parts]
         is_filled = False
         while True:

@@ -25,9 +25,12 @@ FRAME_NOTICE = (
 LABEL = (
     "A frame made from the topic alone, without a source: it says what to find out about {t}, and no facts."
 )
-_STORY_LABEL = (
-    "A beat sheet made from the topic alone, without a source: turning points to write from, and no plot."
-)
+_LABELS = {
+    "novel": "A beat sheet made from the topic alone, without a source: turning points to write from, and no "
+    "plot.",
+    "workflow": "A frame made from the topic alone, without a source: what any piece of work goes through, and "
+    "nothing that is known of {t}.",
+}
 _ANY_MINUTES = (1, 600)
 _LEAST_TITLE = 3
 _MAKERS: dict[str, Callable[[Brief, tuple[int, ...]], tuple[tuple[Node, ...], dict[str, Any]]]] = {
@@ -64,7 +67,7 @@ def frame_of(brief: Brief, per_level: tuple[int, ...]) -> Tree:
     tree = Tree(
         structure_type=brief.structure_type,
         title=_title(brief, wording),
-        summary=wording.put(_STORY_LABEL if brief.structure_type == "novel" else LABEL),
+        summary=wording.put(_LABELS.get(brief.structure_type, LABEL)),
         language=LANGUAGE,
         origin=Origin.OFFLINE,
         depth=len(per_level),

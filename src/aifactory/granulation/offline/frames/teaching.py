@@ -164,7 +164,9 @@ def make_path(brief: Brief, per_level: tuple[int, ...]) -> Made:
     if brief.estimated_hours is not None:
         nodes = list(in_hours(nodes, brief.estimated_hours, _ANY_MINUTES))
     return tuple(map(_with_weeks, nodes)), {
-        "goal": wording_of(brief).put("Explain {t} to others, and use it in a setting of your own."),
+        "goal": wording_of(brief).put(
+            "Explain {t} to others, and use that knowledge in a setting of your own."
+        ),
         "startLevel": start,
         "targetLevel": max(levels) + 1,
         "hoursPerWeek": _HOURS_PER_WEEK,

@@ -26,10 +26,10 @@ LABEL = (
     "A frame made from the topic alone, without a source: it says what to find out about {t}, and no facts."
 )
 _LABELS = {
-    "novel": "A beat sheet made from the topic alone, without a source: turning points to write from, and no "
-    "plot.",
-    "workflow": "A frame made from the topic alone, without a source: what any piece of work goes through, and "
-    "nothing that is known of {t}.",
+    "novel": "A beat sheet made from the topic alone, without a source: turning points to write from, "
+    "and no plot.",
+    "workflow": "A frame made from the topic alone, without a source: what any piece of work goes through, "
+    "and nothing that is known of {t}.",
 }
 _ANY_MINUTES = (1, 600)
 _LEAST_TITLE = 3

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 
-from aifactory.granulation.item_texts import CHOICE_KINDS
-from aifactory.granulation.item_wording import wording_flaws
+from aifactory.granulation.item_texts import CHOICE_KINDS, without_article
+from aifactory.granulation.item_wording import is_about_options, wording_flaws
 from aifactory.granulation.tree import Item, ItemKind, Option
 from aifactory.granulation.violations import Severity
 from aifactory.granulation.words import bigram_similarity, normalized, overlap, stems_of, words
@@ -21,7 +21,6 @@ BLANK = "____"
 # Rule id, severity, message, pointer below the item.
 Flaw = tuple[str, Severity, str, str]
 
-_ARTICLE = re.compile(r"^(?:a|an|the)\s+")
 _NUMBER = re.compile(r"[-+−]?\d+(?:[.,]\d+)*")
 _RANGE = re.compile(
     r"^\D*?(?P<low>\d+(?:\.\d+)?)\s*(?:[-–—]|to|and)\s*(?P<high>\d+(?:\.\d+)?)\D*$|"
@@ -102,8 +101,7 @@ def _option_flaws(item: Item) -> Iterator[Flaw]:
             yield ("item.blank_option", Severity.ERROR, "The option is empty", where)
             continue
         # Options of signs only, such as "<" and ">", differ though they have no words.
-        text = normalized(option.text) if normalized(option.text) else option.text.strip()
-        stripped = _ARTICLE.sub("", text)
+        text, stripped = normalized(option.text) or option.text.strip(), without_article(option.text)
         if text in seen:
             message = f"The same as option {seen[text] + 1}"
             yield ("item.duplicate_option", Severity.ERROR, message, where)
@@ -131,14 +129,17 @@ def _key_flaws(item: Item, language: str) -> Iterator[Flaw]:
     key, length = keys[0], len(keys[0].text.strip())
     mean = sum(len(option.text.strip()) for option in others) / len(others)
     longest = max(len(option.text.strip()) for option in others)
-    if length > longest and length > LONGEST_KEY_RATIO * mean and length >= LONGEST_KEY_MIN_CHARACTERS:
+    is_long = length > longest and length > LONGEST_KEY_RATIO * mean and length >= LONGEST_KEY_MIN_CHARACTERS
+    if is_long:
         message = (
             f"The key is the longest option, {length / mean if mean else length:.1f} times the others' mean"
         )
         yield ("item.longest_key", Severity.WARNING, message, "/options")
     low, high = SIMILARITY_BAND
+    # What makes a key long also sets it apart: one cause is one flaw.
+    low = 0.0 if is_long else low
     for position, option in enumerate(item.options):
-        if option.correct or not option.text.strip():
+        if option.correct or not (option.text.strip() and length) or is_about_options(option.text):
             continue
         alike = option_similarity(key.text, option.text, language)
         if not low <= alike <= high:

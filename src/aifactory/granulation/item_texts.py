@@ -1,8 +1,12 @@
 """What an item says: its right answers, and everything in it. Pure."""
 
+import re
+
 from aifactory.granulation.tree import Item, ItemKind
+from aifactory.granulation.words import normalized
 
 CHOICE_KINDS = frozenset({ItemKind.SINGLE, ItemKind.MULTI})
+_ARTICLE = re.compile(r"^(?:a|an|the)\s+")
 
 
 def key_texts(item: Item) -> tuple[str, ...]:
@@ -10,6 +14,11 @@ def key_texts(item: Item) -> tuple[str, ...]:
     if item.kind in CHOICE_KINDS:
         return tuple(option.text for option in item.options if option.correct)
     return item.accepted[:1] if item.kind in (ItemKind.SHORT, ItemKind.CLOZE) else ()
+
+
+def without_article(text: str) -> str:
+    """A text in lower case and without its first article; signs stay where there are no words."""
+    return _ARTICLE.sub("", normalized(text) or text.strip())
 
 
 def answer_texts(item: Item) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from aifactory.granulation.item_texts import without_article
 from aifactory.granulation.tree import Item, ItemKind, Option
 from aifactory.granulation.violations import Severity
 from aifactory.granulation.words import STOP_WORDS, content_stems, sentences, words
@@ -17,13 +18,16 @@ _CHOICE = frozenset({ItemKind.SINGLE, ItemKind.MULTI})
 _ALL_OR_NONE = re.compile(
     r"\b(?:all|none|any|both|neither|each|either)\s+(?:of\s+)?(?:the\s+|these\s+)?"
     r"(?:above|preceding|foregoing|following|these|those|options?|answers?|choices?|them)\b"
+    r"|^(?:all|none|any|both|neither|each|either)\s+of\s+the\s+others?"
+    r"(?:\s+(?:two|three|four|ones|options?|answers?|choices?))?\.?$"
     r"|^(?:all|none|both|neither)(?:\s+are)?(?:\s+(?:correct|true|apply))?\.?$"
     r"|^(?:both\s+|neither\s+)?[A-E1-5]\)?\s*(?:,|and|or|nor|&)\s*[A-E1-5]\b",
     re.IGNORECASE,
 )
 _ABSOLUTE = re.compile(
     r"\b(?:always|never|only|all|none|every|everyone|nobody|completely|entirely|absolutely|totally|"
-    r"invariably|under no circumstances|without exception|in every case|impossible)\b",
+    r"invariably|exclusively|solely|forever|ever|nothing\s+(?:but|else)|"
+    r"under no circumstances|without exception|in every case|impossible)\b",
     re.IGNORECASE,
 )
 _NEGATIVE = re.compile(
@@ -49,7 +53,7 @@ _SUBORDINATE = re.compile(
 _WHICH = re.compile(r"^(?:what|which|who|whom|whose|when|where|why|how)\b", re.IGNORECASE)
 _COMPLETION = re.compile(r"(?:[:…—–]|\.\.\.|_{3,}\W*)$")
 _LEAD_IN = re.compile(
-    r"^(?:as\s+(?:you|we|everyone)\s+(?:all\s+)?(?:may\s+|might\s+|should\s+|already\s+)*"
+    r"^(?:as\s+(?:you|we|everyone|everybody)\s+(?:all\s+)?(?:may\s+|might\s+|should\s+|already\s+)*"
     r"(?:know|knows|learned|learnt|saw|have\s+(?:seen|learned|learnt|read)|remember|recall)|"
     r"it\s+is\s+(?:well[- ]known|widely\s+known|common(?:ly)?\s+know\w*|important\s+to\s+\w+|interesting)|"
     r"of\s+course|obviously|clearly|interestingly|needless\s+to\s+say|without\s+a\s+doubt|in\s+your\s+opinion|"
@@ -58,7 +62,7 @@ _LEAD_IN = re.compile(
     r"carefully|let\s+us|let['’]s|now\s+that|now,|many\s+people\s+(?:think|believe|wonder|ask)|"
     r"in\s+(?:today['’]s|the\s+modern|our\s+modern)|have\s+you\s+ever|imagine\s+that\s+you|we\s+all\s+know|"
     r"you\s+(?:have\s+)?(?:probably|surely|certainly|may\s+have|might\s+have)\b|to\s+answer\s+this|"
-    r"consider\s+the\s+following\s+(?:question|carefully))",
+    r"here\s+(?:is|are|comes)\b|consider\s+the\s+following\s+(?:question|carefully))",
     re.IGNORECASE,
 )
 _GENERIC = frozenset(
@@ -171,12 +175,17 @@ def _wording_of_options(item: Item) -> Iterator[Flaw]:
         if len(words(option.text)) > OPTION_WORDS:
             message = f"The option has {len(words(option.text))} words; {OPTION_WORDS} are enough"
             yield ("item.long_option", Severity.WARNING, message, where)
-        if _ALL_OR_NONE.search(option.text.strip()):
+        if is_about_options(option.text):
             yield ("item.all_or_none", Severity.WARNING, "The option is about the other options", where)
         elif not option.correct and not key_is_absolute and _ABSOLUTE.search(option.text):
             word = _ABSOLUTE.search(option.text)
             message = f"{word.group(0) if word else ''!r} gives the distractor away"
             yield ("item.absolute", Severity.WARNING, message, where)
+
+
+def is_about_options(text: str) -> bool:
+    """Whether an option answers nothing itself, but speaks of the others: "all of the above"."""
+    return bool(_ALL_OR_NONE.search(text.strip()))
 
 
 def _has_two_clauses(statement: str) -> bool:
@@ -187,7 +196,8 @@ def _has_two_clauses(statement: str) -> bool:
             continue
         join = " ".join(match.group(0).lower().split())
         near = " ".join(after.split()[:6])
-        if join in _SUBORDINATING or (_VERB.search(before) and _VERB.search(near)):
+        is_reason = join in _SUBORDINATING or (join == "so" and before.rstrip().endswith(","))
+        if is_reason or (_VERB.search(before) and _VERB.search(near)):
             return True
     return False
 
@@ -208,9 +218,16 @@ def _grammar_flaws(stem: str, options: tuple[Option, ...]) -> Iterator[Flaw]:
         yield ("item.grammar", Severity.WARNING, "'to' before the gap does not fit every option", "/options")
         return
     odd = _odd_form(options) if len(texts) == len(options) >= 3 else None
-    if odd is not None:
+    if odd is not None and not _is_told_otherwise(options, odd):
         message = "The option differs in grammar from all the others"
         yield ("item.grammar", Severity.WARNING, message, f"/options/{odd}")
+
+
+def _is_told_otherwise(options: tuple[Option, ...], odd: int) -> bool:
+    """Whether the odd option is a flaw of another kind: about the others, or one of them with an article."""
+    text = options[odd].text
+    others = (without_article(option.text) for place, option in enumerate(options) if place != odd)
+    return is_about_options(text) or without_article(text) in others
 
 
 def _odd_form(options: tuple[Option, ...]) -> int | None:
@@ -225,7 +242,7 @@ def _odd_form(options: tuple[Option, ...]) -> int | None:
 
 def _odd_number(options: tuple[Option, ...]) -> int | None:
     """The key, when it alone is plural or alone is singular among short noun phrases."""
-    plural = [_is_plural(option.text) for option in options]
+    plural = [None if _form(option.text) == "gerund" else _is_plural(option.text) for option in options]
     if any(one is None for one in plural):
         return None
     for position, option in enumerate(options):

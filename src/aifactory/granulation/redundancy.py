@@ -37,7 +37,18 @@ def repeats(index: TreeIndex) -> list[Repeat]:
             is_long = long[left] and long[right]
             if is_long or value >= SHORT_TEXT:
                 found.append(Repeat(first=owners[left], second=owners[right], cosine=value, is_long=is_long))
+        bare = [owner for owner, stems in zip(owners, texts, strict=True) if not stems]
+        found += _same_words(index, bare)
     return found
+
+
+def _same_words(index: TreeIndex, owners: list[int]) -> Iterator[Repeat]:
+    """Of nodes with too few words to be alike by chance or not, those that say the very same."""
+    first: dict[tuple[str, ...], int] = {}
+    for owner in owners:
+        words = tuple(index.entries[owner].stems)
+        if words and first.setdefault(words, owner) != owner:
+            yield Repeat(first=first[words], second=owner, cosine=1.0, is_long=False)
 
 
 def _text(index: TreeIndex, owner: int) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.granulation import headings, report, segments, speed, sweep
+from bench.granulation import headings, items, mutations, report, segments, separation, speed, sweep
 from bench.granulation.figures import Measure
 from bench.running import REPOSITORY
 
@@ -24,6 +24,9 @@ MEASURES: dict[str, Callable[..., Measure]] = {
     "headings": headings.measure,
     "corpus": sweep.measure,
     "items": sweep.measure_items,
+    "flaws": items.measure,
+    "mutations": mutations.measure,
+    "separation": separation.measure,
 }
 PLACE = REPOSITORY / ".cache" / "bench-granulation"
 DOCUMENT = REPOSITORY / "docs" / "granulation.md"

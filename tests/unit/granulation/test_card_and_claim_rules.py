@@ -8,10 +8,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.granulation.offline.samples import example, format_of, make
+from tests.unit.granulation.offline.samples import digest_of, example, make
 
 import aifactory.granulation
-from aifactory.granulation.offline.source import read_source
 from aifactory.granulation.rules_cards import Card, check_card
 from aifactory.granulation.rules_claims import check_claim
 from aifactory.granulation.scoring import Score, score
@@ -42,7 +41,7 @@ def broken(tree: Tree) -> list[Violation]:
 
 
 def scored(tree: Tree) -> Score:
-    digest = read_source(example(SOURCE), format=format_of(SOURCE), name=SOURCE)
+    digest = digest_of(SOURCE)
     return score(
         tree,
         builtin_specs()[tree.structure_type],
@@ -50,6 +49,16 @@ def scored(tree: Tree) -> Score:
         keyphrases=[(phrase.text, phrase.weight) for phrase in digest.keyphrases],
         counts=Counts(per_level=SIZES[tree.structure_type]),
     )
+
+
+@cache
+def base_broken(structure_type: str) -> list[Violation]:
+    return broken(base(structure_type))
+
+
+@cache
+def base_scored(structure_type: str) -> Score:
+    return scored(base(structure_type))
 
 
 def card(front: str, back: str, kind: str = "basic", *quotes: str) -> Card:
@@ -191,12 +200,12 @@ TREE_CASES = [
 def test_a_broken_rule_between_nodes_is_found_and_lowers_its_sub_score(
     rule: str, severity: Severity, structure_type: str, change: Callable[[Plain], Any], part: str
 ) -> None:
-    sound, worse = base(structure_type), changed(structure_type, change)
-    assert rule not in {one.rule for one in broken(sound)} or rule.startswith("headings.")
+    sound, worse = base_broken(structure_type), changed(structure_type, change)
+    assert rule not in {one.rule for one in sound} or rule.startswith("headings.")
     found = [one for one in broken(worse) if one.rule == rule]
-    assert len(found) > len([one for one in broken(sound) if one.rule == rule])
+    assert len(found) > len([one for one in sound if one.rule == rule])
     assert {one.severity for one in found} == {severity}
-    before, after = scored(sound), scored(worse)
+    before, after = base_scored(structure_type), scored(worse)
     assert after.sub_scores[part].value < before.sub_scores[part].value
     assert (after.exact or 0) < (before.exact or 0)
 
@@ -260,7 +269,7 @@ def false_quotes(plain: Plain) -> None:
 def test_what_is_made_worse_lowers_the_right_sub_score(
     structure_type: str, change: Callable[[Plain], Any], part: str
 ) -> None:
-    before, after = scored(base(structure_type)), scored(changed(structure_type, change))
+    before, after = base_scored(structure_type), scored(changed(structure_type, change))
     assert after.sub_scores[part].value < before.sub_scores[part].value
     assert (after.exact or 0) < (before.exact or 0)
 

@@ -254,21 +254,21 @@ def test_any_tree_becomes_a_sound_page(nodes: list[Node], fields: dict[str, Any]
         "cast",
     ]
     value = next(iter(fields.values()), None)
-    for held in (fields, dict.fromkeys(known, value)):
-        odd = Node(id="x", kind="k", level=1, ordinal=1, title=title, fields=held)
-        whole = Tree(
-            structure_type="other",
-            title=title,
-            summary=title,
-            language=title,
-            origin=Origin.HUMAN,
-            depth=1,
-            fields=held,
-            nodes=(*nodes, odd),
-        )
-        ids = page(whole).all("id")
-        assert len(ids) == len(set(ids))
-        EXPORTS["html"].losses(whole)
+    held = fields | dict.fromkeys(known, value)
+    odd = Node(id="x", kind="k", level=1, ordinal=1, title=title, fields=held)
+    whole = Tree(
+        structure_type="other",
+        title=title,
+        summary=title,
+        language=title,
+        origin=Origin.HUMAN,
+        depth=1,
+        fields=held,
+        nodes=(*nodes, odd),
+    )
+    ids = page(whole).all("id")
+    assert len(ids) == len(set(ids))
+    EXPORTS["html"].losses(whole)
 
 
 @pytest.mark.parametrize("origin", Origin)

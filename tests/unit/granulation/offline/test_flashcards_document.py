@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.granulation.offline.samples import DOCUMENTS, brief, example, format_of, make
+from tests.unit.granulation.offline.samples import DOCUMENTS, brief, digest_of, example, make
 
 from aifactory.granulation.offline.generate import generate
 from aifactory.granulation.offline.source import SourceError, read_source
@@ -47,7 +47,7 @@ def test_examples_make_trees_that_are_accepted(
     assert [one for one in found if one.severity is Severity.GATE] == []
     assert [one for one in found if one.rule.startswith(("card.", "claim.", "source_order.", "span."))] == []
     assert len(found) <= 0.2 * sum(1 for _ in walk(tree)), found
-    phrases = read_source(text, format=format_of(name), name=name).keyphrases
+    phrases = digest_of(name).keyphrases
     result = score(
         tree, spec, text=text, keyphrases=[(one.text, one.weight) for one in phrases], counts=counts
     )

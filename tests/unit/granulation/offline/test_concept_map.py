@@ -44,5 +44,7 @@ def test_an_edge_is_of_the_kind_that_a_sentence_shows_and_the_sentence_is_cited(
     names = {node.id: node.title for _, node in walk(tree)}
     edges = {(names[edge["from"]], names[edge["to"]]): edge["edgeKind"] for edge in tree.fields["edges"]}
     assert edges.get(("Deposit", "Loan"), edges.get(("Loan", "Deposit"))) == "contrasts", edges
+    told = [node.fields["definition"] for _, node in walk(tree)]
+    assert len(set(told)) == len(told)
     cited = [span.quote for _, node in walk(tree) for span in node.sources]
     assert any(quote.startswith("Unlike a deposit") for quote in cited)

@@ -7,6 +7,7 @@ from aifactory.granulation.offline.words import places_of, words_of
 
 _HAS_ONE = re.compile(r"^(?:the|a|an|your|its|how|why|what)\b", re.IGNORECASE)
 _LAST_WORD = re.compile(r"([\w’'-]+) $")
+_FIRST = re.compile(r"(An?) (.+)")
 _OWN = frozenset(("this", "that", "its", "each", "every"))
 _MOST_LINES = 60
 
@@ -24,6 +25,10 @@ def _with_article(study: Study, name: str) -> str:
     head = words_of(name)[-1].lower() if words_of(name) else ""
     if not head or (head.endswith("s") and not head.endswith(("ss", "us", "is"))):
         return name
+    for definition in study.definitions:
+        if definition.term == name and (own := _FIRST.match(study.lines[definition.sentence].told)):
+            # "A stream is …": the text says how it is counted.
+            return f"{own[1].lower()} {name}" if own[2].lower().startswith(name.lower()) else name
     counts = {"": 0, "the": 0, "a": 0, "an": 0}
     for index in study.mentions.of(name)[:_MOST_LINES]:
         shown = study.lines[index].shown.lower()

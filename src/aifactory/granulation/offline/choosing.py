@@ -15,6 +15,10 @@ _ALIKE = 0.55
 _GIVEN = 0.4
 # Of ten items at most so many ask for a missing word; a missing number is another task.
 _GAPS_OF_TEN = 4
+# Half of those who know nothing judge a statement rightly.
+_TRUTHS_OF_TEN = 3
+_OF_TEN = {ItemKind.CLOZE: _GAPS_OF_TEN, ItemKind.TRUE_FALSE: _TRUTHS_OF_TEN}
+_LAST = {ItemKind.TRUE_FALSE: 1, ItemKind.CLOZE: 2}
 _QUOTED = re.compile(r"“([^”]*)”")
 
 
@@ -25,7 +29,7 @@ class Chooser:
         self._language = language
         self._lines: set[int] = set()
         self._keys: set[str] = set()
-        self._gaps = 0
+        self._kinds: Counter[ItemKind] = Counter()
         self._taken: list[tuple[frozenset[str], frozenset[str]]] = []
         self._places: dict[int, list[int]] = {}
 
@@ -40,23 +44,22 @@ class Chooser:
     ) -> list[Draft]:
         """At most ``most`` drafts beside those taken, in the order given, at most ``per_kind`` of a kind.
 
-        Gaps are kept to four in ten of the tree, unless there would be less than ``least`` without them.
+        Statements to judge are kept to three in ten of the tree and gaps to four, unless there would be less
+        than ``least`` without them.
         """
         chosen = list(taken)
-        gaps: list[Draft] = []
         kinds = Counter(draft.kind for draft in taken)
-        for draft in drafts:
+        # The kinds of which there is always enough come last.
+        for draft in sorted(drafts, key=lambda draft: _LAST.get(draft.kind, 0)):
             if len(chosen) >= most:
                 break
-            if draft.kind is ItemKind.CLOZE:
-                gaps.append(draft)
-            elif kinds[draft.kind] < self._room(draft, per_kind) and self._is_usable(draft):
+            share = _OF_TEN.get(draft.kind, 10)
+            is_wanted = len(chosen) < least or 10 * (self._kinds[draft.kind] + 1) <= share * (
+                self._kinds.total() + 1
+            )
+            is_kept = draft.kind is ItemKind.CLOZE or kinds[draft.kind] < self._room(draft, per_kind)
+            if is_wanted and is_kept and self._is_usable(draft):
                 kinds[draft.kind] += 1
-                chosen.append(self._take(draft))
-        for draft in gaps:
-            room = len(chosen) < least or 10 * (self._gaps + 1) <= _GAPS_OF_TEN * (len(self._taken) + 1)
-            if len(chosen) < most and room and self._is_usable(draft):
-                self._gaps += 1
                 chosen.append(self._take(draft))
         return chosen
 
@@ -94,6 +97,7 @@ class Chooser:
         return frozenset(stems_of(f"{quoted} {draft.key} {paired}", self._language))
 
     def _take(self, draft: Draft) -> Draft:
+        self._kinds[draft.kind] += 1
         self._lines.update((draft.line, *draft.lines))
         self._taken.append((self._asked(draft), frozenset(stems_of(draft.key, self._language))))
         if draft.key:

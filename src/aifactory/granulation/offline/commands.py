@@ -6,9 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from aifactory.granulation.offline.concepts import PLACEHOLDERS
 from aifactory.granulation.offline.grammar import IMPERATIVES
 from aifactory.granulation.offline.reading import Line
+from aifactory.granulation.offline.sequences import is_end
 from aifactory.granulation.offline.study import Study
+from aifactory.granulation.offline.titles import kind_of_title
 from aifactory.granulation.offline.wordlists import word_set
 from aifactory.granulation.offline.words import words_of
 
@@ -27,6 +30,7 @@ _BEFORE = re.compile(
     r"(?:to|before|after|once|with|for|in|on|at|during|while|by)\b[^,;:]{3,80},)[,\s]+",
     re.IGNORECASE,
 )
+_DENIED = re.compile(r"(?:never|do not|don't)\b", re.IGNORECASE)
 _DUTY = re.compile(
     r"\b(?P<who>(?:the|an?|each|every) (?P<actor>(?:[a-z-]+ )?[a-z-]+)|you|we)"
     r" (?:must|shall|should|has to|have to|is to|needs? to|is responsible for|are responsible for)"
@@ -101,7 +105,7 @@ def commands_of(study: Study) -> list[Command]:
 def read_command(line: Line, order: int = -1) -> Command | None:
     """A line as a command; None if it isn't one. Any step of a numbered list is taken as one."""
     told = line.told.strip()
-    if line.kind == "l" or line.words > _MOST_WORDS or told.endswith("?"):
+    if line.kind == "l" or line.words > _MOST_WORDS or told.endswith("?") or is_end(told):
         return None
     test, negative, again, rest = "", False, False, told
     if conditional := _CONDITION.match(told):
@@ -111,9 +115,10 @@ def read_command(line: Line, order: int = -1) -> Command | None:
             test = ""
     bare = _BEFORE.sub("", rest)
     verb = _verb_of(bare)
-    if not verb and (duty := _DUTY.search(rest)) and duty["verb"].lower() in IMPERATIVES:
+    duty = None if verb else _duty_in(rest)
+    if duty and duty["verb"].lower() in IMPERATIVES and not _is_placeholder(duty["actor"]):
         verb = duty["verb"].lower()
-    if not verb and order < 0:
+    if not verb and (order < 0 or _is_name(rest)):
         return None
     if not test and (later := _LATER_CONDITION.search(rest)):
         again = later["cue"].lower() == "until"
@@ -128,15 +133,40 @@ def read_command(line: Line, order: int = -1) -> Command | None:
     )
 
 
+def _is_name(text: str) -> bool:
+    """Whether a numbered line is a heading: "Grant of Patent License."."""
+    words = words_of(text)
+    return kind_of_title(text.rstrip(".:")) in ("name", "doing") and all(
+        word[:1].isupper() or word.lower() in _JOINTS | _ARTICLES for word in words
+    )
+
+
+def _duty_in(text: str) -> re.Match[str] | None:
+    """Who must do what; not "the reason you have to install it", which tells no duty."""
+    for found in _DUTY.finditer(text):
+        front = text[: found.start()].rstrip()
+        if found["actor"] or not front or front.endswith((",", ";", ":", "(", " and", " then")):
+            return found
+    return None
+
+
+def _is_placeholder(actor: str | None) -> bool:
+    """Whether what has to do something is a part of the writing: "the argument must start with …"."""
+    return actor is not None and actor.split()[-1].lower() in PLACEHOLDERS
+
+
 def _verb_of(bare: str) -> str:
     """The verb that a sentence opens with, if it is a command and not a name such as "Water"."""
     words = words_of(bare)
-    if len(words) < 2 or words[0].lower() not in IMPERATIVES:
+    if len(words) < 2 or words[0].lower() not in IMPERATIVES or _LABELLED.match(bare):
         return ""
-    second = words[1].lower()
-    return "" if second in _AFTER_NAME else words[0].lower()
+    first, second = words[0].lower(), words[1].lower()
+    return "" if second in _AFTER_NAME or (first in _MINDFUL and second == "that") else first
 
 
+# "Type: Boolean" says what a setting is, and "Note: …" that something is worth knowing.
+_LABELLED = re.compile(r"^[A-Za-z]+ ?:")
+_MINDFUL = frozenset(("note", "observe", "consider"))
 _AFTER_NAME = word_set("""
     is are was were of has have had can may must should will would does did means refers begins happens and or
     """)
@@ -144,7 +174,11 @@ _AFTER_NAME = word_set("""
 
 def title_of_command(command: Command) -> str:
     """A command in a few words, cut where a clause or a phrase ends."""
-    words = _first_clause(command.text.rstrip(".!")).split()
+    # What comes before a command ("To build it, run …") is told below; the title is what to do, or not to.
+    lead = _BEFORE.match(command.text)
+    bare = command.text[lead.end() :] if lead and not _DENIED.match(lead[0]) else ""
+    does = bare[:1].upper() + bare[1:] if bare and command.verb == _verb_of(bare) else command.text
+    words = _first_clause(does.rstrip(".!")).split()
     if len(words) > _TITLE_WORDS:
         cuts = (at for at in range(_TITLE_WORDS, 2, -1) if words[at].lower() in _JOINTS - {"of"})
         words = words[: next(cuts, _MOST_TITLE_WORDS)]

@@ -10,6 +10,7 @@ from aifactory.granulation.offline.concepts import term_key
 from aifactory.granulation.offline.digest import Definition
 from aifactory.granulation.offline.map_edges import Links, Named
 from aifactory.granulation.offline.outline import Chunk, outline
+from aifactory.granulation.offline.phrases import is_telling
 from aifactory.granulation.offline.reading import Line
 from aifactory.granulation.offline.study import Study
 from aifactory.granulation.offline.summary import Point, clipped
@@ -132,7 +133,10 @@ class MapMaker:
         """Names that the passage defines or often uses, and says something about in a line not ``taken``."""
         ranked = self._teller.ranked(part)
         found: list[Found] = []
-        for name, line in self._candidates(part):
+        candidates = list(self._candidates(part))
+        # "Value" and "calling" only where nothing better is left.
+        candidates.sort(key=lambda pair: pair[1] is None and not is_telling(pair[0], self._study.lexicon))
+        for name, line in candidates:
             key = self._key(name)
             if not key or key in self._used or key == above or len(name) < 3:
                 continue

@@ -8,7 +8,7 @@ import msgspec
 from aifactory.granulation.item_rules import SIMILARITY_BAND, option_similarity
 from aifactory.granulation.offline.concepts import mentions, term_key
 from aifactory.granulation.offline.digest import Definition
-from aifactory.granulation.offline.facts import DEED, PURPOSE, Fact, facts_of
+from aifactory.granulation.offline.facts import DEED, DEMAND, PURPOSE, Fact, facts_of
 from aifactory.granulation.offline.reading import Line
 from aifactory.granulation.offline.study import Study
 from aifactory.granulation.offline.summary import shorten
@@ -164,7 +164,11 @@ def _form(fact: Fact) -> str:
     """What the answers to a question have in common that another answer would be told by."""
     if fact.kind == DEED:
         return fact.frame if fact.frame in ("do", "does") else "object"
-    return fact.answer.split()[0] if fact.kind == PURPOSE else fact.frame
+    opening = fact.answer.split()[0]
+    if fact.kind == DEMAND and opening in ("It", "They"):
+        # Whether it is one thing or several would tell.
+        return f"{fact.frame} {opening}"
+    return opening if fact.kind == PURPOSE else fact.frame
 
 
 def _apart(study: Study, facts: list[Fact]) -> list[Fact]:

@@ -8,20 +8,18 @@ from itertools import islice
 
 import msgspec
 
-from aifactory.granulation.offline.concepts import PLACEHOLDERS
-from aifactory.granulation.offline.grammar import IMPERATIVES, PREPOSITIONS, SMALL_WORDS
+from aifactory.granulation.offline.clauses import capped, is_clipped, is_many, lacks_subject, name_in
+from aifactory.granulation.offline.grammar import IMPERATIVES, PREPOSITIONS
 from aifactory.granulation.offline.quotable import is_plain
 from aifactory.granulation.offline.reading import Line
 from aifactory.granulation.offline.study import Study
 from aifactory.granulation.offline.summary import shorten
-from aifactory.granulation.offline.titles import in_sentence
 from aifactory.granulation.offline.wordlists import word_set
-from aifactory.granulation.offline.words import count_words, is_stop, words_of
+from aifactory.granulation.offline.words import count_words, stem, words_of
 
 REASON, CASE, PURPOSE, DEED, DEMAND = "reason", "case", "purpose", "deed", "demand"
 _ANSWER_WORDS = (2, 26)
 _ASKED_WORDS = (3, 24)
-_SUBJECT_WORDS = 8
 _LONGEST = 45
 _MOST_VERBS = 4
 
@@ -85,12 +83,6 @@ _FORMS = {
 _VERB = re.compile(rf" (?P<verb>{'|'.join(sorted(_FORMS, key=len, reverse=True))}) ")
 # What such a verb asks for stands behind this preposition.
 _WITH = {"depend": "on", "rely": "on", "consist": "of", "refer": "to", "lead": "to"}
-_CLAUSE_WORDS = word_set("""
-    is are was were be been being has have had do does did can could will would shall should may might must
-    that which who whom whose where when while if because since unless until although though than there
-    it they them he she we you i this these those such not never also to and or but
-    """)
-_ENDS_OPEN = word_set("of in on at by with from for to into over under and or but the a an as not no")
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,16 +100,45 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @lru_cache(maxsize=1)
-def facts_of(study: Study) -> tuple[Fact, ...]:
+def statements_of(study: Study) -> tuple[Fact, ...]:
     """Everything of a source that is one of these, in text order; English only."""
     if study.language != "en":
         return ()
     return tuple(fact for line in study.lines if (fact := _fact(study, line)) is not None)
 
 
+@lru_cache(maxsize=1)
+def facts_of(study: Study) -> tuple[Fact, ...]:
+    """The statements whose question has one answer in the source."""
+    answers: dict[str, dict[str, Fact]] = {}
+    for fact in statements_of(study):
+        answers.setdefault(fact.question, {}).setdefault(fact.answer, fact)
+    topic = frozenset(map(stem, words_of(study.digest.title)))
+    return tuple(
+        fact
+        for fact in statements_of(study)
+        if list(answers[fact.question].values()) == [fact]
+        and not (fact.kind == DEED and _is_topic(fact, topic))
+    )
+
+
+def _is_topic(fact: Fact, topic: frozenset[str]) -> bool:
+    """Whether a question is about what the whole source is about: much else would answer it as well."""
+    subject = frozenset(map(stem, words_of(fact.subject))) - {"the"}
+    return bool(subject) and subject <= topic
+
+
 def facts_between(study: Study, first: int, last: int) -> tuple[Fact, ...]:
     """The facts in the lines from first up to, without, last."""
-    facts = facts_of(study)
+    return _between(facts_of(study), first, last)
+
+
+def statements_between(study: Study, first: int, last: int) -> tuple[Fact, ...]:
+    """The statements in the lines from first up to, without, last."""
+    return _between(statements_of(study), first, last)
+
+
+def _between(facts: tuple[Fact, ...], first: int, last: int) -> tuple[Fact, ...]:
     low = bisect_left(facts, first, key=lambda fact: fact.line.index)
     return facts[low : bisect_left(facts, last, key=lambda fact: fact.line.index)]
 
@@ -139,7 +160,13 @@ def _reason(study: Study, line: Line) -> Iterator[Fact]:
         if not found or line.told.count(f" {opening.lower()} ") != 1:
             continue
         what, why = found["what"].rstrip(", "), found["why"]
-        if _is_asked(what) and not _OPEN.search(what) and not _HEDGED.search(what):
+        if (
+            _is_asked(what)
+            and not lacks_subject(what)
+            and not _ASKS.search(what)
+            and not _OPEN.search(what)
+            and not _HEDGED.search(what)
+        ):
             yield Fact(
                 kind=REASON,
                 frame=frame,
@@ -162,22 +189,33 @@ def _case(study: Study, line: Line) -> Iterator[Fact]:
         return
     if not first and (count_words(then) < 4 or _OPEN.search(then) or " if " in then):
         return
+    if is_clipped(case) or lacks_subject(then):
+        return
     frame = _case_frame(study, then)
+    if frame == _TO_DO and _LOG_HEADING.search(study.reading.sections[line.section].title):
+        # "Fix the warning when a proxy is used" tells what was done in a version, not what to do.
+        return
     yield Fact(
         kind=CASE,
         frame=frame,
         line=line,
         subject=f"{cue} {case}",
         question=f"{frame} {cue} {case}?",
-        answer=f"{then[:1].upper()}{then[1:]}.",
+        answer=f"{capped(then)}.",
     )
+
+
+_TO_DO = "What should be done"
+_LOG_HEADING = re.compile(
+    r"^\W*v?\d+\.\d+(?:\.\d+)*\b(?!\.? [A-Z])|\b(?:19|20)\d\d\b|^(?:Fixed|Added|Changed|Removed)$"
+)
 
 
 def _case_frame(study: Study, then: str) -> str:
     """What is asked of a case: what to do in it, what may or must be then, or what comes of it."""
     opening = (words_of(then) or [""])[0].lower()
     if opening in IMPERATIVES and not study.lexicon.is_sure_noun(opening):
-        return "What should be done"
+        return _TO_DO
     if opening == "you" or re.search(r"\b(?:must|should|may|can|shall|cannot)\b", then):
         return "What applies"
     return "What happens"
@@ -185,7 +223,7 @@ def _case_frame(study: Study, then: str) -> str:
 
 def _purpose(study: Study, line: Line) -> Iterator[Fact]:
     found = _PURPOSE.match(line.told)
-    subject = _subject(study, found["subject"]) if found else ""
+    subject = name_in(study, found["subject"]) if found else ""
     if found and subject and not _POINTS_BACK.search(found["why"]):
         why = shorten(f"{found['why']}.", 22)
         yield Fact(
@@ -200,28 +238,28 @@ def _purpose(study: Study, line: Line) -> Iterator[Fact]:
 
 def _demand(study: Study, line: Line) -> Iterator[Fact]:
     found = _DEMAND.match(line.told)
-    subject = _subject(study, found["subject"]) if found else ""
+    subject = name_in(study, found["subject"]) if found else ""
     if not found or not subject or _POINTS_BACK.search(found["what"]):
         return
     modal, what = found["modal"], shorten(f"{found['what']}.", 22).rstrip(".")
     denied = " not" if found["no"] else ""
     opening, _, rest = what.partition(" ")
     if opening == "be" and re.match(r"(?:\w+ly )?\w+(?:ed|en|t|de|ne)\b", rest):
-        they = "They" if _is_plural(found["subject"]) else "It"
+        they = "They" if is_many(found["subject"]) else "It"
         question, answer = f"What {modal} be done with {subject}?", f"{they} {modal} be {rest}."
         frame = f"{modal} be done"
     elif opening == "be":
         question, answer, frame = (
             f"What {modal} {subject} be?",
-            f"{rest[:1].upper()}{rest[1:]}.",
+            f"{capped(rest)}.",
             f"{modal} be",
         )
-    elif opening in ("not", "also", "only", "never", "still", "even", "either", "have"):
+    elif opening in _AFTER_MODAL:
         return
     else:
         question, answer, frame = (
             f"What {modal} {subject} do?",
-            f"{what[:1].upper()}{what[1:]}.",
+            f"{capped(what)}.",
             f"{modal} do",
         )
     if denied or (opening == "be" and rest.startswith("it ")):
@@ -245,7 +283,7 @@ def _deed(study: Study, line: Line) -> Iterator[Fact]:
         if "," in front:
             return
         # A word like "list" or "uses" may also be the name before the verb.
-        subject = _subject(study, front) if plural == _is_plural(front) else ""
+        subject = name_in(study, front) if plural == is_many(front) else ""
         if subject and not _POINTS_BACK.search(what):
             yield _deed_of(line, subject, verb, found["verb"], shorten(f"{what}.", 22).rstrip("."))
             return
@@ -260,7 +298,7 @@ def _deed_of(line: Line, subject: str, verb: str, form: str, what: str) -> Fact:
         question, answer, frame = f"What {do} {subject} {verb}?", what, verb
     else:
         question, answer, frame = f"What {do} {subject} do?", f"{they} {form} {what}", do
-    answer = f"{answer[:1].upper()}{answer[1:]}."
+    answer = f"{capped(answer)}."
     return Fact(
         kind=DEED,
         frame=frame,
@@ -271,44 +309,12 @@ def _deed_of(line: Line, subject: str, verb: str, form: str, what: str) -> Fact:
     )
 
 
-def _subject(study: Study, said: str) -> str:
-    """The front of a sentence as it stands inside one, if it is nothing but a name; "" otherwise."""
-    said_words = said.split()
-    low = [word.lower() for word in said_words]
-    if not 1 <= len(low) <= _SUBJECT_WORDS or low[-1] in _ENDS_OPEN or not words_of(said):
-        return ""
-    if any(word in _CLAUSE_WORDS for word in low) or (len(low) == 1 and is_stop(low[0])):
-        return ""
-    if low[0].endswith("ly") or low[0] in _OPENERS or (low[-1] in SMALL_WORDS):
-        return ""
-    if (low[0].endswith(("ed", "ing")) and said[1:2].islower()) or _is_bare(low):
-        return ""
-    head = words_of(said)[-1]
-    if not study.lexicon.is_noun(head) or (len(low) == 1 and study.lexicon.is_verb(low[0])):
-        return ""
-    return in_sentence(said, study.lexicon)
+_ASKS = re.compile(r"\b(?:how|whether|question|what)\b", re.IGNORECASE)
 
 
-def _is_bare(low: list[str]) -> bool:
-    """Whether a name is "the event" or "a method": which one, only the sentence before says."""
-    return len(low) <= 2 and low[-1] in PLACEHOLDERS and low[0] in ("the", "a", "an", low[-1])
-
-
-_OPENERS = word_set("""
-    regardless including except once simply there then any such
-    for in on at by with without from into during after before to as under over through despite like unlike
-    instead given according depending based using note see what how why who here today now most some many all
-    each every any several few another other others none neither either both only
-    """)
+_AFTER_MODAL = word_set("not also only never still even either have now then just instead easily")
 
 
 def _is_asked(said: str) -> bool:
     low, high = _ASKED_WORDS
     return low <= count_words(said) <= high and said.count("“") == said.count("”")
-
-
-def _is_plural(said: str) -> bool:
-    """Whether a subject takes a verb without -s, by its head before any "of"."""
-    front = re.split(r" (?:of|in|on|for|with|from|to|at|by) ", said)[0]
-    head = (words_of(front) or [""])[-1].lower()
-    return head.endswith("s") and not head.endswith(("ss", "us", "is"))

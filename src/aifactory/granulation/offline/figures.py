@@ -17,6 +17,13 @@ _ROUGH = re.compile(
     r"\b(?:about|around|roughly|approximately|nearly|almost|some|over|under|up to|more than|less than)\s*$",
     re.I,
 )
+# "ISO 8601", "level 3", "HTTPCore 2": a number that is a name's second half measures nothing.
+_NAMED = re.compile(
+    r"(?:\b[A-Z]{2,}|\b[A-Z]\w*[A-Z]\w*"
+    r"|\b[Ss]ection|[Ll]evel|[Vv]ersion|[Cc]hapter|[Tt]able|[Ff]igure|[Pp]age|[Pp]ort|[Nn]umber|[Ss]tep|[Pp]art"
+    r"|[Cc]ode|[Ll]ength|[Tt]ype|[Ll]ayer|[Rr]elease|RC of)\s*$"
+)
+_EXAMPLE = re.compile(r"^(?:examples?|e\.g\.)\b", re.IGNORECASE)
 _MONTHS = word_set("""
     january february march april may june july august september october november december
     """)
@@ -35,11 +42,14 @@ class Figure(msgspec.Struct, frozen=True):
 
 def figure_in(sentence: str) -> Figure | None:
     """The one figure worth asking for; None if there is none, or if it is a range, a year or said twice."""
+    if _EXAMPLE.match(sentence):
+        return None
     for found in _FIGURE.finditer(sentence):
         number, unit = found["number"], found["unit"]
         before, after = sentence[: found.start()], sentence[found.end("number") :]
         if (
             _RANGE_BEFORE.search(before)
+            or _NAMED.search(before)
             or _RANGE_AFTER.match(after)
             or unit.lower() in _MONTHS
             or is_stop(unit)

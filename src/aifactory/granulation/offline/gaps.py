@@ -7,6 +7,7 @@ from itertools import islice
 import msgspec
 
 from aifactory.granulation.offline.figures import Figure, figure_in
+from aifactory.granulation.offline.phrases import is_telling
 from aifactory.granulation.offline.quotable import is_plain
 from aifactory.granulation.offline.reading import Line
 from aifactory.granulation.offline.study import Study
@@ -90,16 +91,20 @@ def _names(study: Study, first: int, last: int, *, spare: bool) -> list[str]:
         for definition in study.definitions
         if not topic.issuperset(stem(word) for word in words_of(definition.term))
     ]
-    if spare:
-        terms += [phrase.text for phrase in study.book.best(first, last, limit=_MOST_SPARE)]
     phrases = [
         phrase.text
         for phrase in study.book.best(first, last, limit=20)
         if (phrase.count > 1 or len(phrase.stems) > 1)
         and (len(phrase.stems) > 1 or (headed.issuperset(phrase.stems) and phrase.text[0].islower()))
         and not topic.issuperset(phrase.stems)
+        and is_telling(phrase.text, study.lexicon)
     ]
-    return list(dict.fromkeys([*terms, *phrases]))
+    if not spare:
+        return list(dict.fromkeys([*terms, *phrases]))
+    others = [phrase.text for phrase in study.book.best(first, last, limit=_MOST_SPARE)]
+    # A word that could stand anywhere is asked for last of all.
+    others.sort(key=lambda name: not is_telling(name, study.lexicon))
+    return list(dict.fromkeys([*terms, *phrases, *others]))
 
 
 def _gap_at(study: Study, told: str, answer: str) -> int:

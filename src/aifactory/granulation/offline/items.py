@@ -7,14 +7,23 @@ from aifactory.granulation.offline import distractors
 from aifactory.granulation.offline.articles import with_article
 from aifactory.granulation.offline.digest import Definition
 from aifactory.granulation.offline.drafts import STEM_WORDS, Draft, is_one_clause, placed, said
-from aifactory.granulation.offline.fact_items import fact_items
-from aifactory.granulation.offline.facts import CASE, DEED, DEMAND, PURPOSE, REASON, facts_between
+from aifactory.granulation.offline.fact_items import fact_items, truth_items
+from aifactory.granulation.offline.facts import (
+    CASE,
+    DEED,
+    DEMAND,
+    PURPOSE,
+    REASON,
+    facts_between,
+    statements_between,
+)
 from aifactory.granulation.offline.gaps import GAP, difficulty_of, figure_gaps, word_gaps
 from aifactory.granulation.offline.identity import short_hash
 from aifactory.granulation.offline.objectives import number_word
-from aifactory.granulation.offline.procedures import name_of, span_of, steps_of
+from aifactory.granulation.offline.procedures import name_of, span_of
 from aifactory.granulation.offline.quotable import is_quotable
 from aifactory.granulation.offline.reading import Line
+from aifactory.granulation.offline.sequences import ordered_steps
 from aifactory.granulation.offline.study import Study
 from aifactory.granulation.offline.summary import shorten
 from aifactory.granulation.offline.words import count_words
@@ -34,14 +43,19 @@ _ORDER_WORDS = re.compile(
 def drafts_of(study: Study, first: int, last: int) -> list[Draft]:
     """All items that a part of the source supports, the best kinds first and in turns."""
     facts = facts_between(study, first, last)
+    statements = statements_between(study, first, last)
+    asked = [list(fact_items(study, facts, kind)) for kind in (CASE, REASON, DEMAND, PURPOSE, DEED)]
+    chosen = {draft.line for drafts in asked for draft in drafts}
     groups = [
         list(_order_items(study, first, last)),
         list(_match_items(study, first, last)),
         list(_term_items(study, first, last)),
-        *(list(fact_items(study, facts, kind)) for kind in (CASE, REASON, DEMAND, PURPOSE, DEED)),
+        *asked,
         list(_meaning_items(study, first, last)),
         list(_figure_items(study, first, last)),
         list(_truth_items(study, first, last)),
+        # What has no wrong answers to choose from can still be said of another thing.
+        list(truth_items(study, [one for one in statements if one.line.index not in chosen])),
         list(_gap_items(study, first, last)),
     ]
     return [
@@ -280,7 +294,7 @@ def _gap_items(study: Study, first: int, last: int, *, spare: bool = False) -> I
 def _order_items(study: Study, first: int, last: int) -> Iterator[Draft]:
     """In which order are these steps done?"""
     for procedure in study.procedures_between(first, last):
-        lines = steps_of(study, procedure)
+        lines = ordered_steps(study, procedure)
         steps = [step_text(line) for line in lines]
         if not 3 <= len(steps) <= 8 or len(set(steps)) != len(steps):
             continue

@@ -11,9 +11,17 @@ from aifactory.granulation.offline.digest import Definition, Procedure
 from aifactory.granulation.offline.facts import CASE, DEMAND, REASON, Fact, facts_between
 from aifactory.granulation.offline.grammar import FORMULA
 from aifactory.granulation.offline.outline import Chunk
+from aifactory.granulation.offline.phrases import is_telling
 from aifactory.granulation.offline.procedures import name_of
+from aifactory.granulation.offline.sequences import ordered_steps
 from aifactory.granulation.offline.study import Study
-from aifactory.granulation.offline.titles import gerund_base, in_sentence, is_structural, kind_of_title
+from aifactory.granulation.offline.titles import (
+    gerund_base,
+    in_sentence,
+    is_structural,
+    kind_of_title,
+    unnumbered,
+)
 from aifactory.granulation.tree import Bloom
 
 _NUMBER_WORDS = (
@@ -88,9 +96,23 @@ def subject_of(study: Study, chunk: Chunk, title: str) -> str:
     if chunk.merged:
         names = [child.title for child in chunk.children if child.title]
         if not 1 <= len(names) <= 2:
+            return f"the main points of {_topics(study, names, title)}"
+        if any(kind_of_title(name) in ("place", "sentence") for name in names):
             return f"the main points of “{title}”"
         return listed([clause_of(study, name) for name in names])
     return clause_of(study, title)
+
+
+def _topics(study: Study, names: Sequence[str], title: str) -> str:
+    """Two of many headings, and how many more there are; the title where these are no names."""
+    first = [unnumbered(name) for name in names[:2]]
+    if len(names) < 3 or any(
+        kind_of_title(name) not in ("name", "doing") or re.search(r"[:;,“”]", name) for name in first
+    ):
+        return f"“{title}”"
+    rest = len(names) - 2
+    topics = f"{number_word(rest)} related topic{'s' if rest > 1 else ''}"
+    return f"{', '.join(_topic(study, name) for name in first)} and {topics}"
 
 
 def _generated_subject(study: Study, title: str) -> str:
@@ -106,11 +128,9 @@ def topic_of(study: Study, chunk: Chunk, title: str) -> str:
     if chunk.merged:
         names = [child.title for child in chunk.children if child.title]
         plain = all(kind_of_title(name) in ("doing", "name") for name in names)
-        return (
-            listed([_topic(study, name) for name in names])
-            if plain and 1 <= len(names) <= 2
-            else f"“{title}”"
-        )
+        if plain and 1 <= len(names) <= 2:
+            return listed([_topic(study, name) for name in names])
+        return _topics(study, names, title)
     if chunk.title:
         if is_structural(title) or kind_of_title(title) == "place":
             return subject_of(study, chunk, title)
@@ -137,7 +157,7 @@ def clause_of(study: Study, title: str) -> str:
         return f"how to {inside}"
     if kind == "question" and not title.endswith("?"):
         return inside
-    return f"the point made under “{title}”" if not title.endswith("?") else f"the answer to “{title}”"
+    return f"the main point of “{title}”" if not title.endswith("?") else f"the answer to “{title}”"
 
 
 def _how_to(doing: str) -> str:
@@ -160,7 +180,7 @@ def aims_of(study: Study, chunk: Chunk, title: str) -> list[Aim]:
     """What a learner can do after one lesson, the best supported first."""
     first, last = chunk.first, chunk.last
     terms = study.defined_between(first, last)
-    procedures = study.procedures_between(first, last)[:1]
+    procedures = [one for one in study.procedures_between(first, last) if ordered_steps(study, one)][:1]
     aims = [_procedure_aim(study, procedure, title) for procedure in procedures]
     if formula := next((d for d in terms if FORMULA.search(d.phrase)), None):
         aims.append(_formula_aim(study, formula))
@@ -179,7 +199,7 @@ def aims_of(study: Study, chunk: Chunk, title: str) -> list[Aim]:
 
 
 def _procedure_aim(study: Study, procedure: Procedure, title: str) -> Aim:
-    count = number_word(len(procedure.steps))
+    count = number_word(len(ordered_steps(study, procedure)))
     name = name_of(study, procedure, title)
     return Aim(
         f"Perform the {count} steps {name} without leaving one out or swapping two.", Bloom.APPLY, "steps"
@@ -200,7 +220,8 @@ def _contrast(study: Study, terms: list[Definition], first: int, last: int) -> A
     """Two terms that a sentence of the part sets against each other."""
     own = [d.term for d in terms]
     names = [*own, *(d.term for d in study.definitions if d not in terms)]
-    near = [name for name in names if study.mentions.between(name, first, last)][:12]
+    named = (name for name in names if is_telling(name, study.lexicon))
+    near = [name for name in named if study.mentions.between(name, first, last)][:12]
     for line in study.lines[first:last]:
         if not line.usable or not _CONTRAST.search(line.told):
             continue
@@ -270,7 +291,9 @@ def _explain_aim(
     low = subject.lower()
     names = [d.term for d in terms if d.term.lower() not in low][:2]
     phrases = [
-        p.text for p in study.book.best(chunk.first, chunk.last, limit=8) if p.count > 1 or len(p.stems) > 1
+        phrase.text
+        for phrase in study.book.best(chunk.first, chunk.last, limit=12)
+        if (phrase.count > 1 or len(phrase.stems) > 1) and is_telling(phrase.text, study.lexicon)
     ]
     fresh = [phrase for phrase in phrases if phrase.lower() not in low]
     names = (names + [p for p in fresh if all(p not in name and name not in p for name in names)])[:2]

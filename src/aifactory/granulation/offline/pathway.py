@@ -1,5 +1,6 @@
 """A learning path out of a source: milestones by what builds on what, skills with evidence, activities."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from math import ceil
@@ -34,6 +35,11 @@ _MINUTES = (SHORTEST, 600)
 _MOST_REQUIRED = 2
 _LEAST_HOURS = 0.5
 _MOST_HOURS = 80.0
+_ABOUT_TEXT = re.compile(
+    r"\bthis (?:document|guide|manual|page|book)\b|^(?:additional|further|other) \w+$"
+    r"|^(?:overview|introduction|preamble|appendix|abstract|summary|notes?|references?|see also)\b",
+    re.IGNORECASE,
+)
 _DELIVERABLES = {
     "read": "One note for each of the main terms of the passage",
     "discuss": "Two arguments that came up, one for and one against",
@@ -214,7 +220,11 @@ class PathMaker:
             weeks = min(52.0, max(0.2, ceil((node.minutes or 0) / 60 / hours * 10) / 10))
             made.append(msgspec.structs.replace(node, fields={**node.fields, "weeks": weeks}))
         skills = [skill for node in made for skill in node.children]
-        goal = f"Get from “{made[0].title}” to “{made[-1].title}”, and show at each step what you can do."
+        # "About this document" and "Additional notes" are no places to start from or to get to.
+        ways = [node.title for node in made if not _ABOUT_TEXT.search(node.title)] or [made[0].title]
+        goal = f"Get from “{ways[0]}” to “{ways[-1]}”, and show at each step what you can do."
+        if len(ways) == 1:
+            goal = f"Understand “{ways[0]}”, and show at each step what you can do."
         return tuple(made), {
             "goal": goal[:400],
             "startLevel": min((skill.fields["from"] for skill in skills), default=self._start),

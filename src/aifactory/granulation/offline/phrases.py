@@ -7,6 +7,8 @@ from math import log
 
 import msgspec
 
+from aifactory.granulation.offline.concepts import PLACEHOLDERS
+from aifactory.granulation.offline.grammar import THINGS_IN_ING
 from aifactory.granulation.offline.lexicon import Lexicon
 from aifactory.granulation.offline.reading import Line
 from aifactory.granulation.offline.wordlists import word_set
@@ -15,6 +17,7 @@ from aifactory.granulation.offline.words import WORD, is_stop, stem
 _MAX_WORDS = 3
 _LENGTH_BONUS = {1: 1.0, 2: 1.7, 3: 1.8}
 _BETWEEN = re.compile(r"^[ \t]+$")
+_GLUE = ("_", "@", ".", ":")
 
 
 class Phrase(msgspec.Struct, frozen=True):
@@ -139,6 +142,28 @@ class PhraseBook:
         return all(self.lexicon.usual(word)[:1].isupper() for form in tally.forms for word in form)
 
 
+def is_telling(phrase: str, lexicon: Lexicon) -> bool:
+    """Whether a phrase names something of its own: no "value" or "terms", no adjective with a name."""
+    words = phrase.split()
+    first, last = words[0], words[-1]
+    if len(words) == 1:
+        is_deed = last.endswith(("ing", "ed")) and last.lower() not in THINGS_IN_ING
+        return last.lower() not in _COMMON and not is_deed
+    low = first.lower()
+    is_quality = low in _QUALITIES or (low.endswith("ing") and low not in THINGS_IN_ING)
+    return lexicon.is_noun(first) and not is_quality and not all(word.lower() in _COMMON for word in words)
+
+
+_COMMON = PLACEHOLDERS | word_set("""
+    term terms condition conditions system systems product products version versions change changes step steps
+    line lines copy copies list lists set sets instance instances form forms level levels kind request
+    requests user users support class classes purpose purposes target targets range ranges action actions
+    """)
+
+_QUALITIES = word_set("""
+    precise exact actual specific particular respective appropriate relevant proper corresponding certain
+    special necessary additional individual separate entire complete
+    """)
 _WEAK_FIRST = word_set("""
     good better best bad great small smaller large larger big high higher low lower long longer short new
     old same different similar certain main important common single whole entire full real typical simple
@@ -154,6 +179,8 @@ def _runs(shown: str, language: str) -> list[list[str]]:
     end = -1
     for found in WORD.finditer(shown):
         word = found[0]
+        if _is_glued(shown, found.start(), found.end()):
+            continue
         between = shown[end : found.start()]
         joined = end >= 0 and (between == " " or _BETWEEN.match(between))
         if not joined and open_run:
@@ -169,3 +196,11 @@ def _runs(shown: str, language: str) -> list[list[str]]:
         else:
             open_run.append(word)
     return [*runs, open_run] if open_run else runs
+
+
+def _is_glued(shown: str, start: int, end: int) -> bool:
+    """Whether a word is half of a name such as "Node.js", "node:stream" or "IPv4"."""
+    before, after = shown[start - 1 : start] if start else "", shown[end : end + 1]
+    if before.isdigit() or after.isdigit() or before in _GLUE:
+        return True
+    return after in _GLUE and shown[end + 1 : end + 2].isalnum()

@@ -9,7 +9,13 @@ from aifactory.granulation.offline.digest import Procedure
 from aifactory.granulation.offline.reading import Line
 from aifactory.granulation.offline.sentences import stands_alone
 from aifactory.granulation.offline.study import Study
-from aifactory.granulation.offline.titles import gerund_base, in_sentence, is_structural, kind_of_title
+from aifactory.granulation.offline.titles import (
+    gerund_base,
+    in_sentence,
+    is_structural,
+    kind_of_title,
+    unnumbered,
+)
 from aifactory.granulation.tree import Span
 
 _DOMINANT = 0.4
@@ -85,7 +91,8 @@ def _is_dominant(study: Study, procedure: Procedure) -> bool:
     return steps >= _DOMINANT * (last - first)
 
 
-def _after_heading(study: Study, heading: str) -> str:
+def _after_heading(study: Study, title: str) -> str:
+    heading = unnumbered(title)
     inside = in_sentence(heading, study.lexicon)
     kind = kind_of_title(heading)
     if kind == "doing" or (kind == "name" and "," not in inside and ":" not in inside):

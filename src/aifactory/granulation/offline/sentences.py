@@ -30,7 +30,7 @@ _MARKUP: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\[\^?\d{0,3}[\w-]{0,20}\](?=[\s.,;:]|$)"), ""),
     (re.compile(r"`([^`<]{1,200}?)\s*<[^`<>]{1,500}>`_{1,2}"), r"\1"),
     (re.compile(r"<(https?://[^<>\s]{1,500})>"), r"\1"),
-    (re.compile(r"</?[a-zA-Z][^<>]{0,300}>"), ""),
+    (re.compile(r"(?<![`=\-])</?[a-zA-Z][^<>]{0,300}>(?!`)"), ""),
     (re.compile(r"(?::[\w+-]{1,20}){1,2}:`[~!]?([^`<]{1,200}?)(?:\s*<[^`>]{0,200}>)?`"), r"\1"),
     (re.compile(r"`{1,2}([^`]{1,300}?)`{1,2}_{0,2}"), r"\1"),
     (
@@ -149,7 +149,8 @@ _POINTS_AWAY = re.compile(
 )
 _PERSONAL = re.compile(r"\b(?:I|I['’](?:m|ve|ll|d)|me|my|mine)\b(?!\.)|^(?:[QA]\.|[QA]:|See|Note \d)\s")
 _CONNECTIVE = re.compile(
-    r"^(?:however|therefore|thus|hence|moreover|furthermore|consequently|nevertheless|nonetheless|similarly"
+    r"^(?:please )?note(?: that |: ?)(?=[^\W_])"
+    r"|^(?:however|therefore|thus|hence|moreover|furthermore|consequently|nevertheless|nonetheless|similarly"
     r"|likewise|meanwhile|accordingly|additionally|finally|in addition|in fact|in practice|in general"
     r"|in short|in turn"
     r"|for example|for instance|as a result|as a consequence|of course|on the other hand|by contrast"

@@ -7,7 +7,7 @@ from math import log, sqrt
 
 import msgspec
 
-from aifactory.granulation.offline.quotable import is_quotable, is_reference
+from aifactory.granulation.offline.quotable import is_aside, is_quotable, is_reference
 from aifactory.granulation.offline.reading import Line
 from aifactory.granulation.offline.study import Study
 from aifactory.granulation.offline.wordlists import word_set
@@ -127,7 +127,7 @@ def _weight(study: Study, line: Line, offset: int) -> float:
     # Examples, figures and asides support a point; they are not it.
     if re.search(r"\bfor (?:example|instance)\b|\(", line.told):
         weight *= 0.8
-    if not is_quotable(line):
+    if not is_quotable(line) or is_aside(line.told):
         weight *= _UNCLEAR
     return weight * (0.8 if len(re.findall(r"\d", line.told)) > 3 else 1.0)
 
@@ -157,7 +157,7 @@ def opening_points(study: Study, last: int) -> list[Point]:
         (
             line
             for line in study.lines[:last]
-            if is_quotable(line) and line.kind == "s" and 6 <= line.words <= 34
+            if is_quotable(line) and not is_aside(line.told) and line.kind == "s" and 6 <= line.words <= 34
         ),
         None,
     )
@@ -216,7 +216,8 @@ def summary_text(study: Study, points: Sequence[Point], first: int, last: int) -
     text = " ".join(point.text for point in points)
     if not text:
         lines = study.lines[first:last]
-        whole = (line for line in lines if line.kind == "s" and not is_reference(line.told))
+        sentences = [line for line in lines if line.kind == "s" and not is_reference(line.told)]
+        whole = iter(sorted(sentences, key=lambda line: is_aside(line.told)))
         line = next(whole, next((line for line in lines if line.kind == "s"), lines[0]))
         text = shorten(line.told, 40)
     return clipped(text)

@@ -27,6 +27,7 @@ _ACRONYM, _LEAST_SEEN, _MOST_SEEN = 5, 3, 40
 _GOES_ON = re.compile(r" [A-Z][a-z]+|[-/_:][\w-]")
 _CODE = re.compile(
     r"^[(\[]?v?\d[\w.\-/:]*[)\]]?(?:[\s\-–(]+\d{4}-\d\d-\d\d\)?)?$"
+    r"|^(?:v?\d[\w.]* )?\(?[A-Z][a-z]{2,8} \d{1,2}(?:st|nd|rd|th)?,? \d{4}\)?$"
     r"|^(?=\S*[_.()\d])[\w.()\[\]':,\-]+$|^[A-Z][A-Z_\d]{5,}$"
 )
 _NUMBERING = re.compile(
@@ -63,13 +64,14 @@ class Titles:
 
     def _from_headings(self, chunk: Chunk, above: str) -> list[str]:
         if chunk.title:
-            return [_NUMBERING.sub("", chunk.title) or chunk.title]
-        names = [fit_title(_NUMBERING.sub("", child.title)) for child in chunk.children if child.title]
+            return [unnumbered(chunk.title)]
+        names = [fit_title(unnumbered(child.title)) for child in chunk.children if child.title]
         names = list(dict.fromkeys(name for name in names if name))
         if not chunk.merged or not names:
             return []
         if len(names) > 1 and all(map(_is_code, names)):
-            span = " to ".join(_SIGNS.sub("", name) for name in (names[0], names[-1]))
+            ends = (names[0], names[-1])
+            span = " to ".join(_SIGNS.sub("", name) if name[0] in "([" else name for name in ends)
             named = [f"{above}: {span}"] if above and len(above) + len(span) < _JOINED_MOST else []
             return [*named, span]
         return self._joined(names)
@@ -148,6 +150,13 @@ class Titles:
             words = [word if word.lower() in SMALL_WORDS else word[:1].upper() + word[1:] for word in words]
         first = words[0]
         return " ".join([first[:1].upper() + first[1:], *words[1:]])
+
+
+def unnumbered(title: str) -> str:
+    """A heading without its number: the tree has its own."""
+    bare = _NUMBERING.sub("", title)
+    # A version before its date is no number of a part.
+    return title if not bare or bare.startswith("(") else bare
 
 
 def _is_code(title: str) -> bool:

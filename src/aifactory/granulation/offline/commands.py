@@ -111,7 +111,7 @@ def read_command(line: Line, order: int = -1) -> Command | None:
     if conditional := _CONDITION.match(told):
         test, rest = conditional["test"], conditional["rest"]
         negative = conditional["cue"].lower() == "unless"
-        if conditional["cue"].lower().startswith("when"):
+        if conditional["cue"].lower().startswith(("when", "in case")):
             test = ""
     bare = _BEFORE.sub("", rest)
     verb = _verb_of(bare)
@@ -168,6 +168,7 @@ def _verb_of(bare: str) -> str:
 _LABELLED = re.compile(r"^[A-Za-z]+ ?:")
 _MINDFUL = frozenset(("note", "observe", "consider"))
 _AFTER_NAME = word_set("""
+    request requests
     is are was were of has have had can may must should will would does did means refers begins happens and or
     """)
 
@@ -210,6 +211,8 @@ _JOINTS = word_set("""
 
 def output_of(study: Study, command: Command) -> str:
     """What there is once a command is carried out: the thing it names, with what has been done to it."""
+    if _DENIED.match(command.text):
+        return f"“{title_of_command(command)}” kept to"
     name = _object_of(command) or study.book.longest(command.line.index, command.line.index + 1)
     done = _participle(command.verb)
     if name and done:

@@ -94,7 +94,7 @@ def subject_of(study: Study, chunk: Chunk, title: str) -> str:
     if not chunk.title and not chunk.merged:
         return _generated_subject(study, title)
     if chunk.merged:
-        names = [child.title for child in chunk.children if child.title]
+        names = [unnumbered(child.title) for child in chunk.children if child.title]
         if not 1 <= len(names) <= 2:
             return f"the main points of {_topics(study, names, title)}"
         if any(kind_of_title(name) in ("place", "sentence") for name in names):
@@ -126,7 +126,7 @@ def _generated_subject(study: Study, title: str) -> str:
 def topic_of(study: Study, chunk: Chunk, title: str) -> str:
     """What a part is about, as words that can follow "on"."""
     if chunk.merged:
-        names = [child.title for child in chunk.children if child.title]
+        names = [unnumbered(child.title) for child in chunk.children if child.title]
         plain = all(kind_of_title(name) in ("doing", "name") for name in names)
         if plain and 1 <= len(names) <= 2:
             return listed([_topic(study, name) for name in names])

@@ -165,7 +165,7 @@ def opening_points(study: Study, last: int) -> list[Point]:
         return []
     first = Point(shorten(lead.told, 34), lead)
     for point in summarise(study, lead.index + 1, last, most=2):
-        if len(first.text) + len(point.text) < SUMMARY_CHARACTERS:
+        if not is_aside(point.text) and len(first.text) + len(point.text) < SUMMARY_CHARACTERS:
             return [first, point]
     return [first]
 

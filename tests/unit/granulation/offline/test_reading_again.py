@@ -6,7 +6,7 @@ from tests.unit.granulation.offline.samples import brief
 from aifactory.granulation.offline.articles import with_article
 from aifactory.granulation.offline.choosing import Chooser
 from aifactory.granulation.offline.clauses import capped
-from aifactory.granulation.offline.commands import Command, read_command, title_of_command
+from aifactory.granulation.offline.commands import Command, output_of, read_command, title_of_command
 from aifactory.granulation.offline.distractors import answers_beside
 from aifactory.granulation.offline.facts import Fact, facts_of
 from aifactory.granulation.offline.figures import figure_in
@@ -168,6 +168,7 @@ def test_note_that_is_no_part_of_what_is_noted() -> None:
         "Type: Boolean",
         "Note that changing a range within the same version updates the lockfile.",
         "The argument must start with a protocol and a colon.",
+        "Pull requests typically involve changes to a few places of the repository.",
     ],
 )
 def test_a_setting_and_a_note_are_no_steps_of_a_workflow(told: str) -> None:
@@ -184,6 +185,9 @@ def test_the_title_of_a_step_says_what_to_do_and_what_not() -> None:
         "Install the tools for it"
     )
     assert title("Never leave the oven unwatched.").startswith("Never leave")
+    denied = read_command(line("Do not send a patch to the main project."))
+    assert denied is not None
+    assert output_of(STUDY, denied) == "“Do not send a patch to the main project” kept to"
 
 
 def test_many_headings_are_told_by_two_of_them_and_a_place_is_no_subject() -> None:

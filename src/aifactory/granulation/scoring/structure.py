@@ -105,13 +105,14 @@ def order(material: Material) -> tuple[float, str]:
     for kept, of, words in orders(material.index):
         met, total = met + kept, total + of
         details.append(words)
-    value = met / total if total else 1.0
     if found := material.arrangement.source_order:
+        # To stand beside another is a need as well; whether it is met is what they are multiplied by.
+        value = (met + found.pairs) / (total + found.pairs)
         follow = found.pairs - len(found.late)
         details.append(f"{follow} of {found.pairs} neighbours in the source's order")
         return value * material.arrangement.follows, ", ".join(details)
     if total:
-        return value, ", ".join(details)
+        return met / total, ", ".join(details)
     if material.index.introduced:
         return 1.0, "concepts are introduced and none is needed elsewhere"
     return 0.0, "nothing says what builds on what"

@@ -239,8 +239,11 @@ def test_a_basic_client_is_told_which_tier_a_course_needs(server: Server, admin:
         assert (refused.status_code, refused.json()["requiredTier"]) == (403, "standard"), refused.text
         templates = get(basic, "/api/master-templates")["data"]
         allowed = {one["name"]: one["allowed"] for one in templates}
+        larger = {
+            f"content_granulation_{one}" for one in ("learning_path", "knowledge_map", "workflow", "novel")
+        }
         courses = {COURSE, "course_with_quiz", "complete_education_pipeline"}
-        assert {name for name, may in allowed.items() if not may} == courses
+        assert {name for name, may in allowed.items() if not may} == courses | larger
         assert allowed[QUIZ]
         assert get(basic, "/requests")["data"] == []
 

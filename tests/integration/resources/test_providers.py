@@ -16,7 +16,15 @@ from tests.fleet import Fleet
 from aifactory.factory import register_providers
 from aifactory.kernel.db import Database, Tx
 from aifactory.kernel.errors import Unavailable
-from aifactory.resources.interface import EndedJob, ExecutionState, NewJob, Route, UnstoredSource
+from aifactory.kernel.ids import DataId, new_id
+from aifactory.resources.interface import (
+    BudgetExceeded,
+    EndedJob,
+    ExecutionState,
+    NewJob,
+    Route,
+    UnstoredSource,
+)
 from aifactory.resources.queries import control
 from aifactory.settings import Settings, SettingsError
 from prove.plain_worker import new_job
@@ -411,7 +419,14 @@ async def test_a_refused_job_may_be_followed_by_a_smaller_one(fleet: Fleet) -> N
     assert (await fleet.view(execution)).state is not ExecutionState.RUNNING
 
 
-async def test_a_source_that_is_not_stored_can_not_be_worked_on(fleet: Fleet) -> None:
-    unstored = UnstoredSource(name="n", content=b"some words")
-    with pytest.raises(ValueError, match="stored"):
-        await fleet.submit(await fleet.client(), unstored_source=unstored)
+async def test_a_source_that_is_brought_along_is_stored_with_what_is_admitted_alone(fleet: Fleet) -> None:
+    brought = UnstoredSource(name="n", media_type="text/plain", content=b"some words")
+    poor, client = await fleet.client(monthly_budget_nano=1), await fleet.client()
+    with pytest.raises(BudgetExceeded):
+        await fleet.submit(poor, source=DataId(new_id()), unstored_source=brought)
+    data_id = DataId(new_id())
+    await fleet.submit(client, source=data_id, unstored_source=brought)
+    rows = await fleet.fetch("SELECT id, client_id, name, media_type, words, expires_at FROM data_references")
+    assert [tuple(row) for row in await fleet.fetch(stored)] == [
+        (data_id, client, "n", "text/plain", 2, None)
+    ]

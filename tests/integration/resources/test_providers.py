@@ -427,6 +427,4 @@ async def test_a_source_that_is_brought_along_is_stored_with_what_is_admitted_al
     data_id = DataId(new_id())
     await fleet.submit(client, source=data_id, unstored_source=brought)
     rows = await fleet.fetch("SELECT id, client_id, name, media_type, words, expires_at FROM data_references")
-    assert [tuple(row) for row in await fleet.fetch(stored)] == [
-        (data_id, client, "n", "text/plain", 2, None)
-    ]
+    assert [tuple(row) for row in rows] == [(data_id, client, "n", "text/plain", 2, None)]

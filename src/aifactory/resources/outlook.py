@@ -29,11 +29,13 @@ MOST_DUTY = 0.1  #: of a core, for each of plans and forecasts: of looks of up t
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """What an outlook is made of; ``known`` where the forecast is to be made again."""
+    """What an outlook is made of; ``known`` where the forecast is to be made again; the seconds of each."""
 
     snapshot: FleetSnapshot
     known: Known | None
     as_of: datetime
+    seconds: float
+    known_seconds: float
 
 
 class Outlooks:
@@ -106,25 +108,31 @@ class Outlooks:
 
     async def _look(self, now: datetime, before: Outlook | None, lane_ids: Collection[int]) -> Outlook:
         kept = self._kept(now, before, lane_ids)
-        began = time.perf_counter()
         loaded = await self._load(whole=kept is None)
-        took = time.perf_counter() - began
         found = loaded.snapshot
         plan, spent = await anyio.to_thread.run_sync(planned, found.snapshot, loaded.as_of)
-        self._fresh_for = _kept_for(took + spent)
+        self._fresh_for = _kept_for(loaded.seconds + spent)
         if loaded.known is not None:
             kept, spent = await anyio.to_thread.run_sync(foreseen, loaded.known, loaded.as_of)
-            self._forecast_for = _kept_for(spent)
+            self._forecast_for = _kept_for(loaded.known_seconds + spent)
         assert kept is not None
         return Outlook(as_of=loaded.as_of, plan=plan, fleet=found.fleet, forecast=kept)
 
     async def _load(self, *, whole: bool) -> Loaded:
+        began = time.perf_counter()
         async with self.database.begin() as tx:
             count = max(1, await fleet_snapshot.count_lanes(tx))
             depth = max(SHALLOWEST, min(DEEPEST, math.ceil(MOST_HEADS / count)))
             loaded = await fleet_snapshot.load_fleet(tx, await snapshots.load_lanes(tx, depth=depth))
+            loaded_at = time.perf_counter()
             known = await self._known(tx, loaded, count) if whole else None
-            return Loaded(snapshot=loaded, known=known, as_of=tx.now)
+            return Loaded(
+                snapshot=loaded,
+                known=known,
+                as_of=tx.now,
+                seconds=loaded_at - began,
+                known_seconds=time.perf_counter() - loaded_at,
+            )
 
     async def _known(self, tx: Tx, loaded: FleetSnapshot, lanes: int) -> Known:
         """Load what a forecast needs beside the gates."""

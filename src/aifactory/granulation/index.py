@@ -12,7 +12,7 @@ from aifactory.granulation.sizes import Counts
 from aifactory.granulation.specs import ANY_NODE, FieldSpec, FieldType, LevelSpec, StructureSpec, Use
 from aifactory.granulation.tree import MAX_NODES, Concept, Item, Node, Objective, Tree
 from aifactory.granulation.violations import Severity, Violation
-from aifactory.granulation.words import content_stems, cut_words, primary_language, sentences, stems_of, words
+from aifactory.granulation.words import content_stems, primary_language, sentences, stems_of, words
 
 ROOT = -1
 LARGEST = 1e15
@@ -37,8 +37,8 @@ class Sentence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _cut(part: Part, text: str, language: str) -> tuple[Sentence, ...]:
-    found = [cut_words(sentence) for sentence in sentences(text)]
-    return tuple([Sentence(part=part, words=one, stems=stems_of(one, language)) for one in found])
+    found = [words(sentence) for sentence in sentences(text)]
+    return tuple(Sentence(part=part, words=one, stems=stems_of(one, language)) for one in found)
 
 
 # A tree is read anew after every edit, and most of its texts are as they were.

@@ -1,8 +1,7 @@
 """Rules of expository text: single claims with evidence, under headings that they serve, in order. Pure."""
 
 from collections.abc import Iterator
-from itertools import groupby, pairwise
-from operator import itemgetter
+from itertools import pairwise
 
 import msgspec
 
@@ -133,84 +132,29 @@ class SourceOrder(msgspec.Struct, frozen=True, kw_only=True):
     late: tuple[int, ...]
 
 
-class Cited(msgspec.Struct, frozen=True, kw_only=True):
-    """Where each entry begins to cite the source: by its ``own`` spans, and with all below it."""
-
-    own: tuple[int | None, ...]
-    whole: tuple[int | None, ...]
-
-
-def read_citations(index: TreeIndex, untrusted: frozenset[str] = frozenset()) -> Cited:
-    """The places that the tree cites; spans with an ``untrusted`` pointer don't count."""
-    own = tuple(
-        min(
-            (
-                span.start
-                for position, span in enumerate(entry.node.sources)
-                if f"{entry.pointer}/sources/{position}" not in untrusted
-            ),
-            default=None,
-        )
-        for entry in index.entries
-    )
-    whole = list(own)
+def read_source_order(index: TreeIndex) -> SourceOrder:
+    """Compare where neighbouring siblings, each with all below it, begin to cite the source."""
+    starts: list[int | None] = [
+        min((span.start for span in entry.node.sources), default=None) for entry in index.entries
+    ]
     # Parents come before their children, so from the back every child is done before its parent.
     for owner in range(len(index.entries) - 1, -1, -1):
-        below = [start for child in index.children[owner] if (start := whole[child]) is not None]
+        below = [start for child in index.children[owner] if (start := starts[child]) is not None]
         if below:
-            whole[owner] = min(below)
-    return Cited(own=own, whole=tuple(whole))
-
-
-def read_source_order(index: TreeIndex, cited: Cited) -> SourceOrder:
-    """Compare where neighbouring siblings, each with all below it, begin to cite the source."""
+            starts[owner] = min(below)
     pairs, late = 0, []
     for children in index.children.values():
-        places = [(child, start) for child in children if (start := cited.whole[child]) is not None]
-        for (_, before), (owner, after) in pairwise(places):
+        cited = [(child, start) for child in children if (start := starts[child]) is not None]
+        for (_, before), (owner, after) in pairwise(cited):
             pairs += 1
             if after < before:
                 late.append(owner)
     return SourceOrder(pairs=pairs, late=tuple(late))
 
 
-def homes_by_place(index: TreeIndex, cited: Cited) -> list[list[tuple[int, int]]]:
-    """Of each level that has children: they and what their parents cite themselves, in the source's order.
-
-    Each is an entry and the parent that it is of, a parent of its own.
-    """
-    levels: list[list[tuple[int, int, int]]] = [[] for _ in index.spec.levels]
-    for owner, entry in enumerate(index.entries):
-        if entry.level is None:
-            continue
-        if (start := cited.whole[owner]) is not None and entry.parent != ROOT:
-            levels[entry.depth - 1].append((start, owner, entry.parent))
-        if (start := cited.own[owner]) is not None and index.children[owner]:
-            levels[entry.depth].append((start, owner, owner))
-    return [[(owner, home) for _, owner, home in sorted(level)] for level in levels]
-
-
-def scattered(index: TreeIndex, cited: Cited) -> list[int]:
-    """Entries that the source tells apart from the most that it tells of their parent in one go."""
-    found: list[int] = []
-    for level in homes_by_place(index, cited):
-        runs: dict[int, list[list[int]]] = {}
-        for home, run in groupby(level, key=itemgetter(1)):
-            runs.setdefault(home, []).append([owner for owner, _ in run])
-        for home, own in runs.items():
-            most = max(own, key=len)
-            found += [owner for run in own if run is not most for owner in run if owner != home]
-    return sorted(found)
-
-
 def check_source_order(index: TreeIndex) -> Iterator[Violation]:
-    """Sections and what they hold follow the source's order, and hold together what it tells together."""
-    cited = read_citations(index)
-    for owner in read_source_order(index, cited).late:
+    """Sections and what they hold follow the source's order."""
+    for owner in read_source_order(index).late:
         message = "In the source this stands before its predecessor"
         pointer = index.entries[owner].pointer
         yield index.violation("source_order.late", Severity.WARNING, message, owner, pointer)
-    for owner in scattered(index, cited):
-        message = "The source tells this among what other parents hold, away from its siblings"
-        pointer = index.entries[owner].pointer
-        yield index.violation("source_order.scattered", Severity.WARNING, message, owner, pointer)

@@ -129,9 +129,7 @@ def off_topic_leaves(index: TreeIndex, text: str | None) -> list[int]:
     for entry in index.entries:
         spread.update(frozenset(entry.stems))
     root = frozenset(content_stems(f"{index.tree.title}\n{index.tree.summary}", language))
-    # Without a source, what more than one node says is what the tree is about.
-    repeated = frozenset(stem for stem, count in spread.items() if count > 1)
-    known = root | (_known_of(text, language).stems if text else repeated)
+    known = root | (_known_of(text, language).stems if text else frozenset())
     terms: dict[int, frozenset[str]] = {owner: frozenset() for owner in index.children}
     for reference in index.introduced:
         terms[reference.owner] |= frozenset(content_stems(reference.target, language))
@@ -143,7 +141,8 @@ def off_topic_leaves(index: TreeIndex, text: str | None) -> list[int]:
         # Instructions share few words with anything; naming what the parent is about is enough.
         if len(stems) < MIN_STEMS_FOR_TOPIC or stems & (named | terms[parent]):
             continue
-        if len(stems & known) < limit * len(stems):
+        shared = sum(stem in known or (not text and spread[stem] > 1) for stem in stems)
+        if shared < limit * len(stems):
             found.append(owner)
     return found
 

@@ -13,8 +13,6 @@ _ENDS_WITHOUT_SPACE = "。！？"
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|cf|Dr|Mr|Mrs|Ms|Prof|St|Fig|No|approx|resp|al)|\b[A-Z])\.$"
 )
-# With the full stop and the character before, by which a word is told from the end of one.
-LONGEST_ABBREVIATION = len("xapprox.")
 
 
 def _set(listed: str) -> frozenset[str]:
@@ -71,9 +69,7 @@ STOP_WORDS: dict[str, frozenset[str]] = {
         "qual quando que quem se sem ser seu seus sobre sua são também tem um uma"
     ),
 }
-_FUNCTION_WORDS = frozenset().union(*STOP_WORDS.values())
 MIN_WORDS_FOR_LANGUAGE = 30
-MIN_SHARE_OF_ANOTHER, TIMES_THE_ASKED = 0.125, 1.4
 # A list of keywords has hardly any function words; prose has 30 to 50 %.
 MIN_FUNCTION_WORDS = 0.15
 LIST_LENGTH = 8
@@ -90,16 +86,15 @@ def primary_language(tag: str) -> str:
 
 def words(text: str) -> list[str]:
     """The words of a text, lower-cased, apostrophes kept inside."""
-    return list(_words_of_short(text)) if len(text) <= _SHORT else cut_words(text)
+    return list(_words_of_short(text)) if len(text) <= _SHORT else _cut(text)
 
 
 @lru_cache(maxsize=_KEPT)
 def _words_of_short(text: str) -> tuple[str, ...]:
-    return tuple(cut_words(text))
+    return tuple(_cut(text))
 
 
-def cut_words(text: str) -> list[str]:
-    """Like ``words``, and nothing is kept: for texts that are cut once."""
+def _cut(text: str) -> list[str]:
     pattern = _WORD if "'" in text or "’" in text else _PLAIN_WORD
     return pattern.findall(text.lower())
 
@@ -119,7 +114,7 @@ def sentences(text: str) -> list[str]:
         start = end
         if not piece:
             continue
-        if parts and _ABBREVIATION.search(parts[-1][-LONGEST_ABBREVIATION:]):
+        if parts and _ABBREVIATION.search(parts[-1]):
             parts[-1] = f"{parts[-1]} {piece}"
         else:
             parts.append(piece)
@@ -150,19 +145,17 @@ def stem(word: str) -> str:
 
 def content_stems(text: str, language: str) -> list[str]:
     """The stems of the words that carry meaning, in order, repeats kept."""
-    return (
-        list(_stems_of_short(text, language)) if len(text) <= _SHORT else stems_of(cut_words(text), language)
-    )
+    return list(_stems_of_short(text, language)) if len(text) <= _SHORT else stems_of(_cut(text), language)
 
 
 @lru_cache(maxsize=_KEPT)
 def _stems_of_short(text: str, language: str) -> tuple[str, ...]:
-    return tuple(stems_of(cut_words(text), language))
+    return tuple(stems_of(_cut(text), language))
 
 
 def passage_stems(text: str, language: str) -> list[frozenset[str]]:
     """The different stems of each sentence of a source."""
-    return [frozenset(stems_of(frozenset(cut_words(one)), language)) for one in sentences(text)]
+    return [frozenset(stems_of(frozenset(_cut(one)), language)) for one in sentences(text)]
 
 
 def stems_of(text_words: Iterable[str], language: str) -> list[str]:
@@ -249,13 +242,12 @@ def differs_from_language(text_words: list[str], asked: str) -> str | None:
     # A short cut for the usual case; the Romance languages share too many words for one.
     if asked == "en" and len([word for word in text_words if word in own]) >= 0.2 * len(text_words):
         return None
-    counts = Counter([word for word in text_words if word in _FUNCTION_WORDS])
-    if counts.total() < MIN_SHARE_OF_ANOTHER * len(text_words):
-        return None  # no language can have its share
+    counts = Counter(text_words)
     shares = {
         language: sum(counts[word] for word in stop) / len(text_words)
         for language, stop in STOP_WORDS.items()
     }
     best = max(sorted(shares), key=shares.__getitem__)
-    is_plain = shares[best] >= max(MIN_SHARE_OF_ANOTHER, TIMES_THE_ASKED * shares[asked])
-    return best if best != asked and is_plain else None
+    if best != asked and shares[best] >= 0.125 and shares[best] >= 1.4 * shares[asked]:
+        return best
+    return None

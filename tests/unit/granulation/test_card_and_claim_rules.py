@@ -179,11 +179,6 @@ def swapped_sections(plain: Plain) -> None:
     plain["nodes"].insert(0, plain["nodes"].pop(1))
 
 
-def traded_subsections(plain: Plain) -> None:
-    first, second, *_ = plain["nodes"]
-    first["children"][0], second["children"][0] = second["children"][0], first["children"][0]
-
-
 TREE_CASES = [
     ("card.same_front", Severity.ERROR, "flashcards", same_front, "itemQuality"),
     ("card.similar", Severity.WARNING, "flashcards", similar_front, "itemQuality"),
@@ -198,7 +193,6 @@ TREE_CASES = [
     ("headings.hollow", Severity.WARNING, "document", hollow_heading, "alignment"),
     ("headings.stray", Severity.WARNING, "document", stray_leaf, "alignment"),
     ("source_order.late", Severity.WARNING, "document", swapped_sections, "order"),
-    ("source_order.scattered", Severity.WARNING, "document", traded_subsections, "alignment"),
 ]
 
 

@@ -40,9 +40,7 @@ def coverage(material: Material) -> tuple[float, str]:
     off_topic = material.by_rule["coherence.off_topic"] / len(index.leaves)
     if off_topic:
         detail += f", {off_topic:.0%} of the leaves off topic"
-    # What is told in a place where nobody looks for it counts for half.
-    standing = (1 + material.arrangement.place) / 2
-    return share * (1 - off_topic) * standing, detail + material.arrangement.note
+    return share * (1 - off_topic), detail
 
 
 def _share(phrases: Sequence[Keyphrase], index: TreeIndex) -> tuple[float, str]:

@@ -2,10 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import cached_property
 
 from aifactory.granulation.index import TreeIndex
-from aifactory.granulation.scoring.arrangement import Arrangement
 from aifactory.granulation.violations import Severity, Violation
 
 Keyphrase = tuple[str, float]
@@ -27,12 +25,6 @@ class Material:
         self.text = text
         self.keyphrases = keyphrases
         self.by_rule = Counter(violation.rule for violation in violations)
-
-    @cached_property
-    def arrangement(self) -> Arrangement:
-        """Where things stand; a false span says nothing about that."""
-        false = {one.pointer for one in self.violations if one.rule in ("span.mismatch", "span.unsupported")}
-        return Arrangement(self.index, frozenset(false))
 
     def owners_of(self, *rules: str) -> set[str]:
         """The paths of the nodes where one of the rules is broken."""

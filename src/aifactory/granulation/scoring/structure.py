@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from aifactory.granulation.index import ROOT, TreeIndex, number_of
-from aifactory.granulation.rules_claims import read_headings
+from aifactory.granulation.rules_claims import read_headings, read_source_order
 from aifactory.granulation.rules_edges import read_edges
 from aifactory.granulation.rules_learning import (
     Needs,
@@ -18,12 +18,9 @@ from aifactory.granulation.scoring.evidence import Material
 from aifactory.granulation.specs import Use
 from aifactory.granulation.violations import Severity
 
-# A node that stands where its source has something else has failed, whatever its own words are like.
-OUT_OF_PLACE = "source_order."
 FORM_RULES = (
     *("text.", "bounds.", "load.", "language.node", "glossary.missing", "objective.", "claim."),
     *("edges.", "flow.", "story.", "skill.", "workload.", "handover.", "ids.unused"),
-    OUT_OF_PLACE,
 )
 WARNING_COST, MOST_WARNING_COST = 0.25, 0.5
 OUTCOME_SHARE, BLUEPRINT_SHARE = 0.1, 0.5
@@ -42,7 +39,7 @@ def alignment(material: Material) -> tuple[float, str]:
     if closed is not None:
         return closed
     if "headings" in index.spec.rules and not own_objectives(index):
-        return _headings(material)
+        return _headings(index)
     objectives = {placed.objective.id: placed.objective for placed in own_objectives(index)}
     if not objectives or not index.entries:
         return 0.0, "no objectives"
@@ -65,19 +62,14 @@ def alignment(material: Material) -> tuple[float, str]:
     return max(0.0, value) * (1 - share + share * closure), detail
 
 
-def _headings(material: Material) -> tuple[float, str]:
-    """½ headings that a leaf takes up + ½ leaves that take up a heading; of leaves alone where all are.
-
-    What was dealt out to headings by chance belongs to none of them, whatever words it shares, and what
-    stands under its own in a chance order tells nothing that the heading announced.
-    """
-    index, arrangement = material.index, material.arrangement
+def _headings(index: TreeIndex) -> tuple[float, str]:
+    """½ headings that a leaf takes up + ½ leaves that take up a heading; of leaves alone where all are."""
     found = read_headings(index)
     served, serving = found.headings - len(found.hollow), found.leaves - len(found.stray)
-    detail = f"{serving} of {found.leaves} leaves take up a heading above them{arrangement.note}"
+    detail = f"{serving} of {found.leaves} leaves take up a heading above them"
     if not found.headings:
-        return arrangement.place * serving / found.leaves, detail
-    value = arrangement.place * (served / found.headings + serving / found.leaves) / 2
+        return serving / found.leaves, detail
+    value = (served / found.headings + serving / found.leaves) / 2
     return value, f"{served} of {found.headings} headings taken up, {detail}"
 
 
@@ -96,23 +88,22 @@ def _closure(index: TreeIndex) -> tuple[float, float, str]:
 def order(material: Material) -> tuple[float, str]:
     """Share of needs and requirements that an earlier node meets; concepts with no needs are in order.
 
-    Where a type follows its source, × how far its neighbours do: half of them are what chance gives, 0.
+    Where a type follows its source, a neighbour that cites what stands later counts like a need that is met.
     """
     needs = Needs(material.index)
     met = len(needs.kept)
     total = met + len(needs.late) + len(needs.unknown)
-    details = [f"{met} of {total} needs met earlier"] if total else []
+    detail = f"{met} of {total} needs met earlier" if total else ""
+    if "sourceOrder" in material.index.spec.rules:
+        found = read_source_order(material.index)
+        if found.pairs:
+            met, total = met + found.pairs - len(found.late), total + found.pairs
+            follow = f"{found.pairs - len(found.late)} of {found.pairs} neighbours in the source's order"
+            detail = f"{detail}, {follow}" if detail else follow
     for kept, of, words in orders(material.index):
-        met, total = met + kept, total + of
-        details.append(words)
-    if found := material.arrangement.source_order:
-        # To stand beside another is a need as well; whether it is met is what they are multiplied by.
-        value = (met + found.pairs) / (total + found.pairs)
-        follow = found.pairs - len(found.late)
-        details.append(f"{follow} of {found.pairs} neighbours in the source's order")
-        return value * material.arrangement.follows, ", ".join(details)
+        met, total, detail = met + kept, total + of, f"{detail}, {words}" if detail else words
     if total:
-        return met / total, ", ".join(details)
+        return met / total, detail
     if material.index.introduced:
         return 1.0, "concepts are introduced and none is needed elsewhere"
     return 0.0, "nothing says what builds on what"
@@ -135,11 +126,8 @@ def non_redundancy(material: Material) -> tuple[float, str]:
 
 
 def balance(material: Material) -> tuple[float, str]:
-    """1 − mean coefficient of variation of children per parent and minutes, × depth reached / asked × place.
-
-    Even shelves that were filled by chance are no build.
-    """
-    index, arrangement = material.index, material.arrangement
+    """1 − mean coefficient of variation of children per parent and minutes, × depth reached / asked."""
+    index = material.index
     if not index.entries:
         return 0.0, "no nodes"
     spreads: list[float] = []
@@ -152,8 +140,7 @@ def balance(material: Material) -> tuple[float, str]:
     mean = math.fsum(spreads) / len(spreads)
     depths = _depths(index)
     reached = sum(depths) / len(depths) / index.asked_depth
-    detail = f"mean variation {mean:.2f}, {reached:.0%} of the depth reached{arrangement.note}"
-    return max(0.0, 1 - mean) * reached * arrangement.place, detail
+    return max(0.0, 1 - mean) * reached, f"mean variation {mean:.2f}, {reached:.0%} of the depth reached"
 
 
 def _depths(index: TreeIndex) -> list[int]:
@@ -221,7 +208,7 @@ def form(material: Material) -> tuple[float, str]:
 
 
 def _costs(material: Material, pointers: Sequence[str]) -> dict[str, float]:
-    """What broken form rules cost each place: 1 for an error or a wrong place, up to a half for warnings."""
+    """What the broken form rules cost each place: 1 for an error, up to a half for warnings."""
     costs = dict.fromkeys((*pointers, ""), 0.0)
     for violation in material.violations:
         if not violation.rule.startswith(FORM_RULES):
@@ -229,7 +216,7 @@ def _costs(material: Material, pointers: Sequence[str]) -> dict[str, float]:
         pointer = violation.pointer
         while pointer and pointer not in costs:
             pointer = pointer.rpartition("/")[0]
-        if violation.severity is not Severity.WARNING or violation.rule.startswith(OUT_OF_PLACE):
+        if violation.severity is not Severity.WARNING:
             costs[pointer] = 1.0
         elif costs[pointer] < MOST_WARNING_COST:
             costs[pointer] += WARNING_COST

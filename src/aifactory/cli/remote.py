@@ -87,7 +87,7 @@ def _advice(error: AIFactoryError) -> str:
         )
     if error.code == "scope_missing":
         return "Use a key with that scope; the operator makes one (POST /clients/{id}/api-keys)."
-    if any(fault.code == "source_required" for fault in error.errors):
+    if any(fault.code in ("source_required", "topic_required") for fault in error.errors):
         return "Name a file after the template: aifactory submit TEMPLATE FILE."
     if isinstance(error, BudgetError):
         return "`aifactory usage` shows the budget."

@@ -186,9 +186,9 @@ async def _common_work(turns: Turns, watched: Watched, seeds: _Seeds) -> list[Ex
 
 
 async def _clear_runs(turns: Turns) -> None:
-    """Take out the runs that were explained and rolled back; how much of them is left is chance."""
+    """Take out the rows that were explained and rolled back; how much of them is left is chance."""
     async with turns.database.lend() as raw:
-        await raw.execute("VACUUM running_jobs")
+        await raw.execute("VACUUM running_jobs, executions, jobs")
 
 
 async def _explain(watched: Watched, execution_id: ExecutionId) -> None:
